@@ -1,0 +1,21 @@
+//! Floor 1: the domain, pure. No async, no input or output, no clock.
+//!
+//! What is decided is decided here; the rooms above fetch the facts, ask a
+//! function of this room, and do what it says.
+
+pub mod arn;
+pub mod breaker;
+pub mod failure;
+pub mod ids;
+pub mod integration;
+pub mod organization;
+pub mod problem;
+pub mod proof;
+pub mod resource;
+pub mod role;
+pub mod schedule;
+pub mod scope;
+pub mod status;
+pub mod sync;
+pub mod text;
+pub mod validation;

@@ -1,0 +1,197 @@
+//! Proof of absence.
+//!
+//! What AWS does not list is gone only if the list was read to its end: a time-out
+//! must never look like an empty account. So nothing here takes a boolean. A
+//! [`Complete`] is made in one place, by the page loop that met the last page, and
+//! the store removes resources only when it is handed one.
+//!
+//! Invariant: a `Complete` owns every key that its loop saw, and names the scope
+//! (with generation and fence) for which it speaks. An interrupted loop is dropped
+//! and its scope starts again from the first page; its tokens are not kept.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::scope::Scope;
+
+/// Pages that a loop reads before it gives up: at 100 items a page, ten million.
+pub const PAGES_MAX: usize = 100_000;
+
+/// Where the next page begins; opaque to all but the collector that made it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PageToken(pub String);
+
+impl PageToken {
+    /// The token of an answer: AWS ends a list with no token or with an empty one.
+    #[must_use]
+    pub fn of(answer: Option<&str>) -> Option<Self> {
+        answer
+            .filter(|token| !token.is_empty())
+            .map(|token| Self(token.to_owned()))
+    }
+}
+
+/// The list does not come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Endless {
+    /// A token came twice: the same pages would follow for ever.
+    #[error("the same page token came twice")]
+    Repeats,
+    /// There are more pages than anybody has.
+    #[error("there are more than {PAGES_MAX} pages")]
+    TooMany,
+}
+
+/// The loop over one scope's pages, between two of them.
+#[derive(Debug)]
+pub struct PageLoop {
+    scope: Scope,
+    seen: BTreeSet<String>,
+    tokens: HashSet<PageToken>,
+}
+
+/// What follows a page.
+#[derive(Debug)]
+pub enum Next {
+    /// Another page, from this token.
+    More(PageLoop, PageToken),
+    /// That was the last one.
+    End(Complete),
+}
+
+impl PageLoop {
+    /// Begins with the first page of a scope.
+    #[must_use]
+    pub fn start(scope: Scope) -> Self {
+        Self {
+            scope,
+            seen: BTreeSet::new(),
+            tokens: HashSet::new(),
+        }
+    }
+
+    /// The scope that is read.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Takes in one page: the keys on it, and the token that came with it. An empty
+    /// page with a token is not the end.
+    ///
+    /// # Errors
+    ///
+    /// When the list does not come to an end.
+    pub fn page(
+        mut self,
+        keys: impl IntoIterator<Item = String>,
+        next: Option<PageToken>,
+    ) -> Result<Next, Endless> {
+        self.seen.extend(keys);
+        let Some(token) = next else {
+            return Ok(Next::End(Complete {
+                scope: self.scope,
+                seen: self.seen,
+            }));
+        };
+        if !self.tokens.insert(token.clone()) {
+            return Err(Endless::Repeats);
+        }
+        if self.tokens.len() >= PAGES_MAX {
+            return Err(Endless::TooMany);
+        }
+        Ok(Next::More(self, token))
+    }
+}
+
+/// The proof that a scope was read from its first page to its last.
+///
+/// Only [`PageLoop::page`] makes one:
+///
+/// ```compile_fail
+/// use connector::model::{proof::Complete, scope::Scope};
+/// fn forge(scope: Scope) -> Complete {
+///     Complete { scope, seen: Default::default() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Complete {
+    scope: Scope,
+    seen: BTreeSet<String>,
+}
+
+impl Complete {
+    /// The scope that was read.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Every key that was on its pages.
+    #[must_use]
+    pub fn seen(&self) -> &BTreeSet<String> {
+        &self.seen
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::{
+        ids::{IntegrationId, ReplicaId, SyncId},
+        scope::{Group, Place},
+    };
+
+    pub(crate) fn a_scope() -> Scope {
+        let id = uuid::Uuid::nil();
+        Scope {
+            group: Group {
+                connector: "acme".parse().expect("an id"),
+                integration: IntegrationId(id),
+                sync: SyncId(id),
+                generation: 1,
+                place: Place::Account("123456789012".parse().expect("an id")),
+                owner: ReplicaId(id),
+                fence: 1,
+            },
+            collector: "ec2",
+        }
+    }
+
+    fn token(text: &str) -> Option<PageToken> {
+        PageToken::of(Some(text))
+    }
+
+    #[test]
+    fn only_the_last_page_ends_the_loop_and_the_proof_owns_all_keys() {
+        let walk = PageLoop::start(a_scope());
+        let Next::More(walk, _) = walk.page(["a".into()], token("1")).expect("goes on") else {
+            panic!("a page with a token is not the last")
+        };
+        let Next::More(walk, _) = walk.page([], token("2")).expect("goes on") else {
+            panic!("an empty page with a token is not the last")
+        };
+        let Next::End(proof) = walk.page(["b".into()], None).expect("ends") else {
+            panic!("no token: the end")
+        };
+        assert_eq!(proof.seen().iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_token_that_comes_twice_is_an_error_not_an_end() {
+        let Next::More(walk, _) = PageLoop::start(a_scope())
+            .page([], token("1"))
+            .expect("goes on")
+        else {
+            panic!("not the last")
+        };
+        assert_eq!(
+            walk.page([], token("1")).expect_err("endless"),
+            Endless::Repeats
+        );
+    }
+
+    #[test]
+    fn an_empty_token_is_no_token() {
+        assert_eq!(PageToken::of(Some("")), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! One discovered thing, and how a reading of it meets what is stored.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    failure::ReasonCode,
+    ids::{AccountId, Region},
+};
+
+/// The field name under which unread tags are noted.
+pub const TAGS: &str = "tags";
+
+/// Tag keys and values.
+pub type Tags = BTreeMap<String, String>;
+
+/// A resource as a collector read it.
+///
+/// What could not be read beside the list itself (tags, SSM state) is named in
+/// `unread`; the stored value of such a field is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// ARN: with the integration, the key.
+    pub arn: String,
+    /// Id of its type in the catalogue.
+    pub kind: &'static str,
+    /// The account that it lives in.
+    pub account: AccountId,
+    /// Its region; none: global.
+    pub region: Option<Region>,
+    /// Name for people.
+    pub name: String,
+    /// Tags.
+    pub tags: Tags,
+    /// Attributes, as the catalogue lists them.
+    pub attributes: Map<String, Value>,
+    /// Fields that could not be read, with the reason.
+    pub unread: BTreeMap<String, ReasonCode>,
+}
+
+impl Resource {
+    /// Takes over the stored value of every field that could not be read.
+    pub fn keep_unread(&mut self, stored_tags: &Tags, stored_attributes: &Map<String, Value>) {
+        for field in self.unread.keys() {
+            if field == TAGS {
+                self.tags.clone_from(stored_tags);
+            } else if let Some(value) = stored_attributes.get(field) {
+                self.attributes.insert(field.clone(), value.clone());
+            }
+        }
+    }
+
+    /// The fields that could not be read, as stored.
+    #[must_use]
+    pub fn unread_json(&self) -> Value {
+        self.unread
+            .iter()
+            .map(|(field, reason)| (field.clone(), json!(reason.as_str())))
+            .collect()
+    }
+
+    /// SHA-256 over everything that is stored of it but its key. Two equal ones mean
+    /// that there is nothing to write.
+    #[must_use]
+    pub fn content_hash(&self) -> [u8; 32] {
+        let region = self.region.as_ref().map_or("", Region::as_str);
+        // `Map` sorts its keys, so the text is canonical.
+        let content = json!([
+            self.kind,
+            self.account,
+            region,
+            self.name,
+            self.tags,
+            self.attributes,
+            self.unread_json()
+        ]);
+        Sha256::digest(content.to_string()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_bucket() -> Resource {
+        Resource {
+            arn: "arn:aws:s3:::logs".into(),
+            kind: "aws-s3-bucket",
+            account: "123456789012".parse().expect("an id"),
+            region: None,
+            name: "logs".into(),
+            tags: Tags::from([("team".into(), "red".into())]),
+            attributes: Map::new(),
+            unread: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_hash_tells_every_field_apart() {
+        let bucket = a_bucket();
+        let mut others = vec![bucket.clone(); 4];
+        others[0].name = "log".into();
+        others[1].tags.insert("team".into(), "blue".into());
+        others[2]
+            .attributes
+            .insert("versioning".into(), json!(true));
+        others[3]
+            .unread
+            .insert(TAGS.into(), ReasonCode::ActionDenied);
+        for other in others {
+            assert_ne!(bucket.content_hash(), other.content_hash(), "{other:?}");
+        }
+        assert_eq!(bucket.content_hash(), a_bucket().content_hash());
+    }
+
+    #[test]
+    fn an_unread_field_keeps_its_stored_value() {
+        let mut bucket = a_bucket();
+        bucket.tags.clear();
+        bucket.unread.insert(TAGS.into(), ReasonCode::ActionDenied);
+        let stored = a_bucket();
+        bucket.keep_unread(&stored.tags, &stored.attributes);
+        assert_eq!(bucket.tags, stored.tags);
+    }
+}

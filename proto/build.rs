@@ -1,0 +1,22 @@
+//! Compiles the `.proto` files without a system `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: [&str; 5] = [
+    "proto/apono/connector/v1/catalog.proto",
+    "proto/apono/connector/v1/integration.proto",
+    "proto/apono/connector/v1/inventory.proto",
+    "proto/apono/connector/v1/operations.proto",
+    "proto/apono/connector/v1/sync.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = protox::compile(FILES, ["proto"])?;
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
+    fs::write(descriptors, files.encode_to_vec())?;
+    tonic_prost_build::compile_fds(files)?;
+    Ok(())
+}
