@@ -9,7 +9,6 @@ pub mod v1 {
     #![expect(
         clippy::all,
         clippy::pedantic,
-        missing_docs,
         reason = "generated from the .proto files, which carry the documentation"
     )]
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use super::{
     ids::{AccountId, OuId},
     integration::Settings,
+    proof::Complete,
 };
 
 /// State of an account in AWS Organizations (`State`; `Status` is retired).
@@ -81,16 +82,50 @@ pub struct Unit {
     pub parent: Option<OuId>,
 }
 
-/// A complete walk: only `catalog::organization` makes one, at the end of all lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A walk that met every account and every unit.
+#[derive(Debug)]
 pub struct Walk {
-    /// Root and organizational units, parents before children.
-    pub units: Vec<Unit>,
-    /// Accounts.
-    pub accounts: Vec<Account>,
+    units: Vec<Unit>,
+    accounts: Vec<Account>,
 }
 
+/// What a walk's proof speaks for.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeOrganization;
+
 impl Walk {
+    /// A walk, by the proof that its lists were read to their ends.
+    ///
+    /// # Panics
+    ///
+    /// When the accounts or units are not those that the proof saw.
+    #[must_use]
+    pub fn new(
+        proof: &Complete<WholeOrganization>,
+        units: Vec<Unit>,
+        accounts: Vec<Account>,
+    ) -> Self {
+        let ids: BTreeSet<String> = units
+            .iter()
+            .map(|unit| unit.id.to_string())
+            .chain(accounts.iter().map(|account| account.id.to_string()))
+            .collect();
+        assert_eq!(&ids, proof.seen(), "a walk holds what its proof saw");
+        Self { units, accounts }
+    }
+
+    /// Root and organizational units, parents before children.
+    #[must_use]
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Accounts.
+    #[must_use]
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
     /// The excluded units that this walk did not meet.
     #[must_use]
     pub fn absent<'a>(&self, excluded: &'a BTreeSet<OuId>) -> Vec<&'a OuId> {

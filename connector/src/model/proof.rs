@@ -5,9 +5,9 @@
 //! [`Complete`] is made in one place, by the page loop that met the last page, and
 //! the store removes resources only when it is handed one.
 //!
-//! Invariant: a `Complete` owns every key that its loop saw, and names the scope
-//! (with generation and fence) for which it speaks. An interrupted loop is dropped
-//! and its scope starts again from the first page; its tokens are not kept.
+//! Invariant: a `Complete` owns every key that its loop saw, and names what it speaks
+//! for: a scope with generation and fence, or the whole organization. An interrupted
+//! loop is dropped and starts again from the first page; its tokens are not kept.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -41,27 +41,27 @@ pub enum Endless {
     TooMany,
 }
 
-/// The loop over one scope's pages, between two of them.
+/// The loop over the pages of `S`, between two of them.
 #[derive(Debug)]
-pub struct PageLoop {
-    scope: Scope,
+pub struct PageLoop<S = Scope> {
+    scope: S,
     seen: BTreeSet<String>,
     tokens: HashSet<PageToken>,
 }
 
 /// What follows a page.
 #[derive(Debug)]
-pub enum Next {
+pub enum Next<S = Scope> {
     /// Another page, from this token.
-    More(PageLoop, PageToken),
+    More(PageLoop<S>, PageToken),
     /// That was the last one.
-    End(Complete),
+    End(Complete<S>),
 }
 
-impl PageLoop {
-    /// Begins with the first page of a scope.
+impl<S> PageLoop<S> {
+    /// Begins with the first page.
     #[must_use]
-    pub fn start(scope: Scope) -> Self {
+    pub fn start(scope: S) -> Self {
         Self {
             scope,
             seen: BTreeSet::new(),
@@ -69,9 +69,9 @@ impl PageLoop {
         }
     }
 
-    /// The scope that is read.
+    /// What is read.
     #[must_use]
-    pub fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &S {
         &self.scope
     }
 
@@ -85,7 +85,7 @@ impl PageLoop {
         mut self,
         keys: impl IntoIterator<Item = String>,
         next: Option<PageToken>,
-    ) -> Result<Next, Endless> {
+    ) -> Result<Next<S>, Endless> {
         self.seen.extend(keys);
         let Some(token) = next else {
             return Ok(Next::End(Complete {
@@ -103,7 +103,7 @@ impl PageLoop {
     }
 }
 
-/// The proof that a scope was read from its first page to its last.
+/// The proof that `S` was read from its first page to its last.
 ///
 /// Only [`PageLoop::page`] makes one:
 ///
@@ -114,15 +114,15 @@ impl PageLoop {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Complete {
-    scope: Scope,
+pub struct Complete<S = Scope> {
+    scope: S,
     seen: BTreeSet<String>,
 }
 
-impl Complete {
-    /// The scope that was read.
+impl<S> Complete<S> {
+    /// What was read.
     #[must_use]
-    pub fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &S {
         &self.scope
     }
 

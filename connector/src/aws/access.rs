@@ -1,0 +1,148 @@
+//! A role session in one region, with the service clients that are made from it.
+
+use std::sync::{Arc, OnceLock};
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime::client::{identity::IdentityCache, retries::RetryPartition};
+
+use super::{
+    budget,
+    sessions::{Error, Session},
+    wire,
+};
+use crate::model::{
+    arn::Partition,
+    ids::{AccountId, Region},
+};
+
+/// What a role can reach in one region. Clients are made when they are first needed
+/// and share the process's connections; each has retry budgets of its own account,
+/// region and service, so one throttled account cannot spend the retries of another.
+#[derive(Debug)]
+pub struct Access {
+    session: Session,
+    region: Region,
+    ec2: OnceLock<aws_sdk_ec2::Client>,
+    ssm: OnceLock<aws_sdk_ssm::Client>,
+    s3: OnceLock<aws_sdk_s3::Client>,
+    iam: OnceLock<aws_sdk_iam::Client>,
+    organizations: OnceLock<aws_sdk_organizations::Client>,
+    sso_admin: OnceLock<aws_sdk_ssoadmin::Client>,
+}
+
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $sdk:ident, $service:literal;)+) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(&self) -> &$sdk::Client {
+                self.$name.get_or_init(|| {
+                    let config = self.sdk_config($service);
+                    $sdk::Client::from_conf(
+                        $sdk::config::Builder::from(&config)
+                            .retry_partition(self.retry_partition($service))
+                            .build(),
+                    )
+                })
+            }
+        )+
+    };
+}
+
+impl Access {
+    /// The reach of a session in a region.
+    #[must_use]
+    pub fn new(session: Session, region: Region) -> Self {
+        Self {
+            session,
+            region,
+            ec2: OnceLock::new(),
+            ssm: OnceLock::new(),
+            s3: OnceLock::new(),
+            iam: OnceLock::new(),
+            organizations: OnceLock::new(),
+            sso_admin: OnceLock::new(),
+        }
+    }
+
+    /// The same role in another region.
+    #[must_use]
+    pub fn in_region(&self, region: Region) -> Self {
+        Self::new(self.session.clone(), region)
+    }
+
+    /// The account.
+    #[must_use]
+    pub fn account(&self) -> &AccountId {
+        self.session.key().role.account()
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.session.key().role.partition()
+    }
+
+    /// Makes sure that there are credentials, before the first call.
+    ///
+    /// # Errors
+    ///
+    /// When the role cannot be assumed, or leads to another account.
+    pub async fn open(&self) -> Result<(), Error> {
+        self.session.credentials().await.map(drop)
+    }
+
+    /// Drops cached credentials, after AWS said that they have ended.
+    pub async fn renew(&self) {
+        self.session.invalidate().await;
+    }
+
+    clients! {
+        /// EC2.
+        ec2: aws_sdk_ec2, "ec2";
+        /// Systems Manager.
+        ssm: aws_sdk_ssm, "ssm";
+        /// S3.
+        s3: aws_sdk_s3, "s3";
+        /// IAM.
+        iam: aws_sdk_iam, "iam";
+        /// Organizations; only the management account answers.
+        organizations: aws_sdk_organizations, "organizations";
+        /// IAM Identity Center.
+        sso_admin: aws_sdk_ssoadmin, "sso";
+    }
+
+    fn sdk_config(&self, service: &'static str) -> SdkConfig {
+        let aws = self.session.aws();
+        let account = budget::Account {
+            id: self.account().to_string(),
+            region: self.region.to_string(),
+            service,
+        };
+        let budgets = Arc::clone(&aws.budgets);
+        aws.base
+            .to_builder()
+            .region(aws_types::region::Region::new(self.region.to_string()))
+            .credentials_provider(SharedCredentialsProvider::new(self.session.clone()))
+            // Sessions are cached in `sessions`, where they can be dropped.
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(wire::client(
+                &aws.http,
+                budgets,
+                account,
+                self.session.lane(),
+            ))
+            .build()
+    }
+
+    fn retry_partition(&self, service: &'static str) -> RetryPartition {
+        RetryPartition::custom(format!("{}/{}/{service}", self.account(), self.region)).build()
+    }
+}

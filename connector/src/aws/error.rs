@@ -1,0 +1,216 @@
+//! The one table from what AWS answered to what it means.
+
+use std::error::Error as StdError;
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::sessions;
+use crate::{
+    base::chain::Chain,
+    model::failure::{Failure, Reason, ReasonCode},
+};
+
+/// Codes by which AWS services throttle. (`LimitExceededException` is not among them:
+/// where services use it, it is a quota.)
+const THROTTLES: [&str; 13] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "EC2ThrottledException",
+    "TransactionInProgressException",
+    "ProvisionedThroughputExceededException",
+];
+
+/// Whether a code is one of them.
+#[must_use]
+pub fn is_throttle(code: &str) -> bool {
+    THROTTLES.contains(&code)
+}
+
+/// A call that failed, with its meaning.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct ApiError {
+    /// Why, for people and for folding.
+    pub reason: Reason,
+    /// Whether trying again can help.
+    pub failure: Failure,
+    /// The code that AWS gave, where it gave one; only for callers that expect one
+    /// particular refusal.
+    pub code: Option<String>,
+}
+
+impl ApiError {
+    /// The meaning of an SDK error of a call that needs the IAM action `action`.
+    pub fn of<E>(action: &'static str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        // A denial that comes from getting credentials must never read as "nothing
+        // here": it is told by its type, wherever in the chain it stands.
+        if let Some(session) = find::<sessions::Error>(error) {
+            return session.meaning();
+        }
+        match error {
+            SdkError::ServiceError(context) => {
+                let answer = context.err();
+                let (code, message) = (
+                    answer.code().unwrap_or_default(),
+                    answer.message().unwrap_or_default(),
+                );
+                Self::answered(action, code, message, context.raw().status().as_u16())
+            }
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => Self {
+                reason: Reason::new(
+                    ReasonCode::Unreachable,
+                    service(action),
+                    Chain(error).to_string(),
+                ),
+                failure: Failure::Retry { after: None },
+                code: None,
+            },
+            SdkError::ResponseError(context) if context.raw().status().as_u16() >= 500 => {
+                Self::answered(action, "", "", context.raw().status().as_u16())
+            }
+            // Construction failures, answers that cannot be read, and what the SDK may
+            // add: none of them passes by itself.
+            _ => Self {
+                reason: Reason::new(
+                    ReasonCode::UnreadableAnswer,
+                    action,
+                    Chain(error).to_string(),
+                ),
+                failure: Failure::Permanent,
+                code: None,
+            },
+        }
+    }
+
+    /// The meaning of an error answer.
+    #[must_use]
+    pub fn answered(action: &'static str, code: &str, message: &str, status: u16) -> Self {
+        let retry = Failure::Retry { after: None };
+        let (reason, subject, failure) = match code {
+            code if is_throttle(code) => (ReasonCode::Throttled, service(action), retry),
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthorizationError"
+            | "AuthorizationErrorException"
+            | "Forbidden"
+                if message.contains("service control policy") =>
+            {
+                (ReasonCode::DeniedByScp, "", Failure::NeedsHuman)
+            }
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "UnauthorizedOperation"
+            | "AuthorizationError"
+            | "AuthorizationErrorException"
+            | "Forbidden" => (ReasonCode::ActionDenied, action, Failure::NeedsHuman),
+            "OptInRequired" => (ReasonCode::RegionNotEnabled, "", Failure::NeedsHuman),
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "RequestExpired"
+            | "AuthFailure"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId" => (ReasonCode::CredentialsExpired, service(action), retry),
+            _ if status >= 500 => (ReasonCode::ServiceError, action, retry),
+            _ => (ReasonCode::ServiceError, action, Failure::Permanent),
+        };
+        let detail = match (code, message) {
+            ("", _) => format!("HTTP status {status}"),
+            (code, "") => code.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        };
+        Self {
+            reason: Reason::new(reason, subject, detail),
+            failure,
+            code: Some(code.to_owned()).filter(|code| !code.is_empty()),
+        }
+    }
+}
+
+/// The service of an IAM action.
+fn service(action: &'static str) -> &'static str {
+    action.split(':').next().unwrap_or(action)
+}
+
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_mean_what_the_table_says() {
+        const ACTION: &str = "ec2:DescribeInstances";
+        let scp = "User: arn:x is not authorized to perform: ec2:DescribeInstances with an explicit deny in a service control policy";
+        let table = [
+            (
+                "UnauthorizedOperation",
+                "no",
+                403,
+                ReasonCode::ActionDenied,
+                ACTION,
+            ),
+            (
+                "AccessDeniedException",
+                scp,
+                400,
+                ReasonCode::DeniedByScp,
+                "",
+            ),
+            (
+                "RequestLimitExceeded",
+                "",
+                503,
+                ReasonCode::Throttled,
+                "ec2",
+            ),
+            ("OptInRequired", "", 401, ReasonCode::RegionNotEnabled, ""),
+            (
+                "ExpiredToken",
+                "",
+                400,
+                ReasonCode::CredentialsExpired,
+                "ec2",
+            ),
+            ("InternalError", "", 500, ReasonCode::ServiceError, ACTION),
+            ("", "", 502, ReasonCode::ServiceError, ACTION),
+            (
+                "LimitExceededException",
+                "",
+                400,
+                ReasonCode::ServiceError,
+                ACTION,
+            ),
+        ];
+        for (code, message, status, reason, subject) in table {
+            let error = ApiError::answered(ACTION, code, message, status);
+            assert_eq!(
+                (error.reason.code, error.reason.subject.as_str()),
+                (reason, subject),
+                "{code}"
+            );
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What every attempt at every call passes: the budget, the time-out, and the
+//! rewriting of text that could not be stored.
+//!
+//! It sits below the SDK's retries, so that a retry waits for its share like any
+//! other attempt, and so that waiting does not eat up the time of the attempt.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt as _, Limited};
+
+use super::{
+    budget::{Account, Budgets},
+    error::is_throttle,
+    http::Http,
+};
+use crate::model::{
+    failure::Lane,
+    text::{storable_json, storable_xml},
+};
+
+/// The largest answer that is taken; the largest page of any API is far below.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// An HTTP client whose attempts count against the budgets of one account, region
+/// and service.
+pub fn client(
+    http: &Http,
+    budgets: Arc<Budgets>,
+    account: Account,
+    lane: Lane,
+) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(Wire {
+        inner: http.connector(),
+        budgets,
+        account,
+        lane,
+        timeout: http.attempt_timeout,
+    });
+    http_client_fn(move |_, _| connector.clone())
+}
+
+#[derive(Clone, Debug)]
+struct Wire {
+    inner: SharedHttpConnector,
+    budgets: Arc<Budgets>,
+    account: Account,
+    lane: Lane,
+    timeout: Duration,
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let wire = self.clone();
+        HttpConnectorFuture::new(async move { wire.attempt(request).await })
+    }
+}
+
+impl Wire {
+    async fn attempt(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let operation = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|target| target.rsplit('.').next());
+        let bucket = self.budgets.bucket(&self.account, operation);
+        bucket.acquire(self.lane).await;
+        metrics::counter!("connector_aws_attempts_total", "service" => self.account.service)
+            .increment(1);
+        let answered = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let response =
+            answered.unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into())))?;
+        if response.status().as_u16() >= 400 && asks_to_slow_down(&response) {
+            metrics::counter!("connector_aws_throttles_total", "service" => self.account.service)
+                .increment(1);
+            bucket.slow_down();
+        } else {
+            bucket.speed_up();
+        }
+        Ok(response)
+    }
+
+    /// The whole answer, with its text made storable.
+    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut response = self.inner.call(request).await?;
+        let body = Limited::new(response.take_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(ConnectorError::io)?
+            .to_bytes();
+        let is_json = response
+            .headers()
+            .get("content-type")
+            .is_some_and(|content_type| content_type.contains("json"));
+        let storable = if is_json {
+            storable_json(&body)
+        } else {
+            storable_xml(&body)
+        };
+        let storable = match storable {
+            std::borrow::Cow::Borrowed(_) => SdkBody::from(body),
+            std::borrow::Cow::Owned(rewritten) => {
+                response.headers_mut().remove("content-length");
+                SdkBody::from(rewritten)
+            }
+        };
+        *response.body_mut() = storable;
+        Ok(response)
+    }
+}
+
+/// Whether an error answer is one of the ways in which AWS throttles: the code stands
+/// in a header, in `__type`, or in `<Code>`.
+fn asks_to_slow_down(response: &HttpResponse) -> bool {
+    if response.status().as_u16() == 429 {
+        return true;
+    }
+    if let Some(code) = response.headers().get("x-amzn-errortype") {
+        return is_throttle(code.split(':').next().unwrap_or(code));
+    }
+    let body = response.body().bytes().unwrap_or_default();
+    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .any(is_throttle)
+}

@@ -1,0 +1,295 @@
+//! EC2 instances, with the state in which Session Manager sees them.
+//!
+//! An instance that Session Manager does not manage cannot be connected to, so the
+//! reason is told where a person can act on it: stopped, no instance profile, a
+//! profile without `AmazonSSMManagedInstanceCore`, never registered, connection lost.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
+use serde_json::{Map, Value, json};
+
+use super::{Collector, Ground, Page, ResourceType};
+use crate::{
+    aws::ApiError,
+    model::{
+        failure::ReasonCode,
+        proof::PageToken,
+        resource::{Resource, Tags},
+        scope::Reach,
+    },
+};
+
+const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
+const DESCRIBE_INSTANCE_INFORMATION: &str = "ssm:DescribeInstanceInformation";
+const GET_INSTANCE_PROFILE: &str = "iam:GetInstanceProfile";
+const LIST_ATTACHED_ROLE_POLICIES: &str = "iam:ListAttachedRolePolicies";
+
+const PAGE_INSTANCES: i32 = 200;
+/// Instance ids that one filter of `DescribeInstanceInformation` may name.
+const SSM_IDS_PER_CALL: usize = 50;
+const SSM_CORE_POLICY: &str = "AmazonSSMManagedInstanceCore";
+const SSM_STATE: &str = "ssm_state";
+
+/// Reads instances.
+pub(super) struct Instances;
+
+const TYPES: &[ResourceType] = &[ResourceType {
+    id: "aws-ec2-instance",
+    display_name: "EC2 instance",
+    attributes: &[
+        ("image_id", "AMI: `ami-…`."),
+        ("instance_profile", "ARN of its instance profile."),
+        ("instance_type", "Type, such as `t3.micro`."),
+        ("launch_time", "Last start, RFC 3339, UTC."),
+        ("platform", "`Linux/UNIX`, `Windows`, …"),
+        ("private_ip", "Private IPv4 address."),
+        ("public_ip", "Public IPv4 address."),
+        (
+            SSM_STATE,
+            "What Session Manager says: `managed`, `connection_lost`, `stopped`, `no_instance_profile`, `profile_lacks_ssm_core`, `never_registered`, `unreadable`.",
+        ),
+        (
+            "state",
+            "`pending`, `running`, `shutting-down`, `stopping`, `stopped`.",
+        ),
+        ("subnet_id", "Subnet: `subnet-…`."),
+        ("vpc_id", "VPC: `vpc-…`."),
+    ],
+}];
+
+#[async_trait]
+impl Collector for Instances {
+    fn name(&self) -> &'static str {
+        "ec2_instance"
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Region
+    }
+
+    fn types(&self) -> &'static [ResourceType] {
+        TYPES
+    }
+
+    fn iam_actions(&self) -> &'static [&'static str] {
+        &[
+            DESCRIBE_INSTANCES,
+            DESCRIBE_INSTANCE_INFORMATION,
+            GET_INSTANCE_PROFILE,
+            LIST_ATTACHED_ROLE_POLICIES,
+        ]
+    }
+
+    async fn page(&self, ground: &Ground<'_>, token: Option<&PageToken>) -> Result<Page, ApiError> {
+        let answer = ground
+            .access
+            .ec2()
+            .describe_instances()
+            .max_results(PAGE_INSTANCES)
+            .set_next_token(token.map(|token| token.0.clone()))
+            .send()
+            .await
+            .map_err(|error| ApiError::of(DESCRIBE_INSTANCES, &error))?;
+        let next = PageToken::of(answer.next_token());
+        // A terminated instance is shown for an hour; it is gone all the same.
+        let instances: Vec<Instance> = answer
+            .reservations
+            .unwrap_or_default()
+            .into_iter()
+            .flat_map(|reservation| reservation.instances.unwrap_or_default())
+            .filter(|instance| state(instance) != Some(&InstanceStateName::Terminated))
+            .collect();
+        let states = ssm_states(ground, &instances).await;
+        let resources = instances
+            .iter()
+            .filter_map(|instance| resource(ground, instance, &states))
+            .collect();
+        Ok(Page { resources, next })
+    }
+}
+
+type SsmStates = HashMap<String, Result<&'static str, ReasonCode>>;
+
+fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Option<Resource> {
+    let (access, id) = (ground.access, instance.instance_id()?);
+    let tags: Tags = instance
+        .tags()
+        .iter()
+        .filter_map(|tag| {
+            Some((
+                tag.key()?.to_owned(),
+                tag.value().unwrap_or_default().to_owned(),
+            ))
+        })
+        .collect();
+    let (ssm_state, unread) = match states.get(id) {
+        Some(Ok(state)) => (*state, BTreeMap::new()),
+        Some(Err(reason)) => (
+            "unreadable",
+            BTreeMap::from([(SSM_STATE.to_owned(), *reason)]),
+        ),
+        None => ("never_registered", BTreeMap::new()),
+    };
+    let launch_time = instance
+        .launch_time()
+        .and_then(|time| time.fmt(aws_smithy_types::date_time::Format::DateTime).ok());
+    let attributes = [
+        ("image_id", instance.image_id().map(Value::from)),
+        (
+            "instance_profile",
+            instance
+                .iam_instance_profile()
+                .and_then(|profile| profile.arn())
+                .map(Value::from),
+        ),
+        (
+            "instance_type",
+            instance.instance_type().map(|kind| json!(kind.as_str())),
+        ),
+        ("launch_time", launch_time.map(Value::from)),
+        ("platform", instance.platform_details().map(Value::from)),
+        ("private_ip", instance.private_ip_address().map(Value::from)),
+        ("public_ip", instance.public_ip_address().map(Value::from)),
+        (SSM_STATE, Some(json!(ssm_state))),
+        ("state", state(instance).map(|state| json!(state.as_str()))),
+        ("subnet_id", instance.subnet_id().map(Value::from)),
+        ("vpc_id", instance.vpc_id().map(Value::from)),
+    ];
+    Some(Resource {
+        arn: access.partition().arn(
+            "ec2",
+            access.region().as_str(),
+            access.account().as_str(),
+            &format!("instance/{id}"),
+        ),
+        kind: TYPES[0].id,
+        account: access.account().clone(),
+        region: Some(access.region().clone()),
+        name: tags
+            .get("Name")
+            .filter(|name| !name.is_empty())
+            .map_or(id, String::as_str)
+            .to_owned(),
+        tags,
+        attributes: attributes
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect::<Map<_, _>>(),
+        unread,
+    })
+}
+
+fn state(instance: &Instance) -> Option<&InstanceStateName> {
+    instance.state().and_then(|state| state.name())
+}
+
+/// The Session Manager state of every instance of a page.
+async fn ssm_states(ground: &Ground<'_>, instances: &[Instance]) -> SsmStates {
+    let mut states = SsmStates::new();
+    let ids: Vec<&str> = instances.iter().filter_map(Instance::instance_id).collect();
+    for ids in ids.chunks(SSM_IDS_PER_CALL) {
+        match registered(ground, ids).await {
+            Ok(found) => states.extend(found.into_iter().map(|(id, state)| (id, Ok(state)))),
+            Err(error) => {
+                states.extend(
+                    ids.iter()
+                        .map(|id| ((*id).to_owned(), Err(error.reason.code))),
+                );
+            }
+        }
+    }
+    let mut profiles: HashMap<&str, Result<bool, ReasonCode>> = HashMap::new();
+    for instance in instances {
+        let Some(id) = instance
+            .instance_id()
+            .filter(|id| !states.contains_key(*id))
+        else {
+            continue;
+        };
+        let profile = instance
+            .iam_instance_profile()
+            .and_then(|profile| profile.arn());
+        let unregistered = if state(instance) != Some(&InstanceStateName::Running) {
+            Ok("stopped")
+        } else if let Some(profile) = profile {
+            if !profiles.contains_key(profile) {
+                let has_core = has_ssm_core(ground, profile).await;
+                profiles.insert(profile, has_core.map_err(|error| error.reason.code));
+            }
+            match profiles[profile] {
+                Ok(true) => Ok("never_registered"),
+                Ok(false) => Ok("profile_lacks_ssm_core"),
+                Err(reason) => Err(reason),
+            }
+        } else {
+            Ok("no_instance_profile")
+        };
+        states.insert(id.to_owned(), unregistered);
+    }
+    states
+}
+
+/// The instances among these that have registered with Session Manager.
+async fn registered(
+    ground: &Ground<'_>,
+    ids: &[&str],
+) -> Result<Vec<(String, &'static str)>, ApiError> {
+    let filter = InstanceInformationStringFilter::builder()
+        .key("InstanceIds")
+        .set_values(Some(ids.iter().map(|id| (*id).to_owned()).collect()))
+        .build()
+        .expect("a filter with key and values is whole");
+    let mut items = ground
+        .access
+        .ssm()
+        .describe_instance_information()
+        .filters(filter)
+        .into_paginator()
+        .items()
+        .send();
+    let mut found = Vec::with_capacity(ids.len());
+    while let Some(item) = items.next().await {
+        let item = item.map_err(|error| ApiError::of(DESCRIBE_INSTANCE_INFORMATION, &error))?;
+        let state = match item.ping_status() {
+            Some(PingStatus::Online) => "managed",
+            _ => "connection_lost",
+        };
+        found.extend(item.instance_id.map(|id| (id, state)));
+    }
+    Ok(found)
+}
+
+/// Whether a role of the profile has the managed policy that Session Manager needs.
+async fn has_ssm_core(ground: &Ground<'_>, profile_arn: &str) -> Result<bool, ApiError> {
+    let iam = ground.access.iam();
+    let name = profile_arn.rsplit('/').next().unwrap_or_default();
+    let profile = iam
+        .get_instance_profile()
+        .instance_profile_name(name)
+        .send()
+        .await
+        .map_err(|error| ApiError::of(GET_INSTANCE_PROFILE, &error))?;
+    for role in profile
+        .instance_profile()
+        .map(|profile| profile.roles())
+        .unwrap_or_default()
+    {
+        let mut policies = iam
+            .list_attached_role_policies()
+            .role_name(role.role_name())
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(policy) = policies.next().await {
+            let policy =
+                policy.map_err(|error| ApiError::of(LIST_ATTACHED_ROLE_POLICIES, &error))?;
+            if policy.policy_name() == Some(SSM_CORE_POLICY) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

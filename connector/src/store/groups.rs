@@ -1,0 +1,239 @@
+//! Leased groups of scopes: queue entry, lease and fence in one row.
+//!
+//! Lock order: group before sync before resources. Every batch of writes begins
+//! with [`lock`], which proves the fence under a row lock; a replica that was
+//! stopped beyond its lease finds another fence there and writes nothing.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::{Error, Result, expect_one, stored};
+use crate::model::{
+    ids::{AccountId, ConnectorId, IntegrationId, Region, ReplicaId, SyncId},
+    scope::{Group, Place},
+};
+
+/// Takes open groups that nobody holds, of the longest planned syncs first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lease(
+    conn: &mut PgConnection,
+    owner: ReplicaId,
+    length: Duration,
+    limit: i64,
+) -> Result<Vec<Group>> {
+    let rows = sqlx::query!(
+        "UPDATE connector.sync_groups g
+         SET lease_owner = $1, leased_until = connector.now() + make_interval(secs => $2),
+             fence = g.fence + 1
+         FROM (
+             SELECT g.connector_id, g.sync_id, g.account_id, g.region,
+                 s.integration_id, s.generation
+             FROM connector.sync_groups g
+             JOIN connector.syncs s ON s.connector_id = g.connector_id AND s.id = g.sync_id
+             WHERE NOT g.done AND (g.leased_until IS NULL OR g.leased_until < connector.now())
+             ORDER BY s.created_at, g.account_id, g.region
+             LIMIT $3
+             FOR UPDATE OF g SKIP LOCKED) AS ready
+         WHERE g.connector_id = ready.connector_id AND g.sync_id = ready.sync_id
+           AND g.account_id = ready.account_id AND g.region = ready.region
+         RETURNING g.connector_id, g.sync_id, g.account_id, g.region, g.fence,
+             ready.integration_id, ready.generation",
+        owner.0,
+        length.as_secs_f64(),
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Group {
+                connector: stored("sync_groups", "connector_id", row.connector_id.parse())?,
+                integration: IntegrationId(row.integration_id),
+                sync: SyncId(row.sync_id),
+                generation: row.generation,
+                place: stored(
+                    "sync_groups",
+                    "account_id",
+                    Place::from_keys(&row.account_id, &row.region),
+                )?,
+                owner,
+                fence: row.fence,
+            })
+        })
+        .collect()
+}
+
+/// Extends the leases of a replica. What it no longer holds is not taken back.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn heartbeat(conn: &mut PgConnection, owner: ReplicaId, length: Duration) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE connector.sync_groups
+         SET leased_until = connector.now() + make_interval(secs => $2)
+         WHERE lease_owner = $1 AND NOT done AND leased_until >= connector.now()",
+        owner.0,
+        length.as_secs_f64()
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Gives up every lease in the database. Only for a process that knows that it is
+/// alone: with embedded PostgreSQL, at start.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn release_all(conn: &mut PgConnection) -> Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE connector.sync_groups SET lease_owner = NULL, leased_until = NULL
+         WHERE lease_owner IS NOT NULL AND NOT done"
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Gives up the lease of one group, so that another replica need not wait for it.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn release(conn: &mut PgConnection, group: &Group) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.sync_groups SET lease_owner = NULL, leased_until = NULL
+         WHERE connector_id = $1 AND sync_id = $2 AND account_id = $3 AND region = $4
+           AND fence = $5 AND NOT done",
+        group.connector.as_str(),
+        group.sync.0,
+        group.place.account_key(),
+        group.place.region_key(),
+        group.fence
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks the group's row and proves that the lease is still ours. First in every
+/// transaction that writes for a group.
+///
+/// # Errors
+///
+/// [`Error::Fenced`] when it is not.
+pub async fn lock(conn: &mut PgConnection, group: &Group) -> Result<()> {
+    sqlx::query_scalar!(
+        "SELECT fence FROM connector.sync_groups
+         WHERE connector_id = $1 AND sync_id = $2 AND account_id = $3 AND region = $4
+           AND fence = $5 AND NOT done
+         FOR UPDATE",
+        group.connector.as_str(),
+        group.sync.0,
+        group.place.account_key(),
+        group.place.region_key(),
+        group.fence
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(|_| ())
+    .ok_or(Error::Fenced)
+}
+
+/// Plans one group for each account.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn plan_accounts(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    sync: SyncId,
+    accounts: &[AccountId],
+) -> Result<()> {
+    let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "INSERT INTO connector.sync_groups (connector_id, sync_id, account_id, region)
+         SELECT $1, $2, account_id, '' FROM unnest($3::text[]) AS t(account_id)",
+        connector.as_str(),
+        sync.0,
+        &accounts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Plans one group for each region of an account.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn plan_regions(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    sync: SyncId,
+    account: &AccountId,
+    regions: &[Region],
+) -> Result<()> {
+    let regions: Vec<String> = regions.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "INSERT INTO connector.sync_groups (connector_id, sync_id, account_id, region)
+         SELECT $1, $2, $3, region FROM unnest($4::text[]) AS t(region)",
+        connector.as_str(),
+        sync.0,
+        account.as_str(),
+        &regions
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a group whose row is locked.
+///
+/// # Errors
+///
+/// When it is not ours.
+pub async fn finish(conn: &mut PgConnection, group: &Group) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.sync_groups SET done = true, lease_owner = NULL, leased_until = NULL
+         WHERE connector_id = $1 AND sync_id = $2 AND account_id = $3 AND region = $4
+           AND fence = $5 AND NOT done",
+        group.connector.as_str(),
+        group.sync.0,
+        group.place.account_key(),
+        group.place.region_key(),
+        group.fence
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Whether a sync still has groups to read.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn any_open(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    sync: SyncId,
+) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM connector.sync_groups
+             WHERE connector_id = $1 AND sync_id = $2 AND NOT done) AS "open!""#,
+        connector.as_str(),
+        sync.0
+    )
+    .fetch_one(conn)
+    .await?)
+}

@@ -1,0 +1,223 @@
+//! Floor 2: the database, and nothing but SQL.
+//!
+//! Queries are bare functions on a connection, one noun a file. Each takes the
+//! connector first, so that no query can forget whose rows it touches. What is not
+//! found is `Ok(None)`; a guarded write proves itself with [`expect_one`].
+//!
+//! Time is the database's: SQL asks `connector.now()` and nothing else.
+
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+use sqlx::{
+    PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
+};
+
+pub mod connectors;
+pub mod groups;
+pub mod integrations;
+pub mod organization;
+pub mod problems;
+pub mod resources;
+pub mod schema;
+pub mod scopes;
+pub mod syncs;
+pub mod tokens;
+pub mod validations;
+
+/// A statement that takes longer is ended; the longest of ours takes seconds.
+const STATEMENT_TIMEOUT_S: u32 = 60;
+/// A lock that is not had within this time is given up: another replica may hang.
+const LOCK_TIMEOUT_S: u32 = 10;
+/// A transaction that waits longer for its client is ended with its locks.
+const IDLE_IN_TRANSACTION_TIMEOUT_S: u32 = 15;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where, who, and with which TLS.
+    pub options: PgConnectOptions,
+    /// Connections that this process opens at most.
+    pub connections_max: u32,
+    /// How long a caller waits for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("failed to connect to PostgreSQL")]
+    Connect(#[source] sqlx::Error),
+    /// A query failed.
+    #[error("a query failed")]
+    Query(#[from] sqlx::Error),
+    /// A guarded write did not meet its row.
+    #[error("expected to write {expected} row, wrote {actual}")]
+    RowsAffected {
+        /// Rows that the caller counted on.
+        expected: u64,
+        /// Rows that were written.
+        actual: u64,
+    },
+    /// The lease under which this was written is no longer ours.
+    #[error("the lease was lost: another replica took over, or the sync was cancelled")]
+    Fenced,
+    /// A row says something that its type cannot mean.
+    #[error("{table}.{column} holds something impossible: {detail}")]
+    Inconsistent {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The migrations could not be applied.
+    #[error("failed to apply the migrations")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The database is newer than this binary.
+    #[error(
+        "the database has schema version {found}, this binary understands {known}; run a newer connector"
+    )]
+    SchemaTooNew {
+        /// Version in the database.
+        found: i64,
+        /// Newest version that is compiled in.
+        known: i64,
+    },
+    /// The database is older than this binary.
+    #[error(
+        "the database has schema version {found}, this binary needs {known}; run `apono-connector migrate`"
+    )]
+    SchemaTooOld {
+        /// Version in the database.
+        found: i64,
+        /// Newest version that is compiled in.
+        known: i64,
+    },
+}
+
+impl Error {
+    /// Whether a row with this key is there already.
+    #[must_use]
+    pub fn is_duplicate_of(&self, constraint: &str) -> bool {
+        matches!(self, Self::Query(sqlx::Error::Database(error))
+            if error.is_unique_violation() && error.constraint() == Some(constraint))
+    }
+}
+
+/// The outcome of a query.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The connections to one database. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Db(PgPool);
+
+impl Db {
+    /// Connects, and checks that somebody answers.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection.
+    pub async fn connect(config: &Config) -> Result<Self> {
+        let options = config
+            .options
+            .clone()
+            .application_name("apono-connector")
+            .options([
+                ("statement_timeout", format!("{STATEMENT_TIMEOUT_S}s")),
+                ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
+                (
+                    "idle_in_transaction_session_timeout",
+                    format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s"),
+                ),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections_max)
+            .acquire_timeout(config.acquire_timeout)
+            .connect_with(options)
+            .await
+            .map_err(Error::Connect)?;
+        Ok(Self(pool))
+    }
+
+    /// A connection for reading, or for a single write.
+    ///
+    /// # Errors
+    ///
+    /// When none is free in time.
+    pub async fn conn(&self) -> Result<impl DerefMut<Target = PgConnection> + use<>> {
+        self.0.acquire().await.map_err(Error::Connect)
+    }
+
+    /// Begins a transaction; dropped without [`Tx::commit`], it is undone.
+    ///
+    /// # Errors
+    ///
+    /// When no connection is free in time.
+    pub async fn begin(&self) -> Result<Tx> {
+        self.0.begin().await.map(Tx).map_err(Error::Connect)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub struct Tx(Transaction<'static, Postgres>);
+
+impl Tx {
+    /// Makes it last.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not say that it did.
+    pub async fn commit(self) -> Result<()> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}
+
+/// Proves that a guarded write met its row.
+fn expect_one(done: &PgQueryResult) -> Result<()> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        actual => Err(Error::RowsAffected {
+            expected: 1,
+            actual,
+        }),
+    }
+}
+
+/// Reads a stored text as the type that it must be.
+fn stored<T, E: ToString>(
+    table: &'static str,
+    column: &'static str,
+    parsed: std::result::Result<T, E>,
+) -> Result<T> {
+    parsed.map_err(|error| Error::Inconsistent {
+        table,
+        column,
+        detail: error.to_string(),
+    })
+}
