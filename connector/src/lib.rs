@@ -2,9 +2,16 @@
 //!
 //! `ARCHITECTURE.md` shows the house: floors, and what may import what.
 
+pub mod api;
 pub mod aws;
 pub mod base;
 pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod model;
+pub mod privileges;
 pub mod store;
 pub mod sync;
+pub mod tasks;
+pub mod telemetry;

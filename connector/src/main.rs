@@ -1,1 +1,5 @@
-fn main() {}
+//! The connector daemon and its client; see `connector::cli`.
+
+fn main() -> std::process::ExitCode {
+    connector::cli::main()
+}

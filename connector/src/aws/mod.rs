@@ -26,6 +26,7 @@ pub use access::Access;
 pub use error::ApiError;
 
 use self::{budget::Budgets, http::Http, sessions::Sessions};
+use crate::model::ids::Region;
 
 /// Attempts of one call, the first included. More than three only help against
 /// throttling, and against that the budget helps.
@@ -82,9 +83,17 @@ impl Aws {
         })
     }
 
-    /// The role sessions of this process.
+    /// The region of the host's own AWS settings.
     #[must_use]
-    pub fn sessions(&self) -> &Sessions {
-        &self.sessions
+    pub fn own_region(&self) -> Option<Region> {
+        self.base
+            .region()
+            .and_then(|region| region.as_ref().parse().ok())
+    }
+
+    /// Forgets sessions that have ended and budgets of places that nobody calls.
+    pub fn forget_idle(&self) {
+        self.sessions.forget_ended();
+        self.budgets.forget_idle();
     }
 }

@@ -275,6 +275,33 @@ impl ProvideCredentials for Session {
     }
 }
 
+/// Whether our own identity may assume a role with this external id, or with none. A
+/// role that says yes to the wrong one would say yes for anybody's connector.
+///
+/// # Errors
+///
+/// When STS answers neither yes nor no.
+pub async fn is_assumable(
+    aws: &Aws,
+    role: &RoleArn,
+    region: &Region,
+    external_id: Option<&str>,
+) -> Result<bool, ApiError> {
+    let answer = sts_client(aws, region, Lane::Interactive)
+        .assume_role()
+        .role_arn(role.to_string())
+        .role_session_name("apono-probe")
+        .set_external_id(external_id.map(str::to_owned))
+        .duration_seconds(900)
+        .send()
+        .await;
+    match answer.map_err(|error| ApiError::of(ASSUME_ROLE, &error)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.reason.code == ReasonCode::ActionDenied => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// STS with our own identity.
 pub(super) fn sts_client(aws: &Aws, region: &Region, lane: Lane) -> aws_sdk_sts::Client {
     let account = budget::Account {

@@ -11,8 +11,10 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
+pub use sqlx::PgConnection;
 use sqlx::{
-    PgConnection, PgPool, Postgres, Transaction,
+    PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
 };
 
@@ -196,6 +198,17 @@ impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.0
     }
+}
+
+/// The database's time.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"SELECT connector.now() AS "now!""#)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Proves that a guarded write met its row.

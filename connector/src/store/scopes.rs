@@ -241,3 +241,40 @@ pub async fn record_regions_incomplete(
     .await?;
     Ok(())
 }
+
+/// Why scopes of an account could not be read last time, folded.
+#[derive(Clone, Debug)]
+pub struct UnreadFold {
+    /// Account.
+    pub account_id: String,
+    /// Reason code.
+    pub reason: String,
+    /// How many scopes.
+    pub scopes: i64,
+    /// What was said, for one of them.
+    pub example: String,
+}
+
+/// The reasons of all accounts of an integration.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn unread_by_account(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<Vec<UnreadFold>> {
+    Ok(sqlx::query_as!(
+        UnreadFold,
+        r#"SELECT account_id, reason AS "reason!", count(*) AS "scopes!", min(detail) AS "example!"
+           FROM connector.scopes
+           WHERE connector_id = $1 AND integration_id = $2 AND reason IS NOT NULL
+             AND account_id <> ''
+           GROUP BY account_id, reason ORDER BY account_id, reason"#,
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_all(conn)
+    .await?)
+}

@@ -1,0 +1,265 @@
+//! For operators.
+
+use apono_connector_proto::v1::{
+    self, CreateTokenRequest, CreateTokenResponse, GetIdentityRequest, GetIdentityResponse,
+    GetVersionRequest, GetVersionResponse, ListProblemsRequest, ListProblemsResponse,
+    ListTasksRequest, ListTasksResponse, ListTokensRequest, ListTokensResponse, RevokeTokenRequest,
+    RevokeTokenResponse, operations_service_server::OperationsService,
+};
+use chrono::{DateTime, Utc};
+use tonic::{Request, Response, Status};
+use tracing::info;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    auth::{self, caller},
+    integrations::find,
+    status, words,
+};
+use crate::{
+    base::chance,
+    model::{
+        failure::ReasonCode,
+        ids::TokenId,
+        problem::{Explanation, Severity, explain},
+    },
+    store::{self, tokens::Token},
+};
+
+/// Length of a token's name.
+const NAME_CHARACTERS_MAX: usize = 64;
+
+#[tonic::async_trait]
+impl OperationsService for Api {
+    async fn get_identity(
+        &self,
+        request: Request<GetIdentityRequest>,
+    ) -> Result<Response<GetIdentityResponse>, Status> {
+        let caller = caller(&request)?;
+        let identity = self.identity.load();
+        let identity = identity.as_deref();
+        Ok(Response::new(GetIdentityResponse {
+            connector_ids: caller.connectors.into_iter().map(String::from).collect(),
+            role: words::role_word(caller.role).into(),
+            aws_arn: identity
+                .map(|identity| identity.arn.clone())
+                .unwrap_or_default(),
+            connector_role_arn: identity.and_then(|i| i.role_arn()).unwrap_or_default(),
+        }))
+    }
+
+    async fn get_version(
+        &self,
+        _request: Request<GetVersionRequest>,
+    ) -> Result<Response<GetVersionResponse>, Status> {
+        let mut conn = self.conn().await?;
+        let read = async {
+            let schema = store::schema::version(&mut conn).await?;
+            Ok::<_, store::Error>((schema, store::schema::server_version(&mut conn).await?))
+        };
+        let (schema_version, postgresql_version) =
+            read.await.map_err(|error| status::store(&error))?;
+        Ok(Response::new(GetVersionResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema_version,
+            postgresql_version,
+        }))
+    }
+
+    async fn list_tasks(
+        &self,
+        _request: Request<ListTasksRequest>,
+    ) -> Result<Response<ListTasksResponse>, Status> {
+        let tasks = self
+            .board
+            .all()
+            .into_iter()
+            .map(|(name, status)| v1::Task {
+                name: name.to_owned(),
+                description: status.description.to_owned(),
+                activations: i64::try_from(status.activations).unwrap_or(i64::MAX),
+                last_end_time: status.last_end.map(words::timestamp),
+                status: status.words,
+            })
+            .collect();
+        Ok(Response::new(ListTasksResponse {
+            tasks,
+            replica_id: self.replica.to_string(),
+        }))
+    }
+
+    async fn list_problems(
+        &self,
+        request: Request<ListProblemsRequest>,
+    ) -> Result<Response<ListProblemsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let mut conn = self.conn().await?;
+        let integration = match request.integration.as_str() {
+            "" => None,
+            name => Some(find(&mut conn, &connector, name).await?.id),
+        };
+        let found = store::problems::list(&mut conn, &connector, integration)
+            .await
+            .map_err(|error| status::store(&error))?;
+        let problems = found.into_iter().map(problem).collect();
+        Ok(Response::new(ListProblemsResponse { problems }))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreateTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let role = words::role(request.role()).ok_or_else(|| {
+            status::bad_request(
+                "role",
+                "is required; choose viewer, operator, granter or admin",
+            )
+        })?;
+        check_name(&request.name)?;
+        let expires_at = request.expire_time.map(time).transpose()?;
+        let (id, secret) = (
+            TokenId(chance::uuid()),
+            chance::secret::<{ auth::SECRET_BYTES }>(),
+        );
+        let stored = async {
+            let mut tx = self.db.begin().await?;
+            let now = store::now(&mut tx).await?;
+            if expires_at.is_some_and(|end| end <= now) {
+                return Ok(Err(status::bad_request(
+                    "expire_time",
+                    "is in the past; choose a later time",
+                )));
+            }
+            let hash = auth::hash(&secret);
+            let token = store::tokens::insert(
+                &mut tx,
+                &connector,
+                id,
+                &request.name,
+                role,
+                &hash,
+                expires_at,
+            )
+            .await?;
+            tx.commit().await?;
+            Ok::<_, store::Error>(token.ok_or_else(|| two_live(&request.name)))
+        };
+        let token = stored.await.map_err(|error| status::store(&error))??;
+        info!(token.id = %id, "token {} with the role {role} was made", token.name);
+        Ok(Response::new(CreateTokenResponse {
+            token: Some(shown(token)),
+            secret: auth::token_text(id, &secret),
+        }))
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<ListTokensRequest>,
+    ) -> Result<Response<ListTokensResponse>, Status> {
+        let caller = caller(&request)?;
+        let connector = caller.connector(&request.into_inner().connector_id)?;
+        let mut conn = self.conn().await?;
+        let tokens = store::tokens::list(&mut conn, &connector)
+            .await
+            .map_err(|error| status::store(&error))?;
+        let tokens = tokens.into_iter().map(shown).collect();
+        Ok(Response::new(ListTokensResponse { tokens }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let id = Uuid::try_parse(&request.token_id)
+            .map(TokenId)
+            .map_err(|_| {
+                status::bad_request(
+                    "token_id",
+                    format!(
+                        "{:?} is not a UUID; use the id that ListTokens told",
+                        request.token_id
+                    ),
+                )
+            })?;
+        let mut conn = self.conn().await?;
+        let was_there = store::tokens::delete(&mut conn, &connector, id)
+            .await
+            .map_err(|error| status::store(&error))?;
+        if !was_there {
+            return Err(status::not_found("token", &request.token_id));
+        }
+        info!(token.id = %id, "token {id} was revoked");
+        Ok(Response::new(RevokeTokenResponse {}))
+    }
+}
+
+fn problem(found: store::problems::Problem) -> v1::Problem {
+    let explained = found.code.parse::<ReasonCode>().map_or_else(
+        |_| Explanation {
+            severity: Severity::Warning,
+            cause: "A newer version of the connector found this.".to_owned(),
+            remedy: "Ask a replica of that version.".to_owned(),
+        },
+        |code| explain(code, &found.subject),
+    );
+    v1::Problem {
+        code: found.code,
+        integration_id: found.integration_id.to_string(),
+        subject: found.subject,
+        cause: explained.cause,
+        remedy: explained.remedy,
+        count: found.count,
+        examples: found.examples,
+        first_seen_time: Some(words::timestamp(found.first_seen_at)),
+        last_seen_time: Some(words::timestamp(found.last_seen_at)),
+        severity: words::severity(explained.severity).into(),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Status> {
+    let characters = name.chars().count();
+    if (1..=NAME_CHARACTERS_MAX).contains(&characters) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(status::bad_request(
+        "name",
+        format!(
+            "has {characters} characters; say what the token is for in 1 to {NAME_CHARACTERS_MAX}, without control characters"
+        ),
+    ))
+}
+
+fn two_live(name: &str) -> Status {
+    status::already_exists(
+        "TOKEN_NAME_TAKEN",
+        format!("there are two live tokens named {name:?} already; revoke one first"),
+    )
+}
+
+fn time(time: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
+    let nanos = u32::try_from(time.nanos).ok();
+    nanos
+        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        .ok_or_else(|| status::bad_request("expire_time", "is not a time; use RFC 3339, UTC"))
+}
+
+fn shown(token: Token) -> v1::Token {
+    v1::Token {
+        id: token.id.to_string(),
+        connector_id: token.connector.into(),
+        name: token.name,
+        role: words::role_word(token.role).into(),
+        create_time: Some(words::timestamp(token.created_at)),
+        expire_time: token.expires_at.map(words::timestamp),
+        last_use_time: token.last_used_at.map(words::timestamp),
+    }
+}

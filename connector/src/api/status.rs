@@ -1,0 +1,164 @@
+//! Errors as callers see them: a gRPC code, a sentence that says what to do, and
+//! `google.rpc` details with a stable reason.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use tracing::error;
+
+use crate::{
+    base::chain::Chain,
+    model::{integration::Violation, role::Role, validation::Step},
+    store,
+};
+
+/// The domain of all reasons.
+const DOMAIN: &str = "connector.apono.io";
+
+/// One field that cannot be taken.
+pub(super) fn bad_request(field: &str, reason: impl Into<String>) -> Status {
+    bad_fields(vec![Violation {
+        field: field.to_owned(),
+        reason: reason.into(),
+    }])
+}
+
+/// Fields that cannot be taken.
+pub(super) fn bad_fields(violations: Vec<Violation>) -> Status {
+    let message: Vec<String> = violations
+        .iter()
+        .map(|v| format!("{} {}", v.field, v.reason))
+        .collect();
+    let fields: Vec<FieldViolation> = violations
+        .into_iter()
+        .map(|v| FieldViolation::new(v.field, v.reason))
+        .collect();
+    let mut details = ErrorDetails::with_bad_request(fields);
+    details.set_error_info("BAD_REQUEST", DOMAIN, HashMap::new());
+    Status::with_error_details(Code::InvalidArgument, message.join("; "), details)
+}
+
+/// There is no such thing, or it is somebody else's.
+pub(super) fn not_found(what: &str, name: &str) -> Status {
+    let metadata = HashMap::from([(what.to_owned(), name.to_owned())]);
+    with_reason(
+        Code::NotFound,
+        format!("there is no {what} {name:?}; list what there is"),
+        "NOT_FOUND",
+        metadata,
+    )
+}
+
+/// The caller did not say who it is, or lied.
+pub(super) fn unauthenticated(reason: &'static str) -> Status {
+    let message = match reason {
+        "TOKEN_MISSING" => {
+            "send a token as `authorization: Bearer …`; an admin makes one with `apono-connector tokens create`"
+        }
+        "LOCAL_USER_DENIED" => {
+            "the local socket serves root and the daemon's own user; use a token"
+        }
+        _ => "the token is unknown, revoked or expired; ask an admin for a new one",
+    };
+    with_reason(Code::Unauthenticated, message, reason, HashMap::new())
+}
+
+/// The caller's role is too small.
+pub(super) fn role_denied(has: Role, needs: Role) -> Status {
+    let metadata = HashMap::from([
+        ("has".into(), has.to_string()),
+        ("needs".into(), needs.to_string()),
+    ]);
+    with_reason(
+        Code::PermissionDenied,
+        format!("a token with the role {has} may not do this; it needs {needs} or admin"),
+        "ROLE_DENIED",
+        metadata,
+    )
+}
+
+/// No such method.
+pub(super) fn unknown_method(path: &str) -> Status {
+    with_reason(
+        Code::NotFound,
+        format!("there is no method {path}; reflection lists those that there are"),
+        "NO_SUCH_METHOD",
+        HashMap::new(),
+    )
+}
+
+/// What was asked for is in the way of something else.
+pub(super) fn already_exists(reason: &'static str, message: impl Into<String>) -> Status {
+    with_reason(Code::AlreadyExists, message, reason, HashMap::new())
+}
+
+/// Somebody else was faster.
+pub(super) fn etag_is_old() -> Status {
+    with_reason(
+        Code::Aborted,
+        "the integration has changed since its etag was read; read it again and repeat the change",
+        "ETAG_MISMATCH",
+        HashMap::new(),
+    )
+}
+
+/// Something has to be done first.
+pub(super) fn precondition(reason: &'static str, message: impl Into<String>) -> Status {
+    with_reason(Code::FailedPrecondition, message, reason, HashMap::new())
+}
+
+/// AWS does not allow it: each failed step with its remedy.
+pub(super) fn validation_failed(steps: &[&Step]) -> Status {
+    let mut details = ErrorDetails::new();
+    for step in steps {
+        details.add_precondition_failure_violation(&step.code, &step.finding, &step.remedy);
+    }
+    let code = steps.first().map_or("UNKNOWN", |step| &step.code);
+    details.set_error_info(
+        "VALIDATION_FAILED",
+        DOMAIN,
+        HashMap::from([("step".to_owned(), code.to_owned())]),
+    );
+    let message: Vec<String> = steps
+        .iter()
+        .map(|s| format!("{}: {}. {}", s.code, s.finding, s.remedy))
+        .collect();
+    Status::with_error_details(Code::FailedPrecondition, message.join("; "), details)
+}
+
+/// The answer did not come in time.
+pub(super) fn not_in_time(what: &str) -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(5)));
+    details.set_error_info("NOT_IN_TIME", DOMAIN, HashMap::new());
+    Status::with_error_details(
+        Code::DeadlineExceeded,
+        format!("{what} did not end in time; nothing was stored, try again"),
+        details,
+    )
+}
+
+/// The database.
+pub(super) fn store(failure: &store::Error) -> Status {
+    error!(error = %Chain(failure), "a request failed in the database");
+    let mut details = ErrorDetails::with_retry_info(Some(Duration::from_secs(1)));
+    details.set_error_info("DATABASE_UNAVAILABLE", DOMAIN, HashMap::new());
+    Status::with_error_details(
+        Code::Unavailable,
+        "the connector's database did not answer as it should; try again, and see the daemon's log",
+        details,
+    )
+}
+
+fn with_reason(
+    code: Code,
+    message: impl Into<String>,
+    reason: &str,
+    metadata: HashMap<String, String>,
+) -> Status {
+    Status::with_error_details(
+        code,
+        message,
+        ErrorDetails::with_error_info(reason, DOMAIN, metadata),
+    )
+}

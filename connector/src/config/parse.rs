@@ -1,0 +1,318 @@
+//! From what is written to what each room can use.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tracing_subscriber::EnvFilter;
+
+use super::{Error, Raw, RawDatabase, RawGrpc};
+use crate::{aws, model::ids::ConnectorId, store, sync};
+
+const STATE_DIRECTORY_DEFAULT: &str = "/var/lib/apono-connector";
+const CONNECTIONS_MAX_DEFAULT: u32 = 20;
+const CONNECTIONS_MIN: u32 = 4;
+/// Share of the published rates: most of them is left to the customer's own workload.
+const RATE_SHARE_DEFAULT: f64 = 0.3;
+const ATTEMPT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
+const GROUPS_AT_ONCE_DEFAULT: u32 = 16;
+const LEASE_DEFAULT: Duration = Duration::from_secs(15);
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
+const GRPC_PORT: u16 = 8443;
+const HTTP_PORT: u16 = 8080;
+
+/// Checked settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// The connectors that this daemon hosts; none: one is made up and kept in the
+    /// database.
+    pub connectors: Vec<ConnectorId>,
+    /// Where the daemon keeps what must outlive it.
+    pub state_directory: PathBuf,
+    /// The database.
+    pub database: Database,
+    /// Where callers are served.
+    pub grpc: Grpc,
+    /// Where health and metrics are served.
+    pub http: SocketAddr,
+    /// AWS.
+    pub aws: aws::Config,
+    /// The crawl.
+    pub sync: sync::Config,
+    /// Shape of log lines.
+    pub log_format: LogFormat,
+    /// Which log lines.
+    pub log_filter: EnvFilter,
+}
+
+/// Which database.
+#[derive(Debug)]
+pub enum Database {
+    /// One that somebody runs.
+    Url(Box<store::Config>),
+    /// A private cluster in the state directory.
+    Embedded {
+        /// Where the PostgreSQL binaries are; none: looked for.
+        binaries: Option<PathBuf>,
+        /// Connections at most.
+        connections_max: u32,
+    },
+}
+
+/// Where callers are served.
+#[derive(Debug)]
+pub struct Grpc {
+    /// Address.
+    pub listen: SocketAddr,
+    /// Unix socket for the local client.
+    pub socket: PathBuf,
+    /// Encryption.
+    pub tls: Tls,
+}
+
+/// Encryption of the gRPC port.
+#[derive(Debug)]
+pub enum Tls {
+    /// With this certificate and key (PEM).
+    Files {
+        /// Certificate chain.
+        certificate: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// None; only loopback, or something in front that terminates it.
+    None,
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
+    let state_directory = raw
+        .state_directory
+        .unwrap_or_else(|| STATE_DIRECTORY_DEFAULT.into());
+    if !state_directory.is_absolute() {
+        return wrong(
+            "state_directory",
+            "is not an absolute path; begin it with /",
+        );
+    }
+    let grpc = grpc(raw.grpc, &state_directory)?;
+    let rate_share = raw.aws.rate_share.unwrap_or(RATE_SHARE_DEFAULT);
+    if !(rate_share > 0.0 && rate_share <= 1.0) {
+        return wrong(
+            "aws.rate_share",
+            format!("is {rate_share}; choose more than 0 and at most 1"),
+        );
+    }
+    let groups_at_once = raw.sync.groups_at_once.unwrap_or(GROUPS_AT_ONCE_DEFAULT);
+    if !(1..=512).contains(&groups_at_once) {
+        return wrong(
+            "sync.groups_at_once",
+            format!("is {groups_at_once}; choose 1 to 512"),
+        );
+    }
+    let lease = duration("sync.lease", raw.sync.lease.as_deref(), LEASE_DEFAULT)?;
+    let heartbeat = duration(
+        "sync.heartbeat",
+        raw.sync.heartbeat.as_deref(),
+        HEARTBEAT_DEFAULT,
+    )?;
+    if heartbeat * 2 > lease {
+        return wrong(
+            "sync.heartbeat",
+            "is more than half of sync.lease, so one late heartbeat would lose the lease; shorten it",
+        );
+    }
+    Ok(Settings {
+        connectors: connectors(raw.connector_id, raw.connector.into_iter().map(|c| c.id))?,
+        database: database(raw.database)?,
+        http: address("http.listen", raw.http.listen.as_deref())?
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT))),
+        aws: aws::Config {
+            rate_share,
+            attempt_timeout: duration(
+                "aws.attempt_timeout",
+                raw.aws.attempt_timeout.as_deref(),
+                ATTEMPT_TIMEOUT_DEFAULT,
+            )?,
+            ca_bundle: std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from),
+        },
+        sync: sync::Config {
+            groups_at_once: groups_at_once as usize,
+            lease,
+            heartbeat,
+            poll: heartbeat,
+        },
+        log_format: match raw.log.format.as_deref() {
+            None | Some("human") => LogFormat::Human,
+            Some("json") => LogFormat::Json,
+            Some(other) => {
+                return wrong("log.format", format!("is {other:?}; choose human or json"));
+            }
+        },
+        log_filter: log_filter(raw.log.filter.as_deref())?,
+        state_directory,
+        grpc,
+    })
+}
+
+fn wrong<T>(key: &'static str, problem: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Value {
+        key,
+        problem: problem.into(),
+    })
+}
+
+fn connectors(
+    single: Option<String>,
+    listed: impl Iterator<Item = String>,
+) -> Result<Vec<ConnectorId>, Error> {
+    let listed: Vec<String> = listed.collect();
+    if single.is_some() && !listed.is_empty() {
+        return wrong(
+            "connector_id",
+            "cannot be set together with [[connector]]; list it there",
+        );
+    }
+    let mut connectors: Vec<ConnectorId> = Vec::new();
+    for id in single.into_iter().chain(listed) {
+        match id.parse() {
+            Ok(id) if connectors.contains(&id) => {
+                return wrong("connector.id", format!("{id} is there twice; remove one"));
+            }
+            Ok(id) => connectors.push(id),
+            Err(error) => return wrong("connector.id", format!("is wrong: {error}")),
+        }
+    }
+    Ok(connectors)
+}
+
+fn database(raw: RawDatabase) -> Result<Database, Error> {
+    let connections_max = raw.connections_max.unwrap_or(CONNECTIONS_MAX_DEFAULT);
+    if !(CONNECTIONS_MIN..=500).contains(&connections_max) {
+        return wrong(
+            "database.connections_max",
+            format!("is {connections_max}; choose {CONNECTIONS_MIN} to 500"),
+        );
+    }
+    let Some(url) = raw.url else {
+        return Ok(Database::Embedded {
+            binaries: raw.embedded_binaries,
+            connections_max,
+        });
+    };
+    // The URL may hold a password, so it is not repeated in the message.
+    let Ok(mut options) = PgConnectOptions::from_str(&url) else {
+        return wrong(
+            "database.url",
+            "is not a PostgreSQL URL; use postgres://user@host:5432/database?sslmode=verify-full",
+        );
+    };
+    if let Some(path) = raw.password_file {
+        options = options.password(read("database.password_file", &path)?.trim_end_matches('\n'));
+    }
+    if let Some(path) = raw.ca_file {
+        read("database.ca_file", &path)?;
+        options = options.ssl_root_cert(path).ssl_mode(PgSslMode::VerifyFull);
+    }
+    Ok(Database::Url(Box::new(store::Config {
+        options,
+        connections_max,
+        acquire_timeout: Duration::from_secs(10),
+    })))
+}
+
+fn grpc(raw: RawGrpc, state_directory: &Path) -> Result<Grpc, Error> {
+    let elsewhere = match raw.tls.as_deref() {
+        None => false,
+        Some("terminated_elsewhere") => true,
+        Some(other) => {
+            return wrong(
+                "grpc.tls",
+                format!("is {other:?}; it can only be terminated_elsewhere, or left out"),
+            );
+        }
+    };
+    let tls = match (raw.certificate_file, raw.key_file) {
+        (Some(certificate), Some(key)) => {
+            read("grpc.certificate_file", &certificate)?;
+            read("grpc.key_file", &key)?;
+            Tls::Files { certificate, key }
+        }
+        (None, None) => Tls::None,
+        (Some(_), None) => return wrong("grpc.key_file", "is required with grpc.certificate_file"),
+        (None, Some(_)) => return wrong("grpc.certificate_file", "is required with grpc.key_file"),
+    };
+    let open = elsewhere || matches!(tls, Tls::Files { .. });
+    let ip = IpAddr::V4(if open {
+        Ipv4Addr::UNSPECIFIED
+    } else {
+        Ipv4Addr::LOCALHOST
+    });
+    let listen = address("grpc.listen", raw.listen.as_deref())?
+        .unwrap_or_else(|| SocketAddr::new(ip, GRPC_PORT));
+    if !open && !listen.ip().is_loopback() {
+        return wrong(
+            "grpc.listen",
+            "is not a loopback address, and there is no certificate; set grpc.certificate_file and grpc.key_file, or grpc.tls = \"terminated_elsewhere\" if something in front encrypts",
+        );
+    }
+    let socket = raw
+        .socket
+        .unwrap_or_else(|| state_directory.join("connector.sock"));
+    Ok(Grpc {
+        listen,
+        socket,
+        tls,
+    })
+}
+
+fn address(key: &'static str, text: Option<&str>) -> Result<Option<SocketAddr>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(address) => Ok(Some(address)),
+        Err(_) => wrong(
+            key,
+            format!("is {text:?}; use an address and a port, such as 127.0.0.1:8443"),
+        ),
+    }
+}
+
+fn duration(key: &'static str, text: Option<&str>, default: Duration) -> Result<Duration, Error> {
+    let Some(text) = text else { return Ok(default) };
+    match humantime::parse_duration(text) {
+        Ok(duration)
+            if duration >= Duration::from_millis(100) && duration <= Duration::from_secs(3600) =>
+        {
+            Ok(duration)
+        }
+        Ok(_) => wrong(key, format!("is {text:?}; choose 100ms to 1h")),
+        Err(_) => wrong(key, format!("is {text:?}; write it as 15s, 500ms or 2min")),
+    }
+}
+
+fn log_filter(text: Option<&str>) -> Result<EnvFilter, Error> {
+    let text = text.unwrap_or("info");
+    EnvFilter::try_new(text).or_else(|error| wrong("log.filter", format!("is {text:?}: {error}")))
+}
+
+fn read(key: &'static str, path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).or_else(|error| {
+        wrong(
+            key,
+            format!("names {}, which cannot be read: {error}", path.display()),
+        )
+    })
+}

@@ -1,0 +1,317 @@
+//! Floor 8: puts the rooms together and keeps them running.
+//!
+//! Invariant: a dead task is a dead process. Everything that runs for ever is in one
+//! set; the first that ends, for whatever reason, ends the daemon. Being crash-safe,
+//! it is simply started again.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinSet,
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig, server::TcpIncoming};
+use tracing::{info, warn};
+
+use crate::{
+    api::Api,
+    aws::{self, Aws},
+    base::{activator::Activator, chance, stopper::Stopper},
+    config::{Database, Grpc, Settings, Tls},
+    model::ids::{ConnectorId, ReplicaId},
+    store::{self, Db},
+    sync::{self, Crawler},
+    tasks::{
+        self, Board, Task, identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler,
+        validator::Validator,
+    },
+    telemetry,
+};
+
+pub mod embedded;
+
+/// How often the scheduler looks without a poke.
+const SCHEDULE_PERIOD: Duration = Duration::from_secs(1);
+
+/// The daemon could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The embedded PostgreSQL.
+    #[error("the embedded PostgreSQL cannot be used")]
+    Embedded(#[from] embedded::Error),
+    /// The database.
+    #[error("the database cannot be used")]
+    Store(#[from] store::Error),
+    /// AWS.
+    #[error("AWS cannot be set up")]
+    Aws(#[from] aws::http::Error),
+    /// Metrics.
+    #[error("metrics cannot be set up")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A port, a socket, a file.
+    #[error("failed to use {what}")]
+    Io {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// gRPC.
+    #[error("failed to serve gRPC")]
+    Grpc(#[from] tonic::transport::Error),
+    /// A part that should run for ever has ended.
+    #[error("{0} has ended by itself")]
+    Ended(&'static str),
+    /// A part has panicked.
+    #[error("a part of the daemon has panicked")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Runs until it is asked to stop.
+///
+/// # Errors
+///
+/// When it cannot start, or a part of it ends.
+pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
+    let metrics = telemetry::start_metrics()?;
+    let (db, cluster) = open_database(&settings).await?;
+    let connectors = prepare(&settings, &db, cluster.is_some()).await?;
+    let aws = Aws::load(&settings.aws).await?;
+    let replica = ReplicaId(chance::uuid());
+    let (groups, schedule, validations) = <(Activator, Activator, Activator)>::default();
+    let board = Board::default();
+    let identity = Arc::new(ArcSwapOption::empty());
+
+    let api = Api {
+        db: db.clone(),
+        groups: groups.clone(),
+        validations: validations.clone(),
+        schedule: schedule.clone(),
+        board: board.clone(),
+        connectors: connectors.into(),
+        replica,
+        identity: Arc::clone(&identity),
+        stopper: stopper.clone(),
+    };
+    let http = bind(settings.http).await?;
+    let grpc = bind(settings.grpc.listen).await?;
+    let socket = bind_socket(&settings.grpc.socket)?;
+    info!(
+        "serving gRPC on {} and {}, health and metrics on {}",
+        local(&grpc),
+        settings.grpc.socket.display(),
+        local(&http)
+    );
+
+    let mut parts: JoinSet<Result<&'static str, Error>> = JoinSet::new();
+    parts.spawn(serve_tcp(api.clone(), grpc, settings.grpc, stopper.clone()));
+    parts.spawn(serve_socket(api, socket, stopper.clone()));
+    let serving = telemetry::serve(http, db.clone(), metrics, stopper.clone());
+    parts.spawn(async move {
+        serving.await.map_err(|source| Error::Io {
+            what: "the HTTP port".into(),
+            source,
+        })?;
+        Ok("the HTTP server")
+    });
+    let crawler = Crawler {
+        db: db.clone(),
+        aws: aws.clone(),
+        replica,
+        config: settings.sync,
+        groups: groups.clone(),
+    };
+    let crawling = sync::runner::run(crawler, stopper.clone());
+    parts.spawn(async move {
+        crawling.await?;
+        Ok("the sync runner")
+    });
+    let scheduler = Scheduler {
+        db: db.clone(),
+        groups,
+        period: SCHEDULE_PERIOD,
+    };
+    let validator = Validator {
+        db: db.clone(),
+        aws: aws.clone(),
+    };
+    let janitor = Janitor {
+        db: db.clone(),
+        aws: aws.clone(),
+    };
+    let own_identity = OwnIdentity { aws, identity };
+    let mut start = Start {
+        parts: &mut parts,
+        board: &board,
+        stopper: &stopper,
+    };
+    start.task(scheduler, schedule);
+    start.task(validator, validations);
+    start.task(janitor, Activator::default());
+    start.task(own_identity, Activator::default());
+
+    let ended = attend(&mut parts, &stopper).await;
+    db.close().await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await?;
+    }
+    ended
+}
+
+/// Starts background tasks among the parts.
+struct Start<'a> {
+    parts: &'a mut JoinSet<Result<&'static str, Error>>,
+    board: &'a Board,
+    stopper: &'a Stopper,
+}
+
+impl Start<'_> {
+    fn task(&mut self, task: impl Task + 'static, activator: Activator) {
+        let name = task.name();
+        let running = tasks::run(task, activator, self.board.clone(), self.stopper.clone());
+        self.parts.spawn(async move {
+            running.await;
+            Ok(name)
+        });
+    }
+}
+
+/// Waits for the first part that ends by itself, or for all of them once asked to stop.
+async fn attend(
+    parts: &mut JoinSet<Result<&'static str, Error>>,
+    stopper: &Stopper,
+) -> Result<(), Error> {
+    while let Some(ended) = tokio::select! {
+        ended = parts.join_next() => ended,
+        () = stopper.leaving() => {
+            warn!("leaving at once; what was being read is read again by the next daemon");
+            parts.abort_all();
+            None
+        }
+    } {
+        let part = ended??;
+        if !stopper.is_stopping() {
+            return Err(Error::Ended(part));
+        }
+    }
+    Ok(())
+}
+
+async fn open_database(settings: &Settings) -> Result<(Db, Option<embedded::Cluster>), Error> {
+    match &settings.database {
+        Database::Url(config) => Ok((Db::connect(config).await?, None)),
+        Database::Embedded {
+            binaries,
+            connections_max,
+        } => {
+            let cluster =
+                embedded::Cluster::start(&settings.state_directory, binaries.as_deref()).await?;
+            let db = Db::connect(&cluster.config(*connections_max)).await?;
+            Ok((db, Some(cluster)))
+        }
+    }
+}
+
+/// Migrates, makes sure of the connectors, and takes back leases of a daemon that died.
+async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<ConnectorId>, Error> {
+    let mut conn = db.conn().await?;
+    store::schema::migrate(&mut conn).await?;
+    let mut connectors = settings.connectors.clone();
+    if connectors.is_empty() {
+        connectors = store::connectors::list(&mut conn).await?;
+    }
+    if connectors.is_empty() {
+        let made = chance::uuid().to_string();
+        connectors.extend(made.parse::<ConnectorId>());
+        info!("no connector id is set; this connector is {made} from now on");
+    }
+    for connector in &connectors {
+        store::connectors::ensure(&mut conn, connector).await?;
+    }
+    if is_alone {
+        let released = store::groups::release_all(&mut conn).await?;
+        if released > 0 {
+            info!("took back {released} leases of a daemon that ended");
+        }
+    }
+    Ok(connectors)
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Io {
+            what: address.to_string(),
+            source,
+        })
+}
+
+fn local(listener: &TcpListener) -> String {
+    listener
+        .local_addr()
+        .map_or_else(|_| "?".to_owned(), |address| address.to_string())
+}
+
+/// The local socket. One that a dead daemon left is replaced.
+fn bind_socket(path: &PathBuf) -> Result<UnixListener, Error> {
+    let failed = |source| Error::Io {
+        what: path.display().to_string(),
+        source,
+    };
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another daemon serves it; stop it, or set grpc.socket",
+        )));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    UnixListener::bind(path).map_err(failed)
+}
+
+async fn serve_tcp(
+    api: Api,
+    listener: TcpListener,
+    grpc: Grpc,
+    stopper: Stopper,
+) -> Result<&'static str, Error> {
+    let mut server = Server::builder();
+    if let Tls::Files { certificate, key } = &grpc.tls {
+        let read = |path: &PathBuf| {
+            fs::read(path).map_err(|source| Error::Io {
+                what: path.display().to_string(),
+                source,
+            })
+        };
+        let identity = TlsIdentity::from_pem(read(certificate)?, read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    server
+        .add_routes(api.routes())
+        .serve_with_incoming_shutdown(incoming, async move { stopper.stopping().await })
+        .await?;
+    Ok("the gRPC server")
+}
+
+async fn serve_socket(
+    api: Api,
+    listener: UnixListener,
+    stopper: Stopper,
+) -> Result<&'static str, Error> {
+    Server::builder()
+        .add_routes(api.routes())
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+            stopper.stopping().await;
+        })
+        .await?;
+    Ok("the local socket")
+}

@@ -1,0 +1,44 @@
+//! Floor 5: what the connector may do in AWS, and whether it can.
+//!
+//! Policies are never written by hand: they are the union of the actions that the
+//! code declares where it calls them.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    catalog::{self, COLLECTORS},
+    model::scope::Reach,
+};
+
+pub mod preflight;
+
+/// The actions of the two roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actions {
+    /// Of the role in the management account. That account is read with it too, so it
+    /// needs all that a member role needs.
+    pub management: BTreeSet<&'static str>,
+    /// Of the role in every member account.
+    pub member: BTreeSet<&'static str>,
+}
+
+/// The actions that discovering these resource types needs.
+#[must_use]
+pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
+    let types: BTreeSet<&str> = types.into_iter().collect();
+    let of = |reaches: &[Reach]| {
+        COLLECTORS
+            .iter()
+            .filter(|collector| reaches.contains(&collector.reach()))
+            .filter(|collector| collector.types().iter().any(|kind| types.contains(kind.id)))
+            .flat_map(|collector| collector.iam_actions().iter().copied())
+            .collect::<BTreeSet<_>>()
+    };
+    let mut member = of(&[Reach::Account, Reach::Region]);
+    member.extend(catalog::regions::IAM_ACTIONS);
+    let mut management = of(&[Reach::Organization]);
+    management.extend(&member);
+    management.extend(catalog::organization::IAM_ACTIONS);
+    management.extend(preflight::IAM_ACTIONS);
+    Actions { management, member }
+}

@@ -1,0 +1,80 @@
+//! Floor 7: what operators see from outside: log lines, metrics, health.
+
+use std::io;
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tracing_subscriber::{
+    EnvFilter, Registry, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
+
+use crate::{
+    base::stopper::Stopper,
+    config::LogFormat,
+    store::{self, Db},
+};
+
+/// Changes which log lines are written, while the daemon runs.
+pub type LogFilter = reload::Handle<EnvFilter, Registry>;
+
+/// Begins to write log lines to the standard error.
+pub fn start_log(format: LogFormat, filter: EnvFilter) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    // A second start, as in a test that runs two daemons, keeps the first.
+    let _ = match format {
+        LogFormat::Human => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    };
+    handle
+}
+
+/// Begins to count.
+///
+/// # Errors
+///
+/// When somebody counts already.
+pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new().install_recorder()
+}
+
+/// Serves `/healthz` (the process lives), `/readyz` (the database answers) and
+/// `/metrics`, until it is asked to stop.
+///
+/// # Errors
+///
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    db: Db,
+    metrics: PrometheusHandle,
+    stopper: Stopper,
+) -> io::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(db)
+        .route(
+            "/metrics",
+            get(move || std::future::ready(metrics.render())),
+        );
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopper.stopping().await })
+        .await
+}
+
+async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
+    let answered = async {
+        let mut conn = db.conn().await?;
+        store::now(&mut conn).await
+    };
+    match answered.await {
+        Ok(_) => (StatusCode::OK, "ready\n"),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        ),
+    }
+}
