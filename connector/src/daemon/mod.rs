@@ -100,6 +100,8 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
     let grpc = bind(settings.grpc.listen).await?;
     let socket = bind_socket(&settings.grpc.socket)?;
     info!(
+        grpc.address = local(&grpc),
+        http.address = local(&http),
         "serving gRPC on {} and {}, health and metrics on {}",
         local(&grpc),
         settings.grpc.socket.display(),

@@ -1,0 +1,40 @@
+//! What another process may ask of the simulator, under `/_sim/`: the demo plants the
+//! missing role with it.
+
+use serde_json::{Value, json};
+
+use crate::{answer::Answer, world::World};
+
+/// Answers a control request.
+#[must_use]
+pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| asked[name].as_str().unwrap_or_default();
+    match path {
+        "/_sim/hub-credentials" => {
+            let made = world.hub_credentials(text("role_arn"));
+            Answer::json(&json!({
+                "access_key": made.access_key,
+                "secret": made.secret,
+                "token": made.token,
+            }))
+        }
+        "/_sim/copy-role" => {
+            let role = world
+                .accounts
+                .get(text("from"))
+                .and_then(|account| account.roles.get(text("role")))
+                .cloned();
+            let found = role.is_some();
+            if let (Some(role), Some(to)) = (role, world.accounts.get_mut(text("to"))) {
+                to.roles.insert(role.name.clone(), role);
+            }
+            Answer::json(&json!({ "planted": found }))
+        }
+        "/_sim/calls" => Answer::json(&json!({ "calls": world.journal.len() })),
+        _ => Answer {
+            status: 404,
+            ..Answer::json(&json!({ "error": "no such request" }))
+        },
+    }
+}

@@ -1,0 +1,123 @@
+//! The simulator before another emulator: it judges trust, permissions and faults,
+//! keeps the journal, and hands everything that the other one can do to it.
+//!
+//! AssumeRole is judged here and then carried out there, because the other emulator
+//! finds a caller's account by the key that it made itself.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use http::{Request, request::Parts};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+
+use crate::{
+    Shared,
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    services,
+};
+
+/// The way to the other emulator.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    emulator: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// What the other emulator lacks and is answered here.
+const OURS: [&str; 3] = [
+    "ssm:DescribeInstanceInformation",
+    "iam:SimulatePrincipalPolicy",
+    "sts:GetCallerIdentity",
+];
+
+impl Gate {
+    /// A gate before an emulator.
+    #[must_use]
+    pub fn new(emulator: SocketAddr) -> Self {
+        Self {
+            emulator,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    pub(crate) fn forwards(&self, call: &Call) -> bool {
+        !OURS.contains(&call.action().as_str())
+    }
+
+    /// Answers a call by the other emulator.
+    pub(crate) async fn forward(
+        &self,
+        shared: &Shared,
+        session: &Session,
+        call: &Call,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Answer {
+        if call.action() == "sts:AssumeRole"
+            && let Err(refusal) = services::sts::judge(&shared.world(), session, call)
+        {
+            return refusal.answer("sts");
+        }
+        let answer = match self.send(parts, body).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return Refusal::new(502, "BadGateway", error.to_string()).answer(&call.service);
+            }
+        };
+        if call.action() == "sts:AssumeRole" && answer.status == 200 {
+            remember(shared, session, call, &answer);
+        }
+        answer
+    }
+
+    async fn send(&self, parts: &Parts, body: Bytes) -> anyhow::Result<Answer> {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::builder()
+            .method(parts.method.clone())
+            .uri(format!("http://{}{path}", self.emulator))
+            .body(Full::new(body))?;
+        *request.headers_mut() = parts.headers.clone();
+        let (parts, body) = self.client.request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes().to_vec();
+        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let code = if parts.status.is_success() {
+            ""
+        } else {
+            parts.status.as_str()
+        };
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            content_type: content_type.to_owned(),
+            body,
+            code: code.to_owned(),
+        })
+    }
+}
+
+/// The key that the other emulator made stands for the role that was judged here.
+fn remember(shared: &Shared, caller: &Session, call: &Call, answer: &Answer) {
+    let text = String::from_utf8_lossy(&answer.body);
+    let between = |open: &str, close: &str| {
+        text.split(open)
+            .nth(1)
+            .and_then(|rest| rest.split(close).next())
+            .map(str::to_owned)
+    };
+    let Some(key) = between("<AccessKeyId>", "</AccessKeyId>") else {
+        return;
+    };
+    let mut world = shared.world();
+    let expires = world.clock.now() + TimeDelta::hours(1);
+    let session = services::sts::session(caller, call, expires);
+    world.sessions.insert(key, session);
+}

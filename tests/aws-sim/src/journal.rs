@@ -1,0 +1,23 @@
+//! What was called: so that tests can count calls, and hold declared actions against
+//! those that were made.
+
+use chrono::{DateTime, Utc};
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// ARN of the caller; empty: nobody that is known.
+    pub principal: String,
+    /// The caller's account.
+    pub account: String,
+    /// Region.
+    pub region: String,
+    /// IAM action.
+    pub action: String,
+    /// Whether a page token came with it.
+    pub has_token: bool,
+    /// Error code; empty: it succeeded.
+    pub code: String,
+}

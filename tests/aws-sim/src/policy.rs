@@ -1,0 +1,186 @@
+//! IAM policies, as far as the simulator judges them: by principal, action and external
+//! id. What it does not understand it refuses.
+
+use serde_json::Value;
+
+/// A caller of AssumeRole, as a trust policy sees it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// ARN of the role (not of the session) or user that calls.
+    pub principal: &'a str,
+    /// External id; none: none was given.
+    pub external_id: Option<&'a str>,
+}
+
+/// Whether a trust policy allows an action to a caller.
+#[must_use]
+pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
+    judge(document, |statement| {
+        matches_any(statement.get("Action"), action)
+            && matches_principal(statement.get("Principal"), request.principal)
+            && holds(statement.get("Condition"), request)
+    })
+}
+
+/// Whether policies of an identity allow an action.
+#[must_use]
+pub fn allows(documents: &[Value], action: &str) -> bool {
+    let merged: Vec<Value> = documents.iter().flat_map(statements).cloned().collect();
+    let document = serde_json::json!({ "Statement": merged });
+    judge(&document, |statement| {
+        matches_any(statement.get("Action"), action)
+    })
+}
+
+/// An allow, and no deny.
+fn judge(document: &Value, applies: impl Fn(&Value) -> bool) -> bool {
+    let mut allowed = false;
+    for statement in statements(document).filter(|statement| applies(statement)) {
+        match statement.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => allowed = true,
+            _ => return false,
+        }
+    }
+    allowed
+}
+
+fn statements(document: &Value) -> impl Iterator<Item = &Value> {
+    let statements = document.get("Statement");
+    let (list, one) = match statements {
+        Some(Value::Array(list)) => (list.as_slice(), None),
+        one => (&[][..], one),
+    };
+    list.iter().chain(one)
+}
+
+fn texts(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn matches_any(patterns: Option<&Value>, text: &str) -> bool {
+    texts(patterns)
+        .into_iter()
+        .any(|pattern| matches(pattern, text))
+}
+
+/// `*` matches any run of characters; letter case does not count.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
+    let mut rest = text.as_str();
+    let mut parts = pattern.split('*').peekable();
+    let Some(first) = parts.next() else {
+        return false;
+    };
+    let Some(stripped) = rest.strip_prefix(first) else {
+        return false;
+    };
+    if parts.peek().is_none() {
+        return stripped.is_empty();
+    }
+    rest = stripped;
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
+fn matches_principal(principal: Option<&Value>, caller: &str) -> bool {
+    let account_root = caller
+        .split(':')
+        .nth(4)
+        .map(|account| format!(":iam::{account}:root"));
+    texts(principal.and_then(|principal| principal.get("AWS").or(Some(principal))))
+        .iter()
+        .any(|named| {
+            *named == "*"
+                || *named == caller
+                || account_root
+                    .as_ref()
+                    .is_some_and(|root| named.ends_with(root.as_str()))
+        })
+}
+
+/// Only `StringEquals` on `sts:ExternalId` is understood.
+fn holds(condition: Option<&Value>, request: &Request<'_>) -> bool {
+    let Some(Value::Object(operators)) = condition else {
+        return condition.is_none();
+    };
+    operators.iter().all(|(operator, keys)| {
+        let Value::Object(keys) = keys else {
+            return false;
+        };
+        operator == "StringEquals"
+            && keys.iter().all(|(key, wanted)| {
+                key == "sts:ExternalId"
+                    && request
+                        .external_id
+                        .is_some_and(|given| texts(Some(wanted)).contains(&given))
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_trust_policy_asks_for_principal_action_and_external_id() {
+        let document = json!({ "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": "arn:aws:iam::999999999999:role/hub" },
+            "Action": ["sts:AssumeRole", "sts:TagSession"],
+            "Condition": { "StringEquals": { "sts:ExternalId": "secret" } },
+        }] });
+        let caller = |principal, external_id| Request {
+            principal,
+            external_id,
+        };
+        let hub = "arn:aws:iam::999999999999:role/hub";
+        assert!(trusts(
+            &document,
+            "sts:AssumeRole",
+            &caller(hub, Some("secret"))
+        ));
+        assert!(!trusts(&document, "sts:AssumeRole", &caller(hub, None)));
+        assert!(!trusts(
+            &document,
+            "sts:AssumeRole",
+            &caller(hub, Some("other"))
+        ));
+        assert!(!trusts(
+            &document,
+            "sts:SetSourceIdentity",
+            &caller(hub, Some("secret"))
+        ));
+        let other = "arn:aws:iam::999999999999:role/other";
+        assert!(!trusts(
+            &document,
+            "sts:AssumeRole",
+            &caller(other, Some("secret"))
+        ));
+    }
+
+    #[test]
+    fn a_deny_wins_and_stars_match() {
+        let allow = json!({ "Statement": { "Effect": "Allow", "Action": "ec2:Describe*" } });
+        let deny = json!({ "Statement": { "Effect": "Deny", "Action": "*:DescribeRegions" } });
+        assert!(allows(
+            std::slice::from_ref(&allow),
+            "ec2:DescribeInstances"
+        ));
+        assert!(!allows(std::slice::from_ref(&allow), "ec2:RunInstances"));
+        assert!(!allows(&[allow, deny], "ec2:DescribeRegions"));
+    }
+}

@@ -1,0 +1,135 @@
+//! What a client asks for, whatever the protocol.
+
+use std::collections::BTreeMap;
+
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+/// A call, read from an HTTP request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Service, as the signature names it: `ec2`.
+    pub service: String,
+    /// Region, as the signature names it.
+    pub region: String,
+    /// Access key, as the signature names it.
+    pub access_key: String,
+    /// Operation: `DescribeInstances`.
+    pub operation: String,
+    /// Parameters of query protocols, and query parameters of S3.
+    pub form: BTreeMap<String, String>,
+    /// Body of JSON protocols.
+    pub json: Value,
+    /// Bucket of an S3 call; empty: none.
+    pub bucket: String,
+}
+
+impl Call {
+    /// Reads a call; none: it is not signed, or in no protocol of AWS.
+    #[must_use]
+    pub fn read(parts: &Parts, body: &[u8]) -> Option<Self> {
+        let header = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        let scope = header("authorization")?
+            .split("Credential=")
+            .nth(1)?
+            .split(',')
+            .next()?;
+        let mut scope = scope.split('/');
+        let (access_key, _date) = (scope.next()?.to_owned(), scope.next()?);
+        let (region, service) = (scope.next()?.to_owned(), scope.next()?.to_owned());
+        let mut form = decode_form(parts.uri.query().unwrap_or_default());
+        let mut json = Value::Null;
+        let mut bucket = String::new();
+        let operation = if let Some(target) = header("x-amz-target") {
+            json = serde_json::from_slice(body).ok()?;
+            target.rsplit('.').next()?.to_owned()
+        } else if service == "s3" {
+            bucket = decode(parts.uri.path().trim_start_matches('/').split('/').next()?);
+            s3_operation(&form, &bucket)
+        } else {
+            form.extend(decode_form(std::str::from_utf8(body).ok()?));
+            form.get("Action")?.clone()
+        };
+        Some(Self {
+            service,
+            region,
+            access_key,
+            operation,
+            form,
+            json,
+            bucket,
+        })
+    }
+
+    /// The IAM action that the call needs.
+    #[must_use]
+    pub fn action(&self) -> String {
+        match (self.service.as_str(), self.operation.as_str()) {
+            // Service authorization reference, Amazon S3: ListBuckets.
+            ("s3", "ListBuckets") => "s3:ListAllMyBuckets".to_owned(),
+            (service, operation) => format!("{service}:{operation}"),
+        }
+    }
+
+    /// A text parameter of a JSON call.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.json
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The members of a list parameter of a query call: `Filter.1.Value.1`, ….
+    #[must_use]
+    pub fn members(&self, prefix: &str) -> Vec<&str> {
+        (1..)
+            .map_while(|at| self.form.get(&format!("{prefix}.{at}")))
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// The page token that came with the call.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        let json = self.json.get("NextToken").and_then(Value::as_str);
+        json.or_else(|| self.form.get("NextToken").map(String::as_str))
+            .or_else(|| self.form.get("continuation-token").map(String::as_str))
+            .or_else(|| self.form.get("Marker").map(String::as_str))
+    }
+}
+
+fn s3_operation(form: &BTreeMap<String, String>, bucket: &str) -> String {
+    let operation = if bucket.is_empty() {
+        "ListBuckets"
+    } else if form.contains_key("tagging") {
+        "GetBucketTagging"
+    } else if form.contains_key("location") {
+        "GetBucketLocation"
+    } else {
+        "ListObjectsV2"
+    };
+    operation.to_owned()
+}
+
+fn decode_form(text: &str) -> BTreeMap<String, String> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned()
+}

@@ -1,0 +1,140 @@
+//! Organizations that are made, not written: the sample of the demo, and larger ones
+//! from a seed.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    template,
+    text::Text,
+    world::{Bucket, Instance, World},
+};
+
+/// The role of the hosts that run connectors.
+pub const HUB_ROLE_ARN: &str = "arn:aws:iam::999999999999:role/apono-hub";
+/// The sample's organization.
+pub const SAMPLE_ORGANIZATION: &str = "o-sample1234";
+/// The sample's management account.
+pub const SAMPLE_MANAGEMENT: &str = "100000000000";
+/// The sample's account without the member role.
+pub const SAMPLE_WITHOUT_ROLE: &str = "100000000007";
+
+/// Adds the sample: 14 accounts in nested units, one unit to exclude, one account
+/// suspended, one without the member role.
+///
+/// # Errors
+///
+/// When the template cannot be rendered.
+pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::Result<()> {
+    let organization = SAMPLE_ORGANIZATION;
+    let root = world.add_organization(organization, "aws", SAMPLE_MANAGEMENT);
+    let units = [
+        ("ou-samp-workload", root.as_str(), "Workloads"),
+        ("ou-samp-product1", "ou-samp-workload", "Production"),
+        ("ou-samp-staging1", "ou-samp-workload", "Staging"),
+        ("ou-samp-security", root.as_str(), "Security"),
+        ("ou-samp-sandbox1", root.as_str(), "Sandbox"),
+    ];
+    for (id, parent, name) in units {
+        world.add_unit(organization, parent, id, name);
+    }
+    let accounts = [
+        ("100000000001", "ou-samp-product1", "payments"),
+        ("100000000002", "ou-samp-product1", "checkout"),
+        ("100000000003", "ou-samp-product1", "search"),
+        ("100000000004", "ou-samp-staging1", "payments-staging"),
+        ("100000000005", "ou-samp-staging1", "checkout-staging"),
+        ("100000000006", "ou-samp-security", "log-archive"),
+        (SAMPLE_WITHOUT_ROLE, "ou-samp-security", "audit"),
+        ("100000000008", "ou-samp-workload", "shared-services"),
+        ("100000000009", "ou-samp-workload", "data-lake"),
+        ("100000000010", "ou-samp-sandbox1", "sandbox-ann"),
+        ("100000000011", "ou-samp-sandbox1", "sandbox-bob"),
+        ("100000000012", "ou-samp-workload", "legacy"),
+        ("100000000013", "ou-samp-staging1", "search-staging"),
+    ];
+    let mut chance = StdRng::seed_from_u64(7);
+    for (id, parent, name) in accounts {
+        world.add_account(organization, parent, id, name);
+        furnish(world, id, &mut chance, 6, 4);
+    }
+    world.account("100000000012").state = "SUSPENDED".to_owned();
+    if let Some(organization) = world.organizations.get_mut(organization) {
+        organization.sso_region = "eu-west-1".to_owned();
+    }
+    let deployment = template::render(template, connector_id, HUB_ROLE_ARN, &root)?;
+    world.deploy(organization, &deployment);
+    world.account(SAMPLE_WITHOUT_ROLE).roles.clear();
+    Ok(())
+}
+
+/// Puts instances into every region of an account, and buckets into the account.
+///
+/// # Panics
+///
+/// When there is no such account.
+pub fn furnish(
+    world: &mut World,
+    account_id: &str,
+    chance: &mut StdRng,
+    instances: usize,
+    buckets: usize,
+) {
+    let account = world.account(account_id);
+    account
+        .profiles
+        .insert("ssm".into(), vec!["AmazonSSMManagedInstanceCore".into()]);
+    account.profiles.insert("plain".into(), Vec::new());
+    let regions: Vec<String> = account.regions.iter().cloned().collect();
+    for region in &regions {
+        let made = (0..instances)
+            .map(|at| instance(account_id, region, at, chance))
+            .collect();
+        account.instances.insert(region.clone(), made);
+    }
+    for at in 0..buckets {
+        account.buckets.push(Bucket {
+            name: format!("{}-{account_id}-{at}", account.name),
+            region: regions[at % regions.len()].clone(),
+            tags: tags(&[("team", team(chance)), ("data", "internal")]),
+            created: DateTime::<Utc>::from_timestamp(1_750_000_000, 0).unwrap_or_default(),
+        });
+    }
+}
+
+fn instance(account: &str, region: &str, at: usize, chance: &mut StdRng) -> Instance {
+    // State and Session Manager's view of it, in the mix that one meets.
+    let (state, profile, ping) = match chance.random_range(0..10) {
+        0 => ("stopped", "ssm", "ConnectionLost"),
+        1 => ("running", "", ""),
+        2 => ("running", "plain", ""),
+        3 => ("running", "ssm", ""),
+        4 => ("running", "ssm", "ConnectionLost"),
+        _ => ("running", "ssm", "Online"),
+    };
+    let number: u32 = chance.random();
+    Instance {
+        id: format!("i-{}{number:08x}{at:04x}", &account[9..]),
+        state: state.to_owned(),
+        kind: ["t3.micro", "m7g.large", "c7i.xlarge"][at % 3].to_owned(),
+        tags: tags(&[
+            ("Name", &format!("web-{region}-{at}")),
+            ("team", team(chance)),
+        ]),
+        profile: profile.to_owned(),
+        ping: ping.to_owned(),
+    }
+}
+
+fn team(chance: &mut StdRng) -> &'static str {
+    ["red", "blue", "green"][chance.random_range(0..3)]
+}
+
+fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
+    pairs
+        .iter()
+        .map(|(key, value)| (Text::from(*key), Text::from(*value)))
+        .collect()
+}

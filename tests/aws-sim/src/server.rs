@@ -1,0 +1,184 @@
+//! The HTTP server: reads a call, judges the caller, lets faults strike, asks the
+//! service, and writes the journal.
+
+use std::{convert::Infallible, io, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::{
+    Shared,
+    answer::{Answer, Refusal},
+    control,
+    fault::{self, Effect},
+    identity::Session,
+    journal::Entry,
+    policy,
+    request::Call,
+    services,
+    world::World,
+};
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, shared: Shared) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        // A simulator that delays small answers would only measure itself.
+        let _ = stream.set_nodelay(true);
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| respond(shared.clone(), request));
+            // A client that goes away is none of our business.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    if parts.uri.path().starts_with("/_sim/") {
+        return Ok(response(control::answer(
+            &mut shared.world(),
+            parts.uri.path(),
+            &body,
+        )));
+    }
+    let Some(call) = Call::read(&parts, &body) else {
+        let refusal = Refusal::new(
+            403,
+            "MissingAuthenticationToken",
+            "Missing Authentication Token",
+        );
+        return Ok(response(refusal.answer("")));
+    };
+    let (session, struck) = enter(&mut shared.world(), &call);
+    let mut delay = Duration::ZERO;
+    let refusal = match struck {
+        Err(refusal) => Some(refusal),
+        Ok(None) => None,
+        Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
+        Ok(Some(Effect::Throttle)) => Some(Refusal::throttled(&call.service)),
+        Ok(Some(Effect::DenyByScp)) => Some(denied_by_scp(&call, session.as_ref())),
+        Ok(Some(Effect::Reset)) => return Err(io::ErrorKind::ConnectionReset.into()),
+        Ok(Some(Effect::Hang)) => {
+            let never: Infallible = std::future::pending().await;
+            match never {}
+        }
+        Ok(Some(Effect::Delay(by))) => {
+            delay = by;
+            None
+        }
+    };
+    if !delay.is_zero() {
+        wait(delay).await;
+    }
+    let answer = match (refusal, &session, &shared.gate) {
+        (Some(refusal), ..) => refusal.answer(&call.service),
+        (None, Some(session), Some(gate)) if gate.forwards(&call) => {
+            gate.forward(&shared, session, &call, &parts, body).await
+        }
+        (None, Some(session), _) => services::answer(&mut shared.world(), session, &call)
+            .unwrap_or_else(|refusal| refusal.answer(&call.service)),
+        (None, None, _) => Refusal::unknown_key(&call.service).answer(&call.service),
+    };
+    note(&mut shared.world(), session.as_ref(), &call, &answer);
+    Ok(response(answer))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a late answer is what was asked for"
+)]
+async fn wait(delay: Duration) {
+    tokio::time::sleep(delay).await;
+}
+
+/// Who calls, and whether they may; and the fault that the call meets.
+fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effect>, Refusal>) {
+    let Some(session) = world.sessions.get(&call.access_key).cloned() else {
+        return (None, Err(Refusal::unknown_key(&call.service)));
+    };
+    if session.expires <= world.clock.now() {
+        return (Some(session), Err(Refusal::expired(&call.service)));
+    }
+    let struck = fault::strike(&mut world.faults, &session.account, call);
+    if struck.is_none()
+        && let Err(refusal) = permit(world, &session, call)
+    {
+        return (Some(session), Err(refusal));
+    }
+    (Some(session), Ok(struck))
+}
+
+/// A call outside the role's policy is refused. `GetCallerIdentity` needs nothing.
+fn permit(world: &World, session: &Session, call: &Call) -> Result<(), Refusal> {
+    let action = call.action();
+    let is_free = action == "sts:GetCallerIdentity"
+        || (session.is_hub && action == "sts:AssumeRole")
+        || policy::allows(world.policies(session), &action);
+    if !is_free {
+        return Err(Refusal::denied(
+            &call.service,
+            format!(
+                "User: {} is not authorized to perform: {action} because no identity-based policy allows the {action} action",
+                session.arn
+            ),
+        ));
+    }
+    // A region that the account has not enabled does not know its keys.
+    let is_global = matches!(call.service.as_str(), "organizations" | "iam" | "sts");
+    let account = world.accounts.get(&session.account);
+    if !is_global && account.is_some_and(|account| !account.regions.contains(&call.region)) {
+        return Err(Refusal::unknown_key(&call.service));
+    }
+    Ok(())
+}
+
+fn denied_by_scp(call: &Call, session: Option<&Session>) -> Refusal {
+    Refusal::denied(
+        &call.service,
+        format!(
+            "User: {} is not authorized to perform: {} with an explicit deny in a service control policy",
+            session.map_or("", |session| &session.arn),
+            call.action()
+        ),
+    )
+}
+
+fn note(world: &mut World, session: Option<&Session>, call: &Call, answer: &Answer) {
+    let at = world.clock.now();
+    world.journal.push(Entry {
+        at,
+        principal: session
+            .map(|session| session.arn.clone())
+            .unwrap_or_default(),
+        account: session
+            .map(|session| session.account.clone())
+            .unwrap_or_default(),
+        region: call.region.clone(),
+        action: call.action(),
+        has_token: call.token().is_some(),
+        code: answer.code.clone(),
+    });
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() =
+        http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::OK);
+    if let Ok(content_type) = answer.content_type.parse() {
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, content_type);
+    }
+    response
+}

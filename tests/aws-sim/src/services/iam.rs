@@ -1,0 +1,94 @@
+//! IAM: instance profiles and their roles.
+
+use super::unknown;
+use crate::{
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    world::World,
+    xml::Xml,
+};
+
+pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    match call.operation.as_str() {
+        "GetInstanceProfile" => profile(world, session, call),
+        "ListAttachedRolePolicies" => policies(world, session, call),
+        _ => Err(unknown(call)),
+    }
+}
+
+fn missing(name: &str) -> Refusal {
+    Refusal::new(404, "NoSuchEntity", format!("{name} cannot be found."))
+}
+
+/// A profile's role has the profile's name.
+fn profile(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let name = call
+        .form
+        .get("InstanceProfileName")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let account = world.accounts.get(&session.account);
+    if account.is_none_or(|account| !account.profiles.contains_key(name)) {
+        return Err(missing(name));
+    }
+    let (partition, id) = (
+        world
+            .organization_of(&session.account)
+            .map_or("aws", |o| o.partition.as_str()),
+        &session.account,
+    );
+    let mut xml = Xml::default();
+    xml.element("GetInstanceProfileResponse", |xml| {
+        xml.element("GetInstanceProfileResult", |xml| {
+            xml.element("InstanceProfile", |xml| {
+                xml.text("Path", "/")
+                    .text("InstanceProfileName", name)
+                    .text("InstanceProfileId", "AIPASIM")
+                    .text(
+                        "Arn",
+                        format!("arn:{partition}:iam::{id}:instance-profile/{name}"),
+                    )
+                    .text("CreateDate", "2026-01-01T00:00:00Z");
+                xml.element("Roles", |xml| {
+                    xml.element("member", |xml| {
+                        xml.text("Path", "/")
+                            .text("RoleName", name)
+                            .text("RoleId", "AROASIM")
+                            .text("Arn", format!("arn:{partition}:iam::{id}:role/{name}"))
+                            .text("CreateDate", "2026-01-01T00:00:00Z");
+                    });
+                });
+            });
+        });
+    });
+    Ok(Answer::xml(xml))
+}
+
+fn policies(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let name = call
+        .form
+        .get("RoleName")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let policies = world
+        .accounts
+        .get(&session.account)
+        .and_then(|account| account.profiles.get(name))
+        .ok_or_else(|| missing(name))?;
+    let mut xml = Xml::default();
+    xml.element("ListAttachedRolePoliciesResponse", |xml| {
+        xml.element("ListAttachedRolePoliciesResult", |xml| {
+            xml.element("AttachedPolicies", |xml| {
+                for policy in policies {
+                    xml.element("member", |xml| {
+                        xml.text("PolicyName", policy)
+                            .text("PolicyArn", format!("arn:aws:iam::aws:policy/{policy}"));
+                    });
+                }
+            });
+            xml.text("IsTruncated", "false");
+        });
+    });
+    Ok(Answer::xml(xml))
+}

@@ -1,0 +1,81 @@
+//! The services, one file each.
+
+use crate::{
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    world::World,
+};
+
+mod ec2;
+mod iam;
+mod organizations;
+mod s3;
+mod ssm;
+mod sso;
+pub(crate) mod sts;
+
+/// Answers a call whose caller may make it.
+pub(crate) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    match call.service.as_str() {
+        "ec2" => ec2::answer(world, session, call),
+        "iam" => iam::answer(world, session, call),
+        "organizations" => organizations::answer(world, session, call),
+        "s3" => s3::answer(world, session, call),
+        "ssm" => ssm::answer(world, session, call),
+        "sso" => sso::answer(world, session, call),
+        "sts" => sts::answer(world, session, call),
+        _ => Err(unknown(call)),
+    }
+}
+
+/// A call that the simulator does not have is an error of the client, not a 5xx that an
+/// SDK would try again.
+fn unknown(call: &Call) -> Refusal {
+    Refusal::new(
+        400,
+        "InvalidAction",
+        format!("the simulator has no {}", call.action()),
+    )
+}
+
+/// Cuts a list to a page. Tokens are opaque and belong to one list; a token of another
+/// one is refused.
+fn page<'a, T>(
+    call: &Call,
+    items: &'a [T],
+    page_items: usize,
+    first_is_empty: bool,
+) -> Result<(&'a [T], Option<String>), Refusal> {
+    let start = match call.token() {
+        None if first_is_empty => return Ok((&[], Some(token(call, 0)))),
+        None => 0,
+        Some(given) => (0..=items.len())
+            .find(|at| token(call, *at) == given)
+            .ok_or_else(|| {
+                Refusal::new(
+                    400,
+                    "InvalidInputException",
+                    "You provided an invalid token.",
+                )
+            })?,
+    };
+    let end = items.len().min(start + page_items.max(1));
+    let next = (end < items.len()).then(|| token(call, end));
+    Ok((&items[start..end], next))
+}
+
+/// A token that tells nothing: a hash of the list and of the place in it (FNV-1a).
+fn token(call: &Call, at: usize) -> String {
+    let list = format!(
+        "{}/{}/{}/{}/{at}",
+        call.service,
+        call.operation,
+        call.region,
+        call.text("ParentId")
+    );
+    let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}{at:x}")
+}

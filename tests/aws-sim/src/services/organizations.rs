@@ -1,0 +1,140 @@
+//! AWS Organizations: only the management account is answered.
+
+use serde_json::{Value, json};
+
+use super::{page, unknown};
+use crate::{
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    world::{Account, Organization, World},
+};
+
+pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let organization = world
+        .organization_of(&session.account)
+        .filter(|organization| organization.management == session.account)
+        .ok_or_else(|| {
+            Refusal::denied(
+                "organizations",
+                "You don't have permissions to access this resource.",
+            )
+        })?;
+    match call.operation.as_str() {
+        "DescribeOrganization" => Ok(describe(organization)),
+        "ListAccounts" => {
+            let accounts = accounts(world, organization, |_| true);
+            list(call, organization, "Accounts", &accounts)
+        }
+        "ListAccountsForParent" => {
+            let parent = call.text("ParentId");
+            let accounts = accounts(world, organization, |account| account.parent == parent);
+            list(call, organization, "Accounts", &accounts)
+        }
+        "ListRoots" => {
+            let roots = units(organization, "");
+            list(call, organization, "Roots", &roots)
+        }
+        "ListOrganizationalUnitsForParent" => {
+            let units = units(organization, call.text("ParentId"));
+            list(call, organization, "OrganizationalUnits", &units)
+        }
+        "ListTagsForResource" => tags(world, organization, call),
+        _ => Err(unknown(call)),
+    }
+}
+
+fn arn(organization: &Organization, kind: &str, id: &str) -> String {
+    format!(
+        "arn:{}:organizations::{}:{kind}/{}/{id}",
+        organization.partition, organization.management, organization.id
+    )
+}
+
+fn describe(organization: &Organization) -> Answer {
+    let management = &organization.management;
+    Answer::json(&json!({ "Organization": {
+        "Id": organization.id,
+        "Arn": format!("arn:{}:organizations::{management}:organization/{}", organization.partition, organization.id),
+        "FeatureSet": "ALL",
+        "MasterAccountId": management,
+        "MasterAccountArn": arn(organization, "account", management),
+    } }))
+}
+
+fn accounts(
+    world: &World,
+    organization: &Organization,
+    wanted: impl Fn(&Account) -> bool,
+) -> Vec<Value> {
+    world
+        .accounts
+        .iter()
+        .filter(|(_, account)| account.organization == organization.id && wanted(account))
+        .map(|(id, account)| {
+            let mut shown = json!({
+                "Id": id,
+                "Arn": arn(organization, "account", id),
+                "Name": account.name,
+                "Email": format!("{}@example.com", account.name),
+                "State": account.state,
+                "JoinedMethod": "CREATED",
+                "JoinedTimestamp": 1_700_000_000.0,
+            });
+            if organization.tells_paths {
+                let path = organization.path(&account.parent).join("/");
+                shown["Paths"] = json!([format!("{}/{path}/{id}/", organization.id)]);
+            }
+            shown
+        })
+        .collect()
+}
+
+fn units(organization: &Organization, parent: &str) -> Vec<Value> {
+    let kind = if parent.is_empty() { "root" } else { "ou" };
+    organization
+        .units
+        .iter()
+        .filter(|(_, unit)| unit.parent == parent)
+        .map(
+            |(id, unit)| json!({ "Id": id, "Arn": arn(organization, kind, id), "Name": unit.name }),
+        )
+        .collect()
+}
+
+fn list(
+    call: &Call,
+    organization: &Organization,
+    name: &str,
+    items: &[Value],
+) -> Result<Answer, Refusal> {
+    let (items, next) = page(
+        call,
+        items,
+        organization.page_items,
+        organization.begins_with_empty_page,
+    )?;
+    let mut answer = json!({ name: items });
+    if let Some(next) = next {
+        answer["NextToken"] = json!(next);
+    }
+    Ok(Answer::json(&answer))
+}
+
+/// Written by hand: tags may hold what is no Unicode.
+fn tags(world: &World, organization: &Organization, call: &Call) -> Result<Answer, Refusal> {
+    let account = world
+        .accounts
+        .get(call.text("ResourceId"))
+        .filter(|account| account.organization == organization.id)
+        .ok_or_else(|| Refusal::new(400, "TargetNotFoundException", "no such target"))?;
+    let tags: Vec<String> = account
+        .tags
+        .iter()
+        .map(|(key, value)| format!("{{\"Key\":{},\"Value\":{}}}", key.json(), value.json()))
+        .collect();
+    Ok(Answer::json_text(format!(
+        "{{\"Tags\":[{}]}}",
+        tags.join(",")
+    )))
+}

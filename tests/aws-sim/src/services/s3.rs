@@ -1,0 +1,109 @@
+//! S3: buckets and their tags.
+
+use chrono::SecondsFormat;
+
+use super::{page, unknown};
+use crate::{
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    world::{Bucket, World},
+    xml::Xml,
+};
+
+const PAGE_ITEMS_MAX: usize = 10_000;
+
+pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    match call.operation.as_str() {
+        "ListBuckets" => list(world, session, call),
+        "GetBucketLocation" => bucket(world, session, call).map(location),
+        "GetBucketTagging" => tags(bucket(world, session, call)?, call),
+        _ => Err(unknown(call)),
+    }
+}
+
+fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let none = Vec::new();
+    let buckets = world
+        .accounts
+        .get(&session.account)
+        .map_or(&none, |account| &account.buckets);
+    let asked = call
+        .form
+        .get("max-buckets")
+        .and_then(|text| text.parse().ok());
+    let (items, next) = page(call, buckets, asked.unwrap_or(PAGE_ITEMS_MAX), false)?;
+    let mut xml = Xml::default();
+    xml.element("ListAllMyBucketsResult", |xml| {
+        xml.element("Buckets", |xml| {
+            for bucket in items {
+                xml.element("Bucket", |xml| {
+                    xml.text("Name", &bucket.name)
+                        .text(
+                            "CreationDate",
+                            bucket.created.to_rfc3339_opts(SecondsFormat::Millis, true),
+                        )
+                        .text("BucketRegion", &bucket.region);
+                });
+            }
+        });
+        if let Some(next) = next {
+            xml.text("ContinuationToken", next);
+        }
+    });
+    Ok(Answer::xml(xml))
+}
+
+fn bucket<'a>(world: &'a World, session: &Session, call: &Call) -> Result<&'a Bucket, Refusal> {
+    world
+        .accounts
+        .get(&session.account)
+        .and_then(|account| {
+            account
+                .buckets
+                .iter()
+                .find(|bucket| bucket.name == call.bucket)
+        })
+        .ok_or_else(|| Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
+}
+
+/// The old name of us-east-1 is none at all.
+fn location(bucket: &Bucket) -> Answer {
+    let region = if bucket.region == "us-east-1" {
+        ""
+    } else {
+        &bucket.region
+    };
+    let mut xml = Xml::default();
+    xml.text("LocationConstraint", region);
+    Answer::xml(xml)
+}
+
+/// A bucket answers in its own region.
+fn tags(bucket: &Bucket, call: &Call) -> Result<Answer, Refusal> {
+    if bucket.region != call.region {
+        return Err(Refusal::new(
+            301,
+            "PermanentRedirect",
+            "use the bucket's own region",
+        ));
+    }
+    if bucket.tags.is_empty() {
+        return Err(Refusal::new(
+            404,
+            "NoSuchTagSet",
+            "The TagSet does not exist",
+        ));
+    }
+    let mut xml = Xml::default();
+    xml.element("Tagging", |xml| {
+        xml.element("TagSet", |xml| {
+            for (key, value) in &bucket.tags {
+                xml.element("Tag", |xml| {
+                    xml.raw("Key", &key.xml()).raw("Value", &value.xml());
+                });
+            }
+        });
+    });
+    Ok(Answer::xml(xml))
+}

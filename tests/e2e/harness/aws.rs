@@ -1,0 +1,205 @@
+//! The simulated AWS of a test.
+
+use std::collections::BTreeMap;
+
+use aws_sim::{
+    Sim, World,
+    template::{self, Deployment},
+    text::Text,
+    world::{Bucket, Instance},
+};
+
+pub use aws_sim::seed::HUB_ROLE_ARN;
+
+/// The template that customers deploy.
+pub const TEMPLATE: &str = include_str!("../../../deploy/cloudformation/management.yaml");
+
+/// A simulator with one organization, deployed for a connector.
+pub struct Cloud {
+    /// The simulator.
+    pub sim: Sim,
+    /// The organization.
+    pub organization: String,
+    /// Its root.
+    pub root: String,
+    /// Its management account.
+    pub management: String,
+    /// Its partition.
+    pub partition: String,
+    /// The connector that it trusts.
+    pub connector_id: String,
+    /// The hosts' role.
+    pub hub_role_arn: String,
+}
+
+impl Cloud {
+    /// An organization with nothing but its management account.
+    pub async fn empty(partition: &str) -> Self {
+        Self::in_front_of(Sim::start().await.expect("a simulator"), partition)
+    }
+
+    /// The same on a simulator that is started already.
+    pub fn in_front_of(sim: Sim, partition: &str) -> Self {
+        let organization = "o-test123456".to_owned();
+        let management = "111111111111".to_owned();
+        let root = sim
+            .world()
+            .add_organization(&organization, partition, &management);
+        Self {
+            root,
+            management,
+            organization,
+            sim,
+            partition: partition.to_owned(),
+            connector_id: connector::base::chance::uuid().to_string(),
+            hub_role_arn: HUB_ROLE_ARN.replace("arn:aws:", &format!("arn:{partition}:")),
+        }
+    }
+
+    /// The sample organization of the demo.
+    pub async fn sample() -> Self {
+        let sim = Sim::start().await.expect("a simulator");
+        let connector_id = connector::base::chance::uuid().to_string();
+        aws_sim::seed::sample(&mut sim.world(), TEMPLATE, &connector_id).expect("a template");
+        Self {
+            sim,
+            organization: aws_sim::seed::SAMPLE_ORGANIZATION.to_owned(),
+            root: "r-samp".to_owned(),
+            management: aws_sim::seed::SAMPLE_MANAGEMENT.to_owned(),
+            partition: "aws".to_owned(),
+            connector_id,
+            hub_role_arn: HUB_ROLE_ARN.to_owned(),
+        }
+    }
+
+    /// Adds an account.
+    pub fn account(&self, id: &str, parent: &str, name: &str) {
+        self.sim
+            .world()
+            .add_account(&self.organization, parent, id, name);
+    }
+
+    /// Adds a unit.
+    pub fn unit(&self, id: &str, parent: &str, name: &str) {
+        self.sim
+            .world()
+            .add_unit(&self.organization, parent, id, name);
+    }
+
+    /// Deploys the template.
+    pub fn deploy(&self) {
+        let deployment = self.deployment();
+        self.sim.world().deploy(&self.organization, &deployment);
+    }
+
+    /// The rendered template.
+    pub fn deployment(&self) -> Deployment {
+        template::render(TEMPLATE, &self.connector_id, &self.hub_role_arn, &self.root)
+            .expect("a template")
+    }
+
+    /// The stack's output.
+    pub fn management_role_arn(&self) -> String {
+        format!(
+            "arn:{}:iam::{}:role/apono-connector-management",
+            self.partition, self.management
+        )
+    }
+
+    /// Home region.
+    pub fn region(&self) -> &'static str {
+        match self.partition.as_str() {
+            "aws-us-gov" => "us-gov-west-1",
+            "aws-cn" => "cn-north-1",
+            _ => "eu-west-1",
+        }
+    }
+
+    /// Every live resource below the root, as `arn name tags`.
+    pub fn expected(&self, excluded: &[&str]) -> Vec<String> {
+        let world = self.sim.world();
+        let mut lines = Vec::new();
+        for (id, account) in &world.accounts {
+            let organization = &world.organizations[&account.organization];
+            let path = organization.path(&account.parent);
+            let is_read = account.organization == self.organization
+                && account.state == "ACTIVE"
+                && !path.iter().any(|unit| excluded.contains(&unit.as_str()));
+            if is_read
+                && account
+                    .roles
+                    .keys()
+                    .any(|role| role.starts_with("apono-connector-"))
+            {
+                lines.extend(things(&world, &self.partition, id));
+            }
+            if is_read {
+                let arn = format!(
+                    "arn:{}:organizations::{}:account/{}/{id}",
+                    self.partition, self.management, self.organization
+                );
+                lines.push(line(&arn, &account.name, &account.tags));
+            }
+        }
+        lines.sort();
+        lines
+    }
+}
+
+fn things(world: &World, partition: &str, id: &str) -> Vec<String> {
+    let account = &world.accounts[id];
+    let mut lines = Vec::new();
+    for (region, instances) in &account.instances {
+        for instance in instances {
+            let arn = format!("arn:{partition}:ec2:{region}:{id}:instance/{}", instance.id);
+            let name = instance
+                .tags
+                .get(&Text::from("Name"))
+                .map_or(instance.id.clone(), Text::lossy);
+            lines.push(line(&arn, &name, &instance.tags));
+        }
+    }
+    for bucket in &account.buckets {
+        let arn = format!("arn:{partition}:s3:::{}", bucket.name);
+        lines.push(line(&arn, &bucket.name, &bucket.tags));
+    }
+    lines
+}
+
+fn line(arn: &str, name: &str, tags: &BTreeMap<Text, Text>) -> String {
+    let tags: BTreeMap<String, String> = tags
+        .iter()
+        .map(|(key, value)| (key.lossy(), value.lossy()))
+        .collect();
+    format!("{arn} {name} {tags:?}")
+}
+
+/// A running instance that Session Manager manages.
+pub fn instance(id: &str, tags: &[(&str, &str)]) -> Instance {
+    Instance {
+        id: id.to_owned(),
+        state: "running".to_owned(),
+        kind: "t3.micro".to_owned(),
+        tags: self::tags(tags),
+        profile: "ssm".to_owned(),
+        ping: "Online".to_owned(),
+    }
+}
+
+/// A bucket.
+pub fn bucket(name: &str, region: &str, tags: &[(&str, &str)]) -> Bucket {
+    Bucket {
+        name: name.to_owned(),
+        region: region.to_owned(),
+        tags: self::tags(tags),
+        created: chrono::DateTime::from_timestamp(1_750_000_000, 0).expect("a time"),
+    }
+}
+
+/// Tags.
+pub fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
+    pairs
+        .iter()
+        .map(|(key, value)| (Text::from(*key), Text::from(*value)))
+        .collect()
+}

@@ -1,0 +1,175 @@
+//! The real daemon, as a process.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Api, Cloud, Database};
+
+/// How to start it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Further environment.
+    pub env: Vec<(String, String)>,
+    /// Further connectors beside the cloud's.
+    pub connectors: Vec<String>,
+    /// Keep the state here instead of in a directory of its own.
+    pub state: Option<PathBuf>,
+}
+
+impl Options {
+    /// With one more variable.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A running daemon; dropped, it is killed.
+pub struct Daemon {
+    child: Child,
+    /// Its gRPC port.
+    pub grpc: SocketAddr,
+    /// Its HTTP port.
+    pub http: SocketAddr,
+    /// Its local socket.
+    pub socket: PathBuf,
+    _state: Option<TempDir>,
+}
+
+impl Daemon {
+    /// Starts on a database.
+    pub async fn start(cloud: &Cloud, database: &Database) -> Self {
+        let options = Options::default().set("DATABASE_URL", &database.url);
+        Self::start_with(cloud, options).await
+    }
+
+    /// Starts with options; without `DATABASE_URL` among them, with embedded PostgreSQL.
+    pub async fn start_with(cloud: &Cloud, options: Options) -> Self {
+        let (state, directory) = match &options.state {
+            Some(directory) => (None, directory.clone()),
+            None => {
+                let state = short_directory();
+                let directory = state.path().to_owned();
+                (Some(state), directory)
+            }
+        };
+        let socket = directory.join("connector.sock");
+        let mut settings = String::from(
+            "[grpc]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nfilter = \"info,connector=debug\"\n[sync]\nlease = \"2s\"\nheartbeat = \"500ms\"\n[aws]\nrate_share = 1.0\nattempt_timeout = \"2s\"\n",
+        );
+        for connector in std::iter::once(&cloud.connector_id).chain(&options.connectors) {
+            settings.push_str(&format!("[[connector]]\nid = \"{connector}\"\n"));
+        }
+        let file = directory.join("connector.toml");
+        let settings = format!(
+            "state_directory = {:?}\n{settings}",
+            directory.to_string_lossy()
+        );
+        std::fs::write(&file, settings).expect("a settings file");
+        let credentials = cloud.sim.world().hub_credentials(&cloud.hub_role_arn);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_apono-connector"))
+            .arg("run")
+            .arg("--settings")
+            .arg(&file)
+            .env_remove("DATABASE_URL")
+            .env("AWS_ENDPOINT_URL", cloud.sim.url())
+            .env("AWS_REGION", cloud.region())
+            .env("AWS_ACCESS_KEY_ID", &credentials.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &credentials.secret)
+            .env("AWS_SESSION_TOKEN", &credentials.token)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(options.env)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a daemon");
+        let (send, addresses) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Shown only when the test fails.
+                println!("{line}");
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                let address = |name: &str| entry[name].as_str().and_then(|text| text.parse().ok());
+                if let (Some(grpc), Some(http)) = (address("grpc.address"), address("http.address"))
+                {
+                    // The test may have given up already.
+                    let _ = send.send((grpc, http));
+                }
+            }
+        });
+        let found = addresses.recv_timeout(Duration::from_secs(60));
+        let Ok((grpc, http)) = found else {
+            let _ = child.kill();
+            panic!("the daemon did not start: {:?}", child.wait());
+        };
+        Self {
+            child,
+            grpc,
+            http,
+            socket,
+            _state: state,
+        }
+    }
+
+    /// The API, as the local admin.
+    pub async fn api(&self) -> Api {
+        Api::local(&self.socket).await
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("a running daemon");
+    }
+
+    /// Kills it as the kernel would, and waits for its end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a running daemon");
+        self.child.wait().expect("an end");
+    }
+
+    /// Asks it to stop, and waits for its end.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().expect("an end")
+    }
+
+    /// What an HTTP path answers.
+    pub fn get(&self, path: &str) -> String {
+        use std::io::Write as _;
+        let mut stream = std::net::TcpStream::connect(self.http).expect("a port");
+        write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A state directory whose path fits a Unix socket, and which the server's user may enter.
+pub fn short_directory() -> TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::Builder::new()
+        .prefix("apono-")
+        .tempdir_in("/tmp")
+        .expect("a directory");
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("permissions");
+    directory
+}

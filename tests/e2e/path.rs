@@ -1,0 +1,234 @@
+//! The whole path, from a role to resources over gRPC. Against `aws-sim`.
+
+use apono_connector_proto::v1::{
+    AccountCoverage, GetTreeRequest, IntegrationSettings, IntegrationStatus, SyncState,
+};
+use aws_sim::{seed, text::Text};
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use crate::harness::{Api, Cloud, Daemon, Database, bucket, instance, settings_for};
+
+/// Units in units, one of them to exclude, and things in every account.
+async fn a_furnished_cloud(partition: &str) -> Cloud {
+    let cloud = Cloud::empty(partition).await;
+    let root = cloud.root.clone();
+    cloud.unit("ou-test-aaaaaaaa", &root, "Production");
+    cloud.unit("ou-test-bbbbbbbb", "ou-test-aaaaaaaa", "Payments");
+    cloud.unit("ou-test-cccccccc", &root, "Sandbox");
+    cloud.unit("ou-test-dddddddd", "ou-test-cccccccc", "Deeper");
+    let parents = [
+        "ou-test-aaaaaaaa",
+        "ou-test-bbbbbbbb",
+        "ou-test-cccccccc",
+        "ou-test-dddddddd",
+    ];
+    let mut chance = StdRng::seed_from_u64(1);
+    for number in 0..26_usize {
+        let id = format!("2222222222{number:02}");
+        cloud.account(
+            &id,
+            parents[number % parents.len()],
+            &format!("account-{number}"),
+        );
+        seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 3, 2);
+    }
+    let management = cloud.management.clone();
+    seed::furnish(&mut cloud.sim.world(), &management, &mut chance, 1, 1);
+    cloud.sim.world().account("222222222200").tags =
+        [(Text::from("owner"), Text::from("ann"))].into();
+    cloud.deploy();
+    cloud
+}
+
+async fn what_was_made_is_found(cloud: &Cloud) {
+    let database = Database::create().await;
+    let daemon = Daemon::start(cloud, &database).await;
+    let api = daemon.api().await;
+    let settings = IntegrationSettings {
+        excluded_ou_ids: vec!["ou-test-cccccccc".to_owned()],
+        ..settings_for(cloud)
+    };
+    let sync = api.create_and_sync(settings).await;
+    assert_eq!(
+        sync.state(),
+        SyncState::Succeeded,
+        "{:?}",
+        api.problems().await
+    );
+    assert_eq!(sync.scopes_planned, sync.scopes_complete);
+    assert_eq!(api.lines().await, cloud.expected(&["ou-test-cccccccc"]));
+    assert_eq!(api.status("prod").await, IntegrationStatus::Active);
+}
+
+#[tokio::test]
+async fn what_was_made_is_found_in_aws() {
+    what_was_made_is_found(&a_furnished_cloud("aws").await).await;
+}
+
+#[tokio::test]
+async fn what_was_made_is_found_in_govcloud() {
+    what_was_made_is_found(&a_furnished_cloud("aws-us-gov").await).await;
+}
+
+#[tokio::test]
+async fn what_was_made_is_found_in_china() {
+    what_was_made_is_found(&a_furnished_cloud("aws-cn").await).await;
+}
+
+#[tokio::test]
+async fn without_paths_and_with_empty_pages_the_walk_finds_the_same() {
+    let cloud = a_furnished_cloud("aws").await;
+    if let Some(organization) = cloud.sim.world().organizations.get_mut(&cloud.organization) {
+        organization.tells_paths = false;
+        organization.begins_with_empty_page = true;
+        organization.page_items = 3;
+    }
+    what_was_made_is_found(&cloud).await;
+}
+
+#[tokio::test]
+async fn a_missing_role_is_a_warning_until_it_is_planted_and_nothing_is_written_twice() {
+    let cloud = Cloud::sample().await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database).await;
+    let api = daemon.api().await;
+    let settings = IntegrationSettings {
+        excluded_ou_ids: vec!["ou-samp-sandbox1".to_owned()],
+        sso_region: "eu-west-1".to_owned(),
+        ..settings_for(&cloud)
+    };
+    let sync = api.create_and_sync(settings).await;
+    assert_eq!(sync.state(), SyncState::SucceededWithProblems);
+    assert_eq!(api.status("prod").await, IntegrationStatus::Warning);
+    assert_eq!(api.problem_lines().await, ["MEMBER_ROLE_DENIED 1"]);
+    let problem = api.problems().await.remove(0);
+    assert_eq!(problem.examples, [seed::SAMPLE_WITHOUT_ROLE]);
+    assert!(problem.remedy.contains("StackSet"), "{}", problem.remedy);
+    coverage_is_told(&api).await;
+
+    let before = row_versions(&database).await;
+    cloud.deploy();
+    let sync = api.sync("prod").await;
+    assert_eq!(
+        sync.state(),
+        SyncState::Succeeded,
+        "{:?}",
+        api.problems().await
+    );
+    assert_eq!(api.status("prod").await, IntegrationStatus::Active);
+    assert_eq!(api.lines().await, cloud.expected(&["ou-samp-sandbox1"]));
+    let after = row_versions(&database).await;
+    assert!(
+        before.iter().all(|row| after.contains(row)),
+        "rows were written that had not changed"
+    );
+    let new = i64::try_from(after.len() - before.len()).expect("a count");
+    assert_eq!(sync.resources_written, new, "only what is new was written");
+
+    let sync = api.sync("prod").await;
+    assert_eq!((sync.resources_written, sync.resources_gone), (0, 0));
+    assert_eq!(row_versions(&database).await, after);
+}
+
+async fn coverage_is_told(api: &Api) {
+    let request = GetTreeRequest {
+        integration: "prod".to_owned(),
+        ..Default::default()
+    };
+    let tree = api
+        .inventory()
+        .get_tree(request)
+        .await
+        .expect("a tree")
+        .into_inner();
+    let account = |id: &str| {
+        tree.accounts
+            .iter()
+            .find(|account| account.id == id)
+            .expect("an account")
+            .clone()
+    };
+    assert_eq!(
+        account("100000000010").coverage(),
+        AccountCoverage::Excluded
+    );
+    assert_eq!(
+        account("100000000012").coverage(),
+        AccountCoverage::Inactive
+    );
+    assert_eq!(account("100000000001").coverage(), AccountCoverage::Crawled);
+    assert!(account("100000000001").resources > 0);
+    let unread = account(seed::SAMPLE_WITHOUT_ROLE).unread;
+    assert_eq!(unread[0].reason, "MEMBER_ROLE_DENIED");
+    assert_eq!(tree.organizational_units[0].id, "r-samp");
+    assert!(tree.organizational_units.iter().any(|unit| unit.excluded));
+}
+
+async fn row_versions(database: &Database) -> Vec<String> {
+    database
+        .texts("SELECT concat_ws(' ', arn, xmin, ctid) FROM connector.resources ORDER BY arn")
+        .await
+}
+
+#[tokio::test]
+async fn what_goes_is_gone_and_what_changes_is_written_once() {
+    let cloud = a_furnished_cloud("aws").await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database).await;
+    let api = daemon.api().await;
+    api.create_and_sync(settings_for(&cloud)).await;
+
+    cloud.sim.world().account("222222222201").buckets.pop();
+    cloud.sim.world().account("222222222202").buckets[0].tags =
+        [(Text::from("team"), Text::from("new"))].into();
+    let sync = api.sync("prod").await;
+    assert_eq!((sync.resources_written, sync.resources_gone), (1, 1));
+    assert_eq!(api.lines().await, cloud.expected(&[]));
+}
+
+#[tokio::test]
+async fn tags_that_are_no_text_are_stored_without_loss() {
+    let cloud = Cloud::empty("aws").await;
+    let root = cloud.root.clone();
+    cloud.account("222222222222", &root, "odd");
+    let odd = Text::of_units(&[0x61, 0, 0xd800, 0x62]);
+    {
+        let mut world = cloud.sim.world();
+        let account = world.account("222222222222");
+        account.tags = [
+            (Text::from("odd"), odd.clone()),
+            (Text::from("mark"), Text::from("␚")),
+        ]
+        .into();
+        let mut machine = instance("i-0000000000000001", &[]);
+        machine.tags = [(odd.clone(), odd.clone())].into();
+        account.instances.insert("eu-west-1".into(), vec![machine]);
+        let mut store = bucket("odd-bucket", "eu-west-1", &[]);
+        store.tags = [(Text::from("pair 😀"), odd)].into();
+        account.buckets.push(store);
+    }
+    cloud.deploy();
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database).await;
+    let api = daemon.api().await;
+    let sync = api.create_and_sync(settings_for(&cloud)).await;
+    assert_eq!(
+        sync.state(),
+        SyncState::Succeeded,
+        "{:?}",
+        api.problems().await
+    );
+
+    let resources = api.resources().await;
+    let tags = |kind: &str, account: &str| {
+        let found = resources
+            .iter()
+            .find(|r| r.r#type == kind && r.account_id == account);
+        found.expect("a resource").tags.clone()
+    };
+    let escaped = "a␚0000␚d800b";
+    assert_eq!(tags("aws-account", "222222222222")["odd"], escaped);
+    assert_eq!(tags("aws-account", "222222222222")["mark"], "␚241a");
+    assert_eq!(tags("aws-ec2-instance", "222222222222")[escaped], escaped);
+    assert_eq!(tags("aws-s3-bucket", "222222222222")["pair 😀"], escaped);
+}
