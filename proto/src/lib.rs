@@ -6,12 +6,6 @@
 
 /// `apono.connector.v1`.
 pub mod v1 {
-    #![expect(
-        clippy::all,
-        clippy::pedantic,
-        reason = "generated from the .proto files, which carry the documentation"
-    )]
-
     tonic::include_proto!("apono.connector.v1");
 
     /// The compiled `.proto` files, for gRPC reflection.
