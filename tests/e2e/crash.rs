@@ -1,1 +1,72 @@
-//! To come.
+//! Killed at any time, the daemon goes on where it was. Against `aws-sim`.
+
+use std::time::Duration;
+
+use apono_connector_proto::v1::SyncState;
+use aws_sim::{Effect, Fault};
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use crate::harness::{Cloud, Daemon, Database, settings_for, wait_for};
+
+#[tokio::test]
+async fn killed_amid_a_sync_it_completes_and_reads_no_finished_scope_again() {
+    let cloud = Cloud::empty("aws").await;
+    let root = cloud.root.clone();
+    let mut chance = StdRng::seed_from_u64(5);
+    for number in 0..12 {
+        let id = format!("3333333333{number:02}");
+        cloud.account(&id, &root, &format!("account-{number}"));
+        aws_sim::seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 2, 2);
+    }
+    cloud.deploy();
+    // Slow enough to be killed amid.
+    let slow = Fault::new(Effect::Delay(Duration::from_millis(150)));
+    cloud.sim.world().faults.push(slow.on("ec2:DescribeInstances"));
+    let database = Database::create().await;
+    let mut daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    let created = api.create(settings_for(&cloud)).await.expect("an integration");
+    let finished = "SELECT count(*) FROM connector.scopes WHERE collector = 'ec2_instance'";
+    wait_for("the first scopes", || async { (database.count(finished).await >= 5).then_some(()) })
+        .await;
+    daemon.kill();
+    let done = database
+        .texts("SELECT concat_ws(' ', account_id, region) FROM connector.scopes WHERE collector = 'ec2_instance'")
+        .await;
+    assert!(done.len() < 39, "it was killed amid the sync");
+    let calls_before = cloud.sim.world().journal.len();
+
+    let daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    let sync = api.watch(&created.sync_id).await;
+    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
+    assert_eq!(api.lines().await, cloud.expected(&[]));
+    let world = cloud.sim.world();
+    for entry in &world.journal[calls_before..] {
+        let place = format!("{} {}", entry.account, entry.region);
+        let again = entry.action == "ec2:DescribeInstances" && done.contains(&place);
+        assert!(!again, "{place} was read again");
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_share_a_sync_and_no_scope_is_read_twice() {
+    let cloud = Cloud::empty("aws").await;
+    let root = cloud.root.clone();
+    let mut chance = StdRng::seed_from_u64(6);
+    for number in 0..10 {
+        let id = format!("4444444444{number:02}");
+        cloud.account(&id, &root, &format!("account-{number}"));
+        aws_sim::seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 2, 1);
+    }
+    cloud.deploy();
+    let database = Database::create().await;
+    let one = Daemon::start(&cloud, &database);
+    let _other = Daemon::start(&cloud, &database);
+    let api = one.api().await;
+    let sync = api.create_and_sync(settings_for(&cloud)).await;
+    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
+    assert_eq!(api.lines().await, cloud.expected(&[]));
+    let places = 11 * 3;
+    assert_eq!(cloud.sim.world().calls("ec2:DescribeInstances"), places);
+}

@@ -16,20 +16,11 @@ async fn a_furnished_cloud(partition: &str) -> Cloud {
     cloud.unit("ou-test-bbbbbbbb", "ou-test-aaaaaaaa", "Payments");
     cloud.unit("ou-test-cccccccc", &root, "Sandbox");
     cloud.unit("ou-test-dddddddd", "ou-test-cccccccc", "Deeper");
-    let parents = [
-        "ou-test-aaaaaaaa",
-        "ou-test-bbbbbbbb",
-        "ou-test-cccccccc",
-        "ou-test-dddddddd",
-    ];
+    let parents = ["ou-test-aaaaaaaa", "ou-test-bbbbbbbb", "ou-test-cccccccc", "ou-test-dddddddd"];
     let mut chance = StdRng::seed_from_u64(1);
     for number in 0..26_usize {
         let id = format!("2222222222{number:02}");
-        cloud.account(
-            &id,
-            parents[number % parents.len()],
-            &format!("account-{number}"),
-        );
+        cloud.account(&id, parents[number % parents.len()], &format!("account-{number}"));
         seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 3, 2);
     }
     let management = cloud.management.clone();
@@ -42,19 +33,14 @@ async fn a_furnished_cloud(partition: &str) -> Cloud {
 
 async fn what_was_made_is_found(cloud: &Cloud) {
     let database = Database::create().await;
-    let daemon = Daemon::start(cloud, &database).await;
+    let daemon = Daemon::start(cloud, &database);
     let api = daemon.api().await;
     let settings = IntegrationSettings {
         excluded_ou_ids: vec!["ou-test-cccccccc".to_owned()],
         ..settings_for(cloud)
     };
     let sync = api.create_and_sync(settings).await;
-    assert_eq!(
-        sync.state(),
-        SyncState::Succeeded,
-        "{:?}",
-        api.problems().await
-    );
+    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
     assert_eq!(sync.scopes_planned, sync.scopes_complete);
     assert_eq!(api.lines().await, cloud.expected(&["ou-test-cccccccc"]));
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);
@@ -90,7 +76,7 @@ async fn without_paths_and_with_empty_pages_the_walk_finds_the_same() {
 async fn a_missing_role_is_a_warning_until_it_is_planted_and_nothing_is_written_twice() {
     let cloud = Cloud::sample().await;
     let database = Database::create().await;
-    let daemon = Daemon::start(&cloud, &database).await;
+    let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
     let settings = IntegrationSettings {
         excluded_ou_ids: vec!["ou-samp-sandbox1".to_owned()],
@@ -109,19 +95,11 @@ async fn a_missing_role_is_a_warning_until_it_is_planted_and_nothing_is_written_
     let before = row_versions(&database).await;
     cloud.deploy();
     let sync = api.sync("prod").await;
-    assert_eq!(
-        sync.state(),
-        SyncState::Succeeded,
-        "{:?}",
-        api.problems().await
-    );
+    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);
     assert_eq!(api.lines().await, cloud.expected(&["ou-samp-sandbox1"]));
     let after = row_versions(&database).await;
-    assert!(
-        before.iter().all(|row| after.contains(row)),
-        "rows were written that had not changed"
-    );
+    assert!(before.iter().all(|row| after.contains(row)), "rows were written that had not changed");
     let new = i64::try_from(after.len() - before.len()).expect("a count");
     assert_eq!(sync.resources_written, new, "only what is new was written");
 
@@ -131,31 +109,13 @@ async fn a_missing_role_is_a_warning_until_it_is_planted_and_nothing_is_written_
 }
 
 async fn coverage_is_told(api: &Api) {
-    let request = GetTreeRequest {
-        integration: "prod".to_owned(),
-        ..Default::default()
-    };
-    let tree = api
-        .inventory()
-        .get_tree(request)
-        .await
-        .expect("a tree")
-        .into_inner();
+    let request = GetTreeRequest { integration: "prod".to_owned(), ..Default::default() };
+    let tree = api.inventory().get_tree(request).await.expect("a tree").into_inner();
     let account = |id: &str| {
-        tree.accounts
-            .iter()
-            .find(|account| account.id == id)
-            .expect("an account")
-            .clone()
+        tree.accounts.iter().find(|account| account.id == id).expect("an account").clone()
     };
-    assert_eq!(
-        account("100000000010").coverage(),
-        AccountCoverage::Excluded
-    );
-    assert_eq!(
-        account("100000000012").coverage(),
-        AccountCoverage::Inactive
-    );
+    assert_eq!(account("100000000010").coverage(), AccountCoverage::Excluded);
+    assert_eq!(account("100000000012").coverage(), AccountCoverage::Inactive);
     assert_eq!(account("100000000001").coverage(), AccountCoverage::Crawled);
     assert!(account("100000000001").resources > 0);
     let unread = account(seed::SAMPLE_WITHOUT_ROLE).unread;
@@ -174,7 +134,7 @@ async fn row_versions(database: &Database) -> Vec<String> {
 async fn what_goes_is_gone_and_what_changes_is_written_once() {
     let cloud = a_furnished_cloud("aws").await;
     let database = Database::create().await;
-    let daemon = Daemon::start(&cloud, &database).await;
+    let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
     api.create_and_sync(settings_for(&cloud)).await;
 
@@ -195,11 +155,8 @@ async fn tags_that_are_no_text_are_stored_without_loss() {
     {
         let mut world = cloud.sim.world();
         let account = world.account("222222222222");
-        account.tags = [
-            (Text::from("odd"), odd.clone()),
-            (Text::from("mark"), Text::from("␚")),
-        ]
-        .into();
+        account.tags =
+            [(Text::from("odd"), odd.clone()), (Text::from("mark"), Text::from("␚"))].into();
         let mut machine = instance("i-0000000000000001", &[]);
         machine.tags = [(odd.clone(), odd.clone())].into();
         account.instances.insert("eu-west-1".into(), vec![machine]);
@@ -209,21 +166,14 @@ async fn tags_that_are_no_text_are_stored_without_loss() {
     }
     cloud.deploy();
     let database = Database::create().await;
-    let daemon = Daemon::start(&cloud, &database).await;
+    let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
     let sync = api.create_and_sync(settings_for(&cloud)).await;
-    assert_eq!(
-        sync.state(),
-        SyncState::Succeeded,
-        "{:?}",
-        api.problems().await
-    );
+    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
 
     let resources = api.resources().await;
     let tags = |kind: &str, account: &str| {
-        let found = resources
-            .iter()
-            .find(|r| r.r#type == kind && r.account_id == account);
+        let found = resources.iter().find(|r| r.r#type == kind && r.account_id == account);
         found.expect("a resource").tags.clone()
     };
     let escaped = "a␚0000␚d800b";

@@ -32,95 +32,32 @@ pub const SECRET_BYTES: usize = 32;
 
 /// The role that each method needs. Health is open; reflection needs any token.
 pub const METHODS: &[(&str, Role)] = &[
-    (
-        "/apono.connector.v1.CatalogService/ListResourceTypes",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/CreateIntegration",
-        Role::Admin,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/GetIntegration",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/ListIntegrations",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/UpdateIntegration",
-        Role::Admin,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/EnableIntegration",
-        Role::Operator,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/DisableIntegration",
-        Role::Operator,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/DeleteIntegration",
-        Role::Admin,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/ValidateIntegration",
-        Role::Operator,
-    ),
-    (
-        "/apono.connector.v1.IntegrationService/PreviewCustomAccessDetails",
-        Role::Viewer,
-    ),
+    ("/apono.connector.v1.CatalogService/ListResourceTypes", Role::Viewer),
+    ("/apono.connector.v1.IntegrationService/CreateIntegration", Role::Admin),
+    ("/apono.connector.v1.IntegrationService/GetIntegration", Role::Viewer),
+    ("/apono.connector.v1.IntegrationService/ListIntegrations", Role::Viewer),
+    ("/apono.connector.v1.IntegrationService/UpdateIntegration", Role::Admin),
+    ("/apono.connector.v1.IntegrationService/EnableIntegration", Role::Operator),
+    ("/apono.connector.v1.IntegrationService/DisableIntegration", Role::Operator),
+    ("/apono.connector.v1.IntegrationService/DeleteIntegration", Role::Admin),
+    ("/apono.connector.v1.IntegrationService/ValidateIntegration", Role::Operator),
+    ("/apono.connector.v1.IntegrationService/PreviewCustomAccessDetails", Role::Viewer),
     ("/apono.connector.v1.SyncService/StartSync", Role::Operator),
     ("/apono.connector.v1.SyncService/GetSync", Role::Viewer),
     ("/apono.connector.v1.SyncService/ListSyncs", Role::Viewer),
     ("/apono.connector.v1.SyncService/WatchSync", Role::Viewer),
     ("/apono.connector.v1.InventoryService/GetTree", Role::Viewer),
-    (
-        "/apono.connector.v1.InventoryService/ListAccounts",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.InventoryService/ListResources",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.InventoryService/GetResource",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/GetIdentity",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/GetVersion",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/ListTasks",
-        Role::Operator,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/ListProblems",
-        Role::Viewer,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/CreateToken",
-        Role::Admin,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/ListTokens",
-        Role::Admin,
-    ),
-    (
-        "/apono.connector.v1.OperationsService/RevokeToken",
-        Role::Admin,
-    ),
-    (
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        Role::Viewer,
-    ),
+    ("/apono.connector.v1.InventoryService/ListAccounts", Role::Viewer),
+    ("/apono.connector.v1.InventoryService/ListResources", Role::Viewer),
+    ("/apono.connector.v1.InventoryService/GetResource", Role::Viewer),
+    ("/apono.connector.v1.OperationsService/GetIdentity", Role::Viewer),
+    ("/apono.connector.v1.OperationsService/GetVersion", Role::Viewer),
+    ("/apono.connector.v1.OperationsService/ListTasks", Role::Operator),
+    ("/apono.connector.v1.OperationsService/ListProblems", Role::Viewer),
+    ("/apono.connector.v1.OperationsService/CreateToken", Role::Admin),
+    ("/apono.connector.v1.OperationsService/ListTokens", Role::Admin),
+    ("/apono.connector.v1.OperationsService/RevokeToken", Role::Admin),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Role::Viewer),
 ];
 
 /// An authenticated caller.
@@ -135,6 +72,10 @@ pub struct Caller {
 impl Caller {
     /// The connector that a request is about: the one that it names, else the only
     /// one. A connector of somebody else is as unknown as one that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// `NOT_FOUND`, or `INVALID_ARGUMENT` when none is named and there are several.
     pub fn connector(&self, named: &str) -> Result<ConnectorId, Status> {
         if let Some(own) = self.connectors.iter().find(|own| own.as_str() == named) {
             return Ok(own.clone());
@@ -157,6 +98,10 @@ impl Caller {
 }
 
 /// The caller of a request that passed [`authenticate`].
+///
+/// # Errors
+///
+/// `UNAUTHENTICATED` when it did not pass there.
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request
         .extensions()
@@ -171,10 +116,7 @@ pub async fn authenticate(State(api): State<Api>, request: Request, next: Next) 
     if path.starts_with("/grpc.health.v1.Health/") {
         return next.run(request).await;
     }
-    let needed = METHODS
-        .iter()
-        .find(|(method, _)| *method == path)
-        .map(|(_, role)| *role);
+    let needed = METHODS.iter().find(|(method, _)| *method == path).map(|(_, role)| *role);
     let (mut parts, body) = request.into_parts();
     let caller = match find_caller(&api, &parts).await {
         Ok(caller) => caller,
@@ -197,29 +139,18 @@ async fn find_caller(api: &Api, request: &Parts) -> Result<Caller, Status> {
         let ours = rustix::process::geteuid().as_raw();
         let theirs = peer.peer_cred.map(|peer| peer.uid());
         if theirs.is_some_and(|uid| uid == 0 || uid == ours) {
-            return Ok(Caller {
-                connectors: api.connectors.to_vec(),
-                role: Role::Admin,
-            });
+            return Ok(Caller { connectors: api.connectors.to_vec(), role: Role::Admin });
         }
         return Err(status::unauthenticated("LOCAL_USER_DENIED"));
     }
-    let header = request
-        .headers
-        .get("authorization")
-        .and_then(|value| value.to_str().ok());
+    let header = request.headers.get("authorization").and_then(|value| value.to_str().ok());
     let Some(presented) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
         return Err(status::unauthenticated("TOKEN_MISSING"));
     };
     let (id, secret) = split(presented).ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
-    let token = live_token(api, id, &secret)
-        .await
-        .map_err(|error| status::store(&error))?;
+    let token = live_token(api, id, &secret).await.map_err(|error| status::store(&error))?;
     let token = token.ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
-    Ok(Caller {
-        connectors: vec![token.connector],
-        role: token.role,
-    })
+    Ok(Caller { connectors: vec![token.connector], role: token.role })
 }
 
 /// The token of this id, if its secret is the presented one.

@@ -17,11 +17,8 @@ impl CatalogService for Api {
     ) -> Result<Response<ListResourceTypesResponse>, Status> {
         let mut resource_types = Vec::new();
         for collector in COLLECTORS {
-            let mut iam_actions: Vec<String> = collector
-                .iam_actions()
-                .iter()
-                .map(|action| (*action).to_owned())
-                .collect();
+            let mut iam_actions: Vec<String> =
+                collector.iam_actions().iter().map(|action| (*action).to_owned()).collect();
             iam_actions.sort_unstable();
             for kind in collector.types() {
                 resource_types.push(ResourceType {

@@ -20,6 +20,7 @@ use crate::{
     base::{backoff::Backoff, chance, clock},
     catalog,
     model::{
+        form,
         ids::{ConnectorId, IntegrationId, SyncId, ValidationId},
         integration::{self, Settings},
         problem, schedule,
@@ -35,11 +36,9 @@ use crate::{
 };
 
 /// The longest that a caller waits for a validation, whatever its deadline.
-const VALIDATION_WAIT_MAX: Duration = Duration::from_secs(180);
-const BETWEEN_LOOKS: Backoff = Backoff {
-    first: Duration::from_millis(50),
-    max: Duration::from_secs(1),
-};
+const VALIDATION_WAIT_MAX: Duration = Duration::from_mins(3);
+const BETWEEN_LOOKS: Backoff =
+    Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1) };
 
 #[tonic::async_trait]
 impl IntegrationService for Api {
@@ -51,13 +50,11 @@ impl IntegrationService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let settings = parse(request.settings)?;
-        self.refuse_taken_name(&connector, &settings.name, None)
-            .await?;
+        self.refuse_taken_name(&connector, &settings.name, None).await?;
         let findings = self.validate(&connector, &settings).await?;
         refuse_failed(&findings.steps)?;
-        let (account, organization) = findings
-            .pins
-            .ok_or_else(|| status::not_in_time("validation"))?;
+        let (account, organization) =
+            findings.pins.ok_or_else(|| status::not_in_time("validation"))?;
 
         let (id, sync) = (IntegrationId(chance::uuid()), SyncId(chance::uuid()));
         let stored = async {
@@ -79,9 +76,7 @@ impl IntegrationService for Api {
             tx.commit().await?;
             Ok::<_, store::Error>((integration, sync))
         };
-        let (integration, sync) = stored
-            .await
-            .map_err(|error| taken(&error, &settings.name))?;
+        let (integration, sync) = stored.await.map_err(|error| taken(&error, &settings.name))?;
         self.groups.poke();
         info!(integration.id = %id, "integration {} was created for {organization}", settings.name);
         let mut conn = self.conn().await?;
@@ -122,10 +117,7 @@ impl IntegrationService for Api {
         for found in found {
             integrations.push(shown(&mut conn, found).await?);
         }
-        Ok(Response::new(ListIntegrationsResponse {
-            integrations,
-            next_page_token,
-        }))
+        Ok(Response::new(ListIntegrationsResponse { integrations, next_page_token }))
     }
 
     async fn update_integration(
@@ -144,25 +136,18 @@ impl IntegrationService for Api {
         if before.version != version {
             return Err(status::etag_is_old());
         }
-        let mask = request
-            .update_mask
-            .map(|mask| mask.paths)
-            .unwrap_or_default();
+        let mask = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
         let merged = merge(
             words::settings(before.settings.clone()),
             request.settings.unwrap_or_default(),
             &mask,
         )?;
         let settings = parse(Some(merged))?;
-        self.refuse_taken_name(&connector, &settings.name, Some(before.id))
-            .await?;
+        self.refuse_taken_name(&connector, &settings.name, Some(before.id)).await?;
         if asks_aws(&before.settings, &settings) {
             let findings = self.validate(&connector, &settings).await?;
             refuse_failed(&findings.steps)?;
-            let pinned = (
-                before.management_account.clone(),
-                before.organization.clone(),
-            );
+            let pinned = (before.management_account.clone(), before.organization.clone());
             if findings.pins.as_ref() != Some(&pinned) {
                 return Err(status::precondition(
                     "ORGANIZATION_MISMATCH",
@@ -240,10 +225,7 @@ impl IntegrationService for Api {
         let settings = parse(request.settings)?;
         let findings = self.validate(&connector, &settings).await?;
         Ok(Response::new(ValidateIntegrationResponse {
-            valid: findings
-                .steps
-                .iter()
-                .all(|step| step.outcome != Outcome::Failed),
+            valid: findings.steps.iter().all(|step| step.outcome != Outcome::Failed),
             steps: findings.steps.into_iter().map(words::step).collect(),
         }))
     }
@@ -253,7 +235,7 @@ impl IntegrationService for Api {
         request: Request<PreviewCustomAccessDetailsRequest>,
     ) -> Result<Response<PreviewCustomAccessDetailsResponse>, Status> {
         let text = request.into_inner().custom_access_details;
-        let characters = integration::check_custom_access_details(&text)
+        let characters = form::check_custom_access_details(&text)
             .map_err(|violation| status::bad_fields(vec![violation]))?;
         let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         Ok(Response::new(PreviewCustomAccessDetailsResponse {
@@ -390,10 +372,7 @@ pub(super) async fn find(
     name: &str,
 ) -> Result<Integration, Status> {
     if name.is_empty() {
-        return Err(status::bad_request(
-            "integration",
-            "is required; use its id or name",
-        ));
+        return Err(status::bad_request("integration", "is required; use its id or name"));
     }
     let found = match Uuid::try_parse(name) {
         Ok(id) => store::integrations::get(conn, connector, IntegrationId(id)).await,
@@ -413,29 +392,20 @@ async fn shown(conn: &mut PgConnection, found: Integration) -> Result<v1::Integr
             enabled: found.enabled,
             initialized: found.initialized_at.is_some(),
             syncing: open.is_some(),
-            worst: problems
-                .iter()
-                .map(|found| problem::severity(&found.code))
-                .max(),
+            worst: problems.iter().map(|found| problem::severity(&found.code)).max(),
         })
     };
     let facts = facts.await.map_err(|error| status::store(&error))?;
-    Ok(words::integration(
-        found,
-        crate::model::status::Status::of(facts),
-    ))
+    Ok(words::integration(found, crate::model::status::Status::of(facts)))
 }
 
 fn parse(settings: Option<v1::IntegrationSettings>) -> Result<Settings, Status> {
     let settings = settings.ok_or_else(|| status::bad_request("settings", "is required"))?;
-    integration::parse(words::draft(settings), &catalog::type_ids()).map_err(|violations| {
+    form::parse(words::draft(settings), &catalog::type_ids()).map_err(|violations| {
         status::bad_fields(
             violations
                 .into_iter()
-                .map(|v| integration::Violation {
-                    field: format!("settings.{}", v.field),
-                    ..v
-                })
+                .map(|v| form::Violation { field: format!("settings.{}", v.field), ..v })
                 .collect(),
         )
     })
@@ -456,15 +426,8 @@ fn asks_aws(before: &Settings, after: &Settings) -> bool {
 }
 
 fn refuse_failed(steps: &[Step]) -> Result<(), Status> {
-    let failed: Vec<&Step> = steps
-        .iter()
-        .filter(|step| step.outcome == Outcome::Failed)
-        .collect();
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(status::validation_failed(&failed))
-    }
+    let failed: Vec<&Step> = steps.iter().filter(|step| step.outcome == Outcome::Failed).collect();
+    if failed.is_empty() { Ok(()) } else { Err(status::validation_failed(&failed)) }
 }
 
 fn taken(error: &store::Error, name: &str) -> Status {
@@ -493,10 +456,7 @@ fn version_of(etag: &str) -> Result<Option<i64>, Status> {
         return Ok(None);
     }
     etag.parse().map(Some).map_err(|_| {
-        status::bad_request(
-            "etag",
-            format!("{etag:?} is not an etag; use the one that was read"),
-        )
+        status::bad_request("etag", format!("{etag:?} is not an etag; use the one that was read"))
     })
 }
 
@@ -515,17 +475,14 @@ fn merge(
             "region" => into.region.clone_from(&from.region),
             "sso_region" => into.sso_region.clone_from(&from.sso_region),
             "sso_portal_url" => into.sso_portal_url.clone_from(&from.sso_portal_url),
-            "management_role_arn" => into
-                .management_role_arn
-                .clone_from(&from.management_role_arn),
+            "management_role_arn" => into.management_role_arn.clone_from(&from.management_role_arn),
             "root_or_ou_id" => into.root_or_ou_id.clone_from(&from.root_or_ou_id),
             "excluded_ou_ids" => into.excluded_ou_ids.clone_from(&from.excluded_ou_ids),
             "regions" => into.regions.clone_from(&from.regions),
             "resource_types" => into.resource_types.clone_from(&from.resource_types),
             "audit_enabled" => into.audit_enabled = from.audit_enabled,
             "custom_access_details" => {
-                into.custom_access_details
-                    .clone_from(&from.custom_access_details);
+                into.custom_access_details.clone_from(&from.custom_access_details);
             }
             "integration_owner" => into.integration_owner.clone_from(&from.integration_owner),
             "resource_owner" => into.resource_owner.clone_from(&from.resource_owner),

@@ -47,10 +47,7 @@ impl InventoryService for Api {
             })
             .collect();
         let accounts = accounts(&mut conn, &integration, "", TREE_ACCOUNTS_MAX).await?;
-        Ok(Response::new(GetTreeResponse {
-            organizational_units,
-            accounts,
-        }))
+        Ok(Response::new(GetTreeResponse { organizational_units, accounts }))
     }
 
     async fn list_accounts(
@@ -66,10 +63,7 @@ impl InventoryService for Api {
         let after = page.after.as_deref().unwrap_or_default();
         let mut accounts = accounts(&mut conn, &integration, after, page.limit()).await?;
         let next_page_token = page.cut(&mut accounts, |account| account.id.clone());
-        Ok(Response::new(ListAccountsResponse {
-            accounts,
-            next_page_token,
-        }))
+        Ok(Response::new(ListAccountsResponse { accounts, next_page_token }))
     }
 
     async fn list_resources(
@@ -104,14 +98,10 @@ impl InventoryService for Api {
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
-        let next_page_token = page.cut(&mut found, |found| {
-            format!("{} {}", found.integration_id, found.arn)
-        });
+        let next_page_token =
+            page.cut(&mut found, |found| format!("{} {}", found.integration_id, found.arn));
         let resources = found.into_iter().map(words::resource).collect();
-        Ok(Response::new(ListResourcesResponse {
-            resources,
-            next_page_token,
-        }))
+        Ok(Response::new(ListResourcesResponse { resources, next_page_token }))
     }
 
     async fn get_resource(
@@ -127,9 +117,7 @@ impl InventoryService for Api {
             .await
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("resource", &request.arn))?;
-        Ok(Response::new(GetResourceResponse {
-            resource: Some(words::resource(found)),
-        }))
+        Ok(Response::new(GetResourceResponse { resource: Some(words::resource(found)) }))
     }
 }
 
@@ -149,14 +137,11 @@ async fn accounts(
     let (accounts, unread) = read.await.map_err(|error| status::store(&error))?;
     let mut by_account: HashMap<String, Vec<v1::Unread>> = HashMap::new();
     for fold in unread {
-        by_account
-            .entry(fold.account_id)
-            .or_default()
-            .push(v1::Unread {
-                reason: fold.reason,
-                scopes: fold.scopes,
-                example: fold.example,
-            });
+        by_account.entry(fold.account_id).or_default().push(v1::Unread {
+            reason: fold.reason,
+            scopes: fold.scopes,
+            example: fold.example,
+        });
     }
     Ok(accounts
         .into_iter()

@@ -80,10 +80,7 @@ impl Api {
             .add_service(health)
             .add_service(reflection)
             .into_axum_router()
-            .layer(axum::middleware::from_fn_with_state(
-                self.clone(),
-                auth::authenticate,
-            ));
+            .layer(axum::middleware::from_fn_with_state(self.clone(), auth::authenticate));
         Routes::from(router)
     }
 }

@@ -42,10 +42,10 @@ impl OperationsService for Api {
         Ok(Response::new(GetIdentityResponse {
             connector_ids: caller.connectors.into_iter().map(String::from).collect(),
             role: words::role_word(caller.role).into(),
-            aws_arn: identity
-                .map(|identity| identity.arn.clone())
+            aws_arn: identity.map(|identity| identity.arn.clone()).unwrap_or_default(),
+            connector_role_arn: identity
+                .and_then(super::super::aws::identity::Identity::role_arn)
                 .unwrap_or_default(),
-            connector_role_arn: identity.and_then(|i| i.role_arn()).unwrap_or_default(),
         }))
     }
 
@@ -83,10 +83,7 @@ impl OperationsService for Api {
                 status: status.words,
             })
             .collect();
-        Ok(Response::new(ListTasksResponse {
-            tasks,
-            replica_id: self.replica.to_string(),
-        }))
+        Ok(Response::new(ListTasksResponse { tasks, replica_id: self.replica.to_string() }))
     }
 
     async fn list_problems(
@@ -116,17 +113,11 @@ impl OperationsService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let role = words::role(request.role()).ok_or_else(|| {
-            status::bad_request(
-                "role",
-                "is required; choose viewer, operator, granter or admin",
-            )
+            status::bad_request("role", "is required; choose viewer, operator, granter or admin")
         })?;
         check_name(&request.name)?;
         let expires_at = request.expire_time.map(time).transpose()?;
-        let (id, secret) = (
-            TokenId(chance::uuid()),
-            chance::secret::<{ auth::SECRET_BYTES }>(),
-        );
+        let (id, secret) = (TokenId(chance::uuid()), chance::secret::<{ auth::SECRET_BYTES }>());
         let stored = async {
             let mut tx = self.db.begin().await?;
             let now = store::now(&mut tx).await?;
@@ -179,17 +170,12 @@ impl OperationsService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
-        let id = Uuid::try_parse(&request.token_id)
-            .map(TokenId)
-            .map_err(|_| {
-                status::bad_request(
-                    "token_id",
-                    format!(
-                        "{:?} is not a UUID; use the id that ListTokens told",
-                        request.token_id
-                    ),
-                )
-            })?;
+        let id = Uuid::try_parse(&request.token_id).map(TokenId).map_err(|_| {
+            status::bad_request(
+                "token_id",
+                format!("{:?} is not a UUID; use the id that ListTokens told", request.token_id),
+            )
+        })?;
         let mut conn = self.conn().await?;
         let was_there = store::tokens::delete(&mut conn, &connector, id)
             .await

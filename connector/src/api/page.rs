@@ -35,16 +35,8 @@ impl Page {
                 ));
             }
         };
-        let after = if token.is_empty() {
-            None
-        } else {
-            Some(decode(list, token)?)
-        };
-        Ok(Self {
-            list,
-            items: usize::try_from(size).unwrap_or_default(),
-            after,
-        })
+        let after = if token.is_empty() { None } else { Some(decode(list, token)?) };
+        Ok(Self { list, items: usize::try_from(size).unwrap_or_default(), after })
     }
 
     /// How many rows to ask for: one more than a page, to know whether it is the last.
@@ -58,16 +50,13 @@ impl Page {
             return String::new();
         }
         rows.truncate(self.items);
-        rows.last().map_or_else(String::new, |last| {
-            hex::encode(format!("{}:{}", self.list, key(last)))
-        })
+        rows.last()
+            .map_or_else(String::new, |last| hex::encode(format!("{}:{}", self.list, key(last))))
     }
 }
 
 fn decode(list: &str, token: &str) -> Result<String, Status> {
-    let text = hex::decode(token)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.as_deref()
         .and_then(|text| text.strip_prefix(list)?.strip_prefix(':'))
         .map(str::to_owned)

@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::{
     base::chain::Chain,
-    model::{integration::Violation, role::Role, validation::Step},
+    model::{form::Violation, role::Role, validation::Step},
     store,
 };
 
@@ -18,22 +18,15 @@ const DOMAIN: &str = "connector.apono.io";
 
 /// One field that cannot be taken.
 pub(super) fn bad_request(field: &str, reason: impl Into<String>) -> Status {
-    bad_fields(vec![Violation {
-        field: field.to_owned(),
-        reason: reason.into(),
-    }])
+    bad_fields(vec![Violation { field: field.to_owned(), reason: reason.into() }])
 }
 
 /// Fields that cannot be taken.
 pub(super) fn bad_fields(violations: Vec<Violation>) -> Status {
-    let message: Vec<String> = violations
-        .iter()
-        .map(|v| format!("{} {}", v.field, v.reason))
-        .collect();
-    let fields: Vec<FieldViolation> = violations
-        .into_iter()
-        .map(|v| FieldViolation::new(v.field, v.reason))
-        .collect();
+    let message: Vec<String> =
+        violations.iter().map(|v| format!("{} {}", v.field, v.reason)).collect();
+    let fields: Vec<FieldViolation> =
+        violations.into_iter().map(|v| FieldViolation::new(v.field, v.reason)).collect();
     let mut details = ErrorDetails::with_bad_request(fields);
     details.set_error_info("BAD_REQUEST", DOMAIN, HashMap::new());
     Status::with_error_details(Code::InvalidArgument, message.join("; "), details)
@@ -66,10 +59,8 @@ pub(super) fn unauthenticated(reason: &'static str) -> Status {
 
 /// The caller's role is too small.
 pub(super) fn role_denied(has: Role, needs: Role) -> Status {
-    let metadata = HashMap::from([
-        ("has".into(), has.to_string()),
-        ("needs".into(), needs.to_string()),
-    ]);
+    let metadata =
+        HashMap::from([("has".into(), has.to_string()), ("needs".into(), needs.to_string())]);
     with_reason(
         Code::PermissionDenied,
         format!("a token with the role {has} may not do this; it needs {needs} or admin"),
@@ -120,10 +111,8 @@ pub(super) fn validation_failed(steps: &[&Step]) -> Status {
         DOMAIN,
         HashMap::from([("step".to_owned(), code.to_owned())]),
     );
-    let message: Vec<String> = steps
-        .iter()
-        .map(|s| format!("{}: {}. {}", s.code, s.finding, s.remedy))
-        .collect();
+    let message: Vec<String> =
+        steps.iter().map(|s| format!("{}: {}. {}", s.code, s.finding, s.remedy)).collect();
     Status::with_error_details(Code::FailedPrecondition, message.join("; "), details)
 }
 

@@ -55,10 +55,7 @@ impl SyncService for Api {
         };
         let (sync, joined) = planned.await.map_err(|error| status::store(&error))?;
         self.groups.poke();
-        Ok(Response::new(StartSyncResponse {
-            sync: Some(words::sync(sync)),
-            joined,
-        }))
+        Ok(Response::new(StartSyncResponse { sync: Some(words::sync(sync)), joined }))
     }
 
     async fn get_sync(
@@ -69,9 +66,7 @@ impl SyncService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let sync = self.sync(&connector, parse_id(&request.sync_id)?).await?;
-        Ok(Response::new(GetSyncResponse {
-            sync: Some(words::sync(sync)),
-        }))
+        Ok(Response::new(GetSyncResponse { sync: Some(words::sync(sync)) }))
     }
 
     async fn list_syncs(
@@ -92,10 +87,7 @@ impl SyncService for Api {
                 .map_err(|error| status::store(&error))?;
         let next_page_token = page.cut(&mut syncs, |sync| sync.generation.to_string());
         let syncs = syncs.into_iter().map(words::sync).collect();
-        Ok(Response::new(ListSyncsResponse {
-            syncs,
-            next_page_token,
-        }))
+        Ok(Response::new(ListSyncsResponse { syncs, next_page_token }))
     }
 
     type WatchSyncStream = ReceiverStream<Result<WatchSyncResponse, Status>>;
@@ -131,9 +123,7 @@ impl Api {
     async fn follow(&self, connector: &ConnectorId, first: Sync, changes: &Changes) {
         let mut now = first;
         loop {
-            let message = WatchSyncResponse {
-                sync: Some(words::sync(now.clone())),
-            };
+            let message = WatchSyncResponse { sync: Some(words::sync(now.clone())) };
             if changes.send(Ok(message)).await.is_err() || now.state.is_ended() {
                 return;
             }

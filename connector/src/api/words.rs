@@ -9,9 +9,8 @@ use serde_json::Value;
 
 use crate::{
     model::{
-        integration::{
-            Draft, DraftIntegrationOwner, IntegrationOwner, OwnerAttribute, ResourceOwner, Settings,
-        },
+        form::{Draft, DraftIntegrationOwner},
+        integration::{IntegrationOwner, OwnerAttribute, ResourceOwner, Settings},
         organization::Coverage,
         problem::Severity,
         role::Role,
@@ -51,17 +50,15 @@ pub(super) fn draft(settings: v1::IntegrationSettings) -> Draft {
         resource_types: settings.resource_types,
         audit_enabled: settings.audit_enabled,
         custom_access_details: settings.custom_access_details,
-        integration_owner: settings
-            .integration_owner
-            .map(|owner| DraftIntegrationOwner {
-                attribute: match owner.attribute() {
-                    v1::OwnerAttribute::Unspecified => None,
-                    v1::OwnerAttribute::User => Some(OwnerAttribute::User),
-                    v1::OwnerAttribute::Group => Some(OwnerAttribute::Group),
-                },
-                source: owner.source,
-                values: owner.values,
-            }),
+        integration_owner: settings.integration_owner.map(|owner| DraftIntegrationOwner {
+            attribute: match owner.attribute() {
+                v1::OwnerAttribute::Unspecified => None,
+                v1::OwnerAttribute::User => Some(OwnerAttribute::User),
+                v1::OwnerAttribute::Group => Some(OwnerAttribute::Group),
+            },
+            source: owner.source,
+            values: owner.values,
+        }),
         resource_owner: settings.resource_owner.map(|owner| ResourceOwner {
             tag_key: owner.tag_key,
             attribute: owner.attribute,
@@ -79,17 +76,10 @@ pub(super) fn settings(settings: Settings) -> v1::IntegrationSettings {
         name: settings.name,
         region: settings.region.into(),
         sso_region: settings.sso_region.map(String::from).unwrap_or_default(),
-        sso_portal_url: settings
-            .sso_portal_url
-            .map(String::from)
-            .unwrap_or_default(),
+        sso_portal_url: settings.sso_portal_url.map(String::from).unwrap_or_default(),
         management_role_arn: settings.management_role_arn.into(),
         root_or_ou_id: settings.root_or_ou_id.into(),
-        excluded_ou_ids: settings
-            .excluded_ou_ids
-            .into_iter()
-            .map(String::from)
-            .collect(),
+        excluded_ou_ids: settings.excluded_ou_ids.into_iter().map(String::from).collect(),
         regions: settings.regions.into_iter().map(String::from).collect(),
         resource_types: settings.resource_types.into_iter().collect(),
         audit_enabled: settings.audit_enabled,
@@ -109,11 +99,7 @@ fn integration_owner(owner: IntegrationOwner) -> v1::IntegrationOwner {
         OwnerAttribute::User => v1::OwnerAttribute::User,
         OwnerAttribute::Group => v1::OwnerAttribute::Group,
     };
-    v1::IntegrationOwner {
-        attribute: attribute.into(),
-        source: owner.source,
-        values: owner.values,
-    }
+    v1::IntegrationOwner { attribute: attribute.into(), source: owner.source, values: owner.values }
 }
 
 pub(super) fn integration(
@@ -242,12 +228,7 @@ fn structure(object: Value) -> Struct {
     let Value::Object(fields) = object else {
         return Struct::default();
     };
-    Struct {
-        fields: fields
-            .into_iter()
-            .map(|(name, field)| (name, value(field)))
-            .collect(),
-    }
+    Struct { fields: fields.into_iter().map(|(name, field)| (name, value(field))).collect() }
 }
 
 fn value(value_: Value) -> prost_types::Value {

@@ -133,12 +133,7 @@ impl Access {
             .credentials_provider(SharedCredentialsProvider::new(self.session.clone()))
             // Sessions are cached in `sessions`, where they can be dropped.
             .identity_cache(IdentityCache::no_cache())
-            .http_client(wire::client(
-                &aws.http,
-                budgets,
-                account,
-                self.session.lane(),
-            ))
+            .http_client(wire::client(&aws.http, budgets, account, self.session.lane()))
             .build()
     }
 

@@ -70,30 +70,26 @@ fn published(service: &str, operation: Option<&str>) -> Rate {
 #[derive(Debug)]
 pub struct Budgets {
     share: f64,
-    buckets: Mutex<HashMap<(Account, Option<String>), Arc<Bucket>>>,
+    buckets: Mutex<HashMap<BucketKey, Arc<Bucket>>>,
 }
+
+/// An account, and the operation where a service counts each by itself.
+type BucketKey = (Account, Option<String>);
 
 impl Budgets {
     /// Budgets at a share of the published rates (more than 0, at most 1).
     #[must_use]
     pub fn new(share: f64) -> Self {
-        Self {
-            share,
-            buckets: Mutex::default(),
-        }
+        Self { share, buckets: Mutex::default() }
     }
 
     /// The bucket that a call counts against.
     pub fn bucket(&self, account: &Account, operation: Option<&str>) -> Arc<Bucket> {
         let operation = operation.filter(|_| account.service == "organizations");
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets
-            .entry((account.clone(), operation.map(str::to_owned)))
-            .or_insert_with(|| {
-                Arc::new(Bucket::new(
-                    published(account.service, operation),
-                    self.share,
-                ))
+        let bucket =
+            buckets.entry((account.clone(), operation.map(str::to_owned))).or_insert_with(|| {
+                Arc::new(Bucket::new(published(account.service, operation), self.share))
             });
         Arc::clone(bucket)
     }
@@ -130,10 +126,7 @@ impl Bucket {
         Self {
             ceiling,
             limiter: ArcSwap::from_pointee(limiter(ceiling)),
-            pace: Mutex::new(Pace {
-                per_second: ceiling.per_second,
-                changed: Instant::now(),
-            }),
+            pace: Mutex::new(Pace { per_second: ceiling.per_second, changed: Instant::now() }),
             interactive_waiting: AtomicUsize::new(0),
             interactive_done: Notify::new(),
         }
@@ -167,10 +160,7 @@ impl Bucket {
         pace.per_second = (pace.per_second * BACK_OFF).max(RATE_MIN);
         pace.changed = Instant::now();
         // The burst is spent: that is what AWS just said.
-        self.limiter.store(Arc::new(limiter(Rate {
-            per_second: pace.per_second,
-            burst: 1.0,
-        })));
+        self.limiter.store(Arc::new(limiter(Rate { per_second: pace.per_second, burst: 1.0 })));
     }
 
     /// A call went well.
@@ -184,19 +174,13 @@ impl Bucket {
         pace.per_second = (pace.per_second + gained).min(self.ceiling.per_second);
         pace.changed = Instant::now();
         let burst = self.ceiling.burst * (pace.per_second / self.ceiling.per_second);
-        self.limiter.store(Arc::new(limiter(Rate {
-            per_second: pace.per_second,
-            burst,
-        })));
+        self.limiter.store(Arc::new(limiter(Rate { per_second: pace.per_second, burst })));
     }
 
     /// Calls per second at present.
     #[must_use]
     pub fn per_second(&self) -> f64 {
-        self.pace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .per_second
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).per_second
     }
 }
 
@@ -218,10 +202,8 @@ impl Drop for Leave<'_> {
 fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
     let burst = NonZeroU32::new(rate.burst.max(1.0) as u32).unwrap_or(NonZeroU32::MIN);
     let period = Duration::from_secs_f64(1.0 / rate.per_second.max(RATE_MIN));
-    let quota = Quota::with_period(period).map_or_else(
-        || Quota::per_second(NonZeroU32::MIN),
-        |quota| quota.allow_burst(burst),
-    );
+    let quota = Quota::with_period(period)
+        .map_or_else(|| Quota::per_second(NonZeroU32::MIN), |quota| quota.allow_burst(burst));
     RateLimiter::direct(quota)
 }
 
@@ -232,31 +214,22 @@ mod tests {
     #[test]
     fn throttles_slow_one_bucket_down_and_no_other() {
         let budgets = Budgets::new(0.5);
-        let account = |id: &str| Account {
-            id: id.into(),
-            region: "eu-west-1".into(),
-            service: "ec2",
-        };
+        let account =
+            |id: &str| Account { id: id.into(), region: "eu-west-1".into(), service: "ec2" };
         let slow = budgets.bucket(&account("1"), None);
         for _ in 0..50 {
             slow.slow_down();
         }
         assert!((slow.per_second() - RATE_MIN).abs() < f64::EPSILON);
         assert!((budgets.bucket(&account("2"), None).per_second() - 10.0).abs() < f64::EPSILON);
-        assert!(Arc::ptr_eq(
-            &slow,
-            &budgets.bucket(&account("1"), Some("DescribeInstances"))
-        ));
+        assert!(Arc::ptr_eq(&slow, &budgets.bucket(&account("1"), Some("DescribeInstances"))));
     }
 
     #[test]
     fn organizations_counts_each_operation_by_itself() {
         let budgets = Budgets::new(1.0);
-        let account = Account {
-            id: "1".into(),
-            region: "us-east-1".into(),
-            service: "organizations",
-        };
+        let account =
+            Account { id: "1".into(), region: "us-east-1".into(), service: "organizations" };
         let accounts = budgets.bucket(&account, Some("ListAccounts"));
         let roots = budgets.bucket(&account, Some("ListRoots"));
         assert!(!Arc::ptr_eq(&accounts, &roots));

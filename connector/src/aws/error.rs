@@ -59,13 +59,12 @@ impl ApiError {
         if let Some(session) = find::<sessions::Error>(error) {
             return session.meaning();
         }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         match error {
             SdkError::ServiceError(context) => {
                 let answer = context.err();
-                let (code, message) = (
-                    answer.code().unwrap_or_default(),
-                    answer.message().unwrap_or_default(),
-                );
+                let (code, message) =
+                    (answer.code().unwrap_or_default(), answer.message().unwrap_or_default());
                 Self::answered(action, code, message, context.raw().status().as_u16())
             }
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => Self {
@@ -83,11 +82,7 @@ impl ApiError {
             // Construction failures, answers that cannot be read, and what the SDK may
             // add: none of them passes by itself.
             _ => Self {
-                reason: Reason::new(
-                    ReasonCode::UnreadableAnswer,
-                    action,
-                    Chain(error).to_string(),
-                ),
+                reason: Reason::new(ReasonCode::UnreadableAnswer, action, Chain(error).to_string()),
                 failure: Failure::Permanent,
                 code: None,
             },
@@ -165,44 +160,14 @@ mod tests {
         const ACTION: &str = "ec2:DescribeInstances";
         let scp = "User: arn:x is not authorized to perform: ec2:DescribeInstances with an explicit deny in a service control policy";
         let table = [
-            (
-                "UnauthorizedOperation",
-                "no",
-                403,
-                ReasonCode::ActionDenied,
-                ACTION,
-            ),
-            (
-                "AccessDeniedException",
-                scp,
-                400,
-                ReasonCode::DeniedByScp,
-                "",
-            ),
-            (
-                "RequestLimitExceeded",
-                "",
-                503,
-                ReasonCode::Throttled,
-                "ec2",
-            ),
+            ("UnauthorizedOperation", "no", 403, ReasonCode::ActionDenied, ACTION),
+            ("AccessDeniedException", scp, 400, ReasonCode::DeniedByScp, ""),
+            ("RequestLimitExceeded", "", 503, ReasonCode::Throttled, "ec2"),
             ("OptInRequired", "", 401, ReasonCode::RegionNotEnabled, ""),
-            (
-                "ExpiredToken",
-                "",
-                400,
-                ReasonCode::CredentialsExpired,
-                "ec2",
-            ),
+            ("ExpiredToken", "", 400, ReasonCode::CredentialsExpired, "ec2"),
             ("InternalError", "", 500, ReasonCode::ServiceError, ACTION),
             ("", "", 502, ReasonCode::ServiceError, ACTION),
-            (
-                "LimitExceededException",
-                "",
-                400,
-                ReasonCode::ServiceError,
-                ACTION,
-            ),
+            ("LimitExceededException", "", 400, ReasonCode::ServiceError, ACTION),
         ];
         for (code, message, status, reason, subject) in table {
             let error = ApiError::answered(ACTION, code, message, status);

@@ -51,25 +51,18 @@ impl Http {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let mut trust = TrustStore::default();
         if let Some(path) = &config.ca_bundle {
-            let pem = fs::read(path).map_err(|source| Error::CaBundle {
-                path: path.clone(),
-                source,
-            })?;
+            let pem =
+                fs::read(path).map_err(|source| Error::CaBundle { path: path.clone(), source })?;
             trust = trust.with_pem_certificate(pem);
         }
-        let tls = TlsContext::builder()
-            .with_trust_store(trust)
-            .build()
-            .map_err(Error::Tls)?;
+        let tls = TlsContext::builder().with_trust_store(trust).build().map_err(Error::Tls)?;
         let connector = Connector::builder()
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls)
             .proxy_config(ProxyConfig::from_env())
             .sleep_impl(TokioSleep::new())
             .connector_settings(
-                HttpConnectorSettings::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    .build(),
+                HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(5)).build(),
             )
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .build();

@@ -45,10 +45,7 @@ pub async fn own(aws: &Aws, region: &Region) -> Result<Identity, ApiError> {
         .await
         .map_err(|error| ApiError::of(GET_CALLER_IDENTITY, &error))?;
     let arn = answer.arn().unwrap_or_default().to_owned();
-    Ok(Identity {
-        account: account_of(&arn).to_owned(),
-        arn,
-    })
+    Ok(Identity { account: account_of(&arn).to_owned(), arn })
 }
 
 #[cfg(test)]
@@ -57,19 +54,13 @@ mod tests {
 
     #[test]
     fn the_role_behind_an_assumed_role_is_named_with_its_partition() {
-        let identity = |arn: &str| Identity {
-            arn: arn.into(),
-            account: "123456789012".into(),
-        };
+        let identity = |arn: &str| Identity { arn: arn.into(), account: "123456789012".into() };
         assert_eq!(
             identity("arn:aws-cn:sts::123456789012:assumed-role/connector/i-1")
                 .role_arn()
                 .as_deref(),
             Some("arn:aws-cn:iam::123456789012:role/connector")
         );
-        assert_eq!(
-            identity("arn:aws:iam::123456789012:user/ann").role_arn(),
-            None
-        );
+        assert_eq!(identity("arn:aws:iam::123456789012:user/ann").role_arn(), None);
     }
 }

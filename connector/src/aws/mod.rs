@@ -67,28 +67,19 @@ impl Aws {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             // The time-out of an attempt is held by `wire`, behind the budget.
             .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    .build(),
+                TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build(),
             );
         let loader = match AppName::new("apono-connector") {
             Ok(name) => loader.app_name(name),
             Err(_) => loader,
         };
-        Ok(Self {
-            base: loader.load().await,
-            http,
-            budgets,
-            sessions: Arc::default(),
-        })
+        Ok(Self { base: loader.load().await, http, budgets, sessions: Arc::default() })
     }
 
     /// The region of the host's own AWS settings.
     #[must_use]
     pub fn own_region(&self) -> Option<Region> {
-        self.base
-            .region()
-            .and_then(|region| region.as_ref().parse().ok())
+        self.base.region().and_then(|region| region.as_ref().parse().ok())
     }
 
     /// Forgets sessions that have ended and budgets of places that nobody calls.

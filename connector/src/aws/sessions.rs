@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// Length asked for: the cap of chained sessions.
-const SESSION_LENGTH: Duration = Duration::from_secs(60 * 60);
+const SESSION_LENGTH: Duration = Duration::from_hours(1);
 /// A session is renewed this long before its end, or at three quarters of a short one.
-const RENEW_BEFORE_END: Duration = Duration::from_secs(5 * 60);
+const RENEW_BEFORE_END: Duration = Duration::from_mins(5);
 /// The IAM action.
 pub const ASSUME_ROLE: &str = "sts:AssumeRole";
 
@@ -72,11 +72,7 @@ impl Error {
     /// What it means.
     #[must_use]
     pub fn meaning(&self) -> ApiError {
-        ApiError {
-            reason: self.reason.clone(),
-            failure: self.failure,
-            code: None,
-        }
+        ApiError { reason: self.reason.clone(), failure: self.failure, code: None }
     }
 }
 
@@ -103,16 +99,13 @@ impl Sessions {
     /// Forgets sessions that nobody uses and that have ended.
     pub fn forget_ended(&self) {
         let now = clock::now();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, slot| {
-                let ended = slot
-                    .0
-                    .try_lock()
-                    .is_ok_and(|held| held.as_ref().is_none_or(|held| held.renew_at < now));
-                Arc::strong_count(slot) > 1 || !ended
-            });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, slot| {
+            let ended = slot
+                .0
+                .try_lock()
+                .is_ok_and(|held| held.as_ref().is_none_or(|held| held.renew_at < now));
+            Arc::strong_count(slot) > 1 || !ended
+        });
     }
 }
 
@@ -137,13 +130,7 @@ impl Session {
     #[must_use]
     pub fn new(aws: &Aws, key: Key, kind: Kind, lane: Lane) -> Self {
         let slot = aws.sessions.slot(&key);
-        Self {
-            aws: aws.clone(),
-            key,
-            kind,
-            lane,
-            slot,
-        }
+        Self { aws: aws.clone(), key, kind, lane, slot }
     }
 
     /// Current credentials.
@@ -185,10 +172,8 @@ impl Session {
             .await
             .map_err(|error| self.failed(ApiError::of(ASSUME_ROLE, &error)))?;
 
-        let found = answer
-            .assumed_role_user()
-            .map(|user| account_of(user.arn()))
-            .unwrap_or_default();
+        let found =
+            answer.assumed_role_user().map(|user| account_of(user.arn())).unwrap_or_default();
         if found != self.key.role.account().as_str() {
             let reason = Reason::new(
                 ReasonCode::AccountMismatch,
@@ -206,20 +191,14 @@ impl Session {
         };
         let now = clock::now();
         let expiry = DateTime::from_timestamp(answered.expiration().secs(), 0).unwrap_or(now);
-        Ok(Held {
-            credentials: credentials(answered, expiry),
-            renew_at: renew_at(now, expiry),
-        })
+        Ok(Held { credentials: credentials(answered, expiry), renew_at: renew_at(now, expiry) })
     }
 
     /// A refusal means different things for the two kinds of roles.
     fn failed(&self, error: ApiError) -> Error {
         let denied = match self.kind {
             Kind::Management => (ReasonCode::ManagementRoleDenied, self.key.role.to_string()),
-            Kind::Member => (
-                ReasonCode::MemberRoleDenied,
-                self.key.role.name().to_owned(),
-            ),
+            Kind::Member => (ReasonCode::MemberRoleDenied, self.key.role.name().to_owned()),
         };
         let (code, subject) = match error.reason.code {
             ReasonCode::ActionDenied | ReasonCode::DeniedByScp | ReasonCode::RegionNotEnabled => {
@@ -242,11 +221,7 @@ impl Session {
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);
-        Error {
-            role: self.key.role.clone(),
-            reason,
-            failure: error.failure,
-        }
+        Error { role: self.key.role.clone(), reason, failure: error.failure }
     }
 
     pub(super) fn aws(&self) -> &Aws {
@@ -268,9 +243,7 @@ impl ProvideCredentials for Session {
         Self: 'a,
     {
         future::ProvideCredentials::new(async move {
-            self.credentials()
-                .await
-                .map_err(CredentialsError::provider_error)
+            self.credentials().await.map_err(CredentialsError::provider_error)
         })
     }
 }
@@ -304,21 +277,12 @@ pub async fn is_assumable(
 
 /// STS with our own identity.
 pub(super) fn sts_client(aws: &Aws, region: &Region, lane: Lane) -> aws_sdk_sts::Client {
-    let account = budget::Account {
-        id: String::new(),
-        region: region.to_string(),
-        service: "sts",
-    };
+    let account = budget::Account { id: String::new(), region: region.to_string(), service: "sts" };
     let config: SdkConfig = aws
         .base
         .to_builder()
         .region(aws_types::region::Region::new(region.to_string()))
-        .http_client(wire::client(
-            &aws.http,
-            Arc::clone(&aws.budgets),
-            account,
-            lane,
-        ))
+        .http_client(wire::client(&aws.http, Arc::clone(&aws.budgets), account, lane))
         .build();
     aws_sdk_sts::Client::new(&config)
 }
@@ -345,11 +309,7 @@ fn session_name(integration: &str) -> String {
 }
 
 fn tag(key: &str, value: &str) -> Tag {
-    Tag::builder()
-        .key(key)
-        .value(value)
-        .build()
-        .expect("a tag with key and value is whole")
+    Tag::builder().key(key).value(value).build().expect("a tag with key and value is whole")
 }
 
 /// The account of an ARN.

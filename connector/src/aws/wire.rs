@@ -65,10 +65,8 @@ impl HttpConnector for Wire {
 
 impl Wire {
     async fn attempt(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let operation = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|target| target.rsplit('.').next());
+        let operation =
+            request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
         let bucket = self.budgets.bucket(&self.account, operation);
         bucket.acquire(self.lane).await;
         metrics::counter!("connector_aws_attempts_total", "service" => self.account.service)
@@ -98,11 +96,7 @@ impl Wire {
             .headers()
             .get("content-type")
             .is_some_and(|content_type| content_type.contains("json"));
-        let storable = if is_json {
-            storable_json(&body)
-        } else {
-            storable_xml(&body)
-        };
+        let storable = if is_json { storable_json(&body) } else { storable_xml(&body) };
         let storable = match storable {
             std::borrow::Cow::Borrowed(_) => SdkBody::from(body),
             std::borrow::Cow::Owned(rewritten) => {
@@ -126,6 +120,5 @@ fn asks_to_slow_down(response: &HttpResponse) -> bool {
     }
     let body = response.body().bytes().unwrap_or_default();
     let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .any(is_throttle)
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_throttle)
 }

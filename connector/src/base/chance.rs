@@ -24,8 +24,6 @@ pub fn fraction() -> f64 {
 #[must_use]
 pub fn secret<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .expect("the operating system gives random bytes");
+    SysRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }

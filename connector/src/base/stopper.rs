@@ -20,10 +20,8 @@ impl Stopper {
     /// When the process cannot listen to signals.
     pub fn on_signals() -> io::Result<Self> {
         let stopper = Self::default();
-        let (mut term, mut int) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let on_signal = stopper.clone();
         tokio::spawn(async move {
             loop {

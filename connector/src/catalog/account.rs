@@ -33,10 +33,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     display_name: "AWS account",
     attributes: &[
         ("email", "E-mail address of the account's root user."),
-        (
-            "path",
-            "Ids from the root down to the account, joined by `/`.",
-        ),
+        ("path", "Ids from the root down to the account, joined by `/`."),
         ("state", "State in AWS Organizations: `ACTIVE`."),
     ],
 }];
@@ -73,10 +70,8 @@ impl Collector for Accounts {
         let is_last = rest.len() <= PAGE_ACCOUNTS;
         rest.truncate(PAGE_ACCOUNTS);
 
-        let next = rest
-            .last()
-            .filter(|_| !is_last)
-            .map(|account| PageToken(account.id.to_string()));
+        let next =
+            rest.last().filter(|_| !is_last).map(|account| PageToken(account.id.to_string()));
         let resources = stream::iter(rest)
             .map(|account| resource(ground, account))
             .buffered(TAG_CALLS_AT_ONCE)
@@ -89,18 +84,9 @@ impl Collector for Accounts {
 async fn resource(ground: &Ground<'_>, account: Account) -> Resource {
     let (tags, unread) = match tags(ground, &account).await {
         Ok(tags) => (tags, BTreeMap::new()),
-        Err(error) => (
-            Tags::new(),
-            BTreeMap::from([(TAGS.to_owned(), error.reason.code)]),
-        ),
+        Err(error) => (Tags::new(), BTreeMap::from([(TAGS.to_owned(), error.reason.code)])),
     };
-    let path = account
-        .paths
-        .first()
-        .into_iter()
-        .flatten()
-        .map(OuId::as_str)
-        .collect::<Vec<_>>();
+    let path = account.paths.first().into_iter().flatten().map(OuId::as_str).collect::<Vec<_>>();
     let attributes = Map::from_iter([
         ("email".to_owned(), json!(account.email)),
         ("path".to_owned(), json!(path.join("/"))),

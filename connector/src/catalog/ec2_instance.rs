@@ -51,10 +51,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
             SSM_STATE,
             "What Session Manager says: `managed`, `connection_lost`, `stopped`, `no_instance_profile`, `profile_lacks_ssm_core`, `never_registered`, `unreadable`.",
         ),
-        (
-            "state",
-            "`pending`, `running`, `shutting-down`, `stopping`, `stopped`.",
-        ),
+        ("state", "`pending`, `running`, `shutting-down`, `stopping`, `stopped`."),
         ("subnet_id", "Subnet: `subnet-…`."),
         ("vpc_id", "VPC: `vpc-…`."),
     ],
@@ -103,10 +100,8 @@ impl Collector for Instances {
             .filter(|instance| state(instance) != Some(&InstanceStateName::Terminated))
             .collect();
         let states = ssm_states(ground, &instances).await;
-        let resources = instances
-            .iter()
-            .filter_map(|instance| resource(ground, instance, &states))
-            .collect();
+        let resources =
+            instances.iter().filter_map(|instance| resource(ground, instance, &states)).collect();
         Ok(Page { resources, next })
     }
 }
@@ -118,19 +113,11 @@ fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Opt
     let tags: Tags = instance
         .tags()
         .iter()
-        .filter_map(|tag| {
-            Some((
-                tag.key()?.to_owned(),
-                tag.value().unwrap_or_default().to_owned(),
-            ))
-        })
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
         .collect();
     let (ssm_state, unread) = match states.get(id) {
         Some(Ok(state)) => (*state, BTreeMap::new()),
-        Some(Err(reason)) => (
-            "unreadable",
-            BTreeMap::from([(SSM_STATE.to_owned(), *reason)]),
-        ),
+        Some(Err(reason)) => ("unreadable", BTreeMap::from([(SSM_STATE.to_owned(), *reason)])),
         None => ("never_registered", BTreeMap::new()),
     };
     let launch_time = instance
@@ -140,15 +127,9 @@ fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Opt
         ("image_id", instance.image_id().map(Value::from)),
         (
             "instance_profile",
-            instance
-                .iam_instance_profile()
-                .and_then(|profile| profile.arn())
-                .map(Value::from),
+            instance.iam_instance_profile().and_then(|profile| profile.arn()).map(Value::from),
         ),
-        (
-            "instance_type",
-            instance.instance_type().map(|kind| json!(kind.as_str())),
-        ),
+        ("instance_type", instance.instance_type().map(|kind| json!(kind.as_str()))),
         ("launch_time", launch_time.map(Value::from)),
         ("platform", instance.platform_details().map(Value::from)),
         ("private_ip", instance.private_ip_address().map(Value::from)),
@@ -194,24 +175,16 @@ async fn ssm_states(ground: &Ground<'_>, instances: &[Instance]) -> SsmStates {
         match registered(ground, ids).await {
             Ok(found) => states.extend(found.into_iter().map(|(id, state)| (id, Ok(state)))),
             Err(error) => {
-                states.extend(
-                    ids.iter()
-                        .map(|id| ((*id).to_owned(), Err(error.reason.code))),
-                );
+                states.extend(ids.iter().map(|id| ((*id).to_owned(), Err(error.reason.code))));
             }
         }
     }
     let mut profiles: HashMap<&str, Result<bool, ReasonCode>> = HashMap::new();
     for instance in instances {
-        let Some(id) = instance
-            .instance_id()
-            .filter(|id| !states.contains_key(*id))
-        else {
+        let Some(id) = instance.instance_id().filter(|id| !states.contains_key(*id)) else {
             continue;
         };
-        let profile = instance
-            .iam_instance_profile()
-            .and_then(|profile| profile.arn());
+        let profile = instance.iam_instance_profile().and_then(|profile| profile.arn());
         let unregistered = if state(instance) != Some(&InstanceStateName::Running) {
             Ok("stopped")
         } else if let Some(profile) = profile {
@@ -274,7 +247,7 @@ async fn has_ssm_core(ground: &Ground<'_>, profile_arn: &str) -> Result<bool, Ap
         .map_err(|error| ApiError::of(GET_INSTANCE_PROFILE, &error))?;
     for role in profile
         .instance_profile()
-        .map(|profile| profile.roles())
+        .map(aws_sdk_iam::types::InstanceProfile::roles)
         .unwrap_or_default()
     {
         let mut policies = iam

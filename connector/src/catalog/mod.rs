@@ -27,11 +27,8 @@ pub mod regions;
 mod s3_bucket;
 
 /// Every collector.
-pub static COLLECTORS: [&dyn Collector; 3] = [
-    &account::Accounts,
-    &ec2_instance::Instances,
-    &s3_bucket::Buckets,
-];
+pub static COLLECTORS: [&dyn Collector; 3] =
+    [&account::Accounts, &ec2_instance::Instances, &s3_bucket::Buckets];
 
 /// A kind of resource.
 #[derive(Debug)]
@@ -93,11 +90,8 @@ pub trait Collector: Send + Sync {
 /// The ids of all resource types, sorted.
 #[must_use]
 pub fn type_ids() -> Vec<&'static str> {
-    let mut ids: Vec<_> = COLLECTORS
-        .iter()
-        .flat_map(|collector| collector.types())
-        .map(|kind| kind.id)
-        .collect();
+    let mut ids: Vec<_> =
+        COLLECTORS.iter().flat_map(|collector| collector.types()).map(|kind| kind.id).collect();
     ids.sort_unstable();
     ids
 }
@@ -106,10 +100,7 @@ pub fn type_ids() -> Vec<&'static str> {
 pub fn chosen(settings: &Settings, reach: Reach) -> impl Iterator<Item = &'static dyn Collector> {
     COLLECTORS.into_iter().filter(move |collector| {
         collector.reach() == reach
-            && collector
-                .types()
-                .iter()
-                .any(|kind| settings.resource_types.contains(kind.id))
+            && collector.types().iter().any(|kind| settings.resource_types.contains(kind.id))
     })
 }
 
@@ -121,10 +112,7 @@ mod tests {
 
     #[test]
     fn collectors_and_types_have_names_of_their_own() {
-        let names: BTreeSet<_> = COLLECTORS
-            .iter()
-            .map(|collector| collector.name())
-            .collect();
+        let names: BTreeSet<_> = COLLECTORS.iter().map(|collector| collector.name()).collect();
         assert_eq!(names.len(), COLLECTORS.len());
         let ids = type_ids();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());

@@ -27,13 +27,8 @@ const LIST_ROOTS: &str = "organizations:ListRoots";
 const LIST_UNITS: &str = "organizations:ListOrganizationalUnitsForParent";
 
 /// Every IAM action that this file calls.
-pub const IAM_ACTIONS: &[&str] = &[
-    DESCRIBE_ORGANIZATION,
-    LIST_ACCOUNTS,
-    LIST_ACCOUNTS_FOR_PARENT,
-    LIST_ROOTS,
-    LIST_UNITS,
-];
+pub const IAM_ACTIONS: &[&str] =
+    &[DESCRIBE_ORGANIZATION, LIST_ACCOUNTS, LIST_ACCOUNTS_FOR_PARENT, LIST_ROOTS, LIST_UNITS];
 
 /// The organization that a management role belongs to, and its management account.
 ///
@@ -49,15 +44,10 @@ pub async fn identify(access: &Access) -> Result<(OrganizationId, AccountId), Ap
         .map_err(|error| ApiError::of(DESCRIBE_ORGANIZATION, &error))?;
     let organization = answer.organization();
     let id = organization.and_then(|o| o.id()).unwrap_or_default();
-    let account = organization
-        .and_then(|o| o.master_account_id())
-        .unwrap_or_default();
+    let account = organization.and_then(|o| o.master_account_id()).unwrap_or_default();
     match (id.parse(), account.parse()) {
         (Ok(id), Ok(account)) => Ok((id, account)),
-        _ => Err(unreadable(
-            DESCRIBE_ORGANIZATION,
-            &format!("{id} {account}"),
-        )),
+        _ => Err(unreadable(DESCRIBE_ORGANIZATION, &format!("{id} {account}"))),
     }
 }
 
@@ -108,10 +98,7 @@ pub async fn walk(access: &Access) -> Result<Walk, ApiError> {
         }
         // Tokens of different lists may be equal; the list's number keeps them apart.
         let following = queue.front().map(|(_, token)| {
-            PageToken(format!(
-                "{lists_read} {}",
-                token.as_deref().unwrap_or_default()
-            ))
+            PageToken(format!("{lists_read} {}", token.as_deref().unwrap_or_default()))
         });
         match pages.page(keys, following) {
             Ok(Next::More(rest, _)) => pages = rest,
@@ -155,10 +142,7 @@ async fn read(
                 .send()
                 .await
                 .map_err(|error| ApiError::of(LIST_UNITS, &error))?;
-            let found = answer
-                .organizational_units()
-                .iter()
-                .map(|unit| (unit.id(), unit.name()));
+            let found = answer.organizational_units().iter().map(|unit| (unit.id(), unit.name()));
             let (keys, more) = gathered.add_units(Some(parent), found)?;
             Ok((keys, some_token(answer.next_token()), more))
         }
@@ -195,10 +179,8 @@ impl Gathered {
         let (mut keys, mut more) = (Vec::new(), Vec::new());
         for (id, name) in found {
             let id: OuId = parsed(LIST_UNITS, id)?;
-            let mut path = parent
-                .and_then(|parent| self.paths.get(parent))
-                .cloned()
-                .unwrap_or_default();
+            let mut path =
+                parent.and_then(|parent| self.paths.get(parent)).cloned().unwrap_or_default();
             path.push(id.clone());
             keys.push(id.to_string());
             if self.paths.insert(id.clone(), path).is_some() {
@@ -207,11 +189,7 @@ impl Gathered {
             }
             more.push(List::Units { parent: id.clone() });
             let name = name.unwrap_or_default().to_owned();
-            self.units.push(Unit {
-                id,
-                name,
-                parent: parent.cloned(),
-            });
+            self.units.push(Unit { id, name, parent: parent.cloned() });
         }
         Ok((keys, more))
     }
@@ -238,10 +216,7 @@ impl Gathered {
             let account = read_account(account)?;
             let path = self.paths.get(parent).cloned().unwrap_or_default();
             keys.push(account.id.to_string());
-            self.accounts
-                .entry(account.id.clone())
-                .or_insert(account)
-                .paths = vec![path];
+            self.accounts.entry(account.id.clone()).or_insert(account).paths = vec![path];
         }
         Ok(keys)
     }
@@ -255,11 +230,7 @@ fn read_account(account: &types::Account) -> Result<Account, ApiError> {
         name: text(account.name()),
         email: text(account.email()),
         state: AccountState::from(account.state().map_or("", |state| state.as_str())),
-        paths: account
-            .paths()
-            .iter()
-            .map(|path| parse_path(path))
-            .collect(),
+        paths: account.paths().iter().map(|path| parse_path(path)).collect(),
     })
 }
 

@@ -29,9 +29,6 @@ pub async fn enabled(access: &Access) -> Result<BTreeSet<Region>, ApiError> {
         .regions()
         .iter()
         .filter_map(|region| region.region_name())
-        .map(|name| {
-            name.parse()
-                .map_err(|_| ApiError::answered(DESCRIBE_REGIONS, "", name, 200))
-        })
+        .map(|name| name.parse().map_err(|_| ApiError::answered(DESCRIBE_REGIONS, "", name, 200)))
         .collect()
 }

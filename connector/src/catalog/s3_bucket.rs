@@ -91,10 +91,7 @@ impl Collector for Buckets {
 
 /// Where a bucket lives; the list says so, except for buckets of old.
 async fn region(access: &Access, bucket: &Bucket) -> Result<Region, ApiError> {
-    if let Some(region) = bucket
-        .bucket_region()
-        .and_then(|region| region.parse().ok())
-    {
+    if let Some(region) = bucket.bucket_region().and_then(|region| region.parse().ok()) {
         return Ok(region);
     }
     let answer = access
@@ -105,17 +102,14 @@ async fn region(access: &Access, bucket: &Bucket) -> Result<Region, ApiError> {
         .await
         .map_err(|error| ApiError::of(GET_BUCKET_LOCATION, &error))?;
     // Two names are older than region names: none is us-east-1, `EU` is eu-west-1.
-    let region = match answer
-        .location_constraint()
-        .map(|location| location.as_str())
-    {
-        None | Some("") => "us-east-1",
-        Some("EU") => "eu-west-1",
-        Some(region) => region,
-    };
-    region
-        .parse()
-        .map_err(|_| ApiError::answered(GET_BUCKET_LOCATION, "", region, 200))
+    let region =
+        match answer.location_constraint().map(aws_sdk_s3::types::BucketLocationConstraint::as_str)
+        {
+            None | Some("") => "us-east-1",
+            Some("EU") => "eu-west-1",
+            Some(region) => region,
+        };
+    region.parse().map_err(|_| ApiError::answered(GET_BUCKET_LOCATION, "", region, 200))
 }
 
 /// None: the bucket has gone since it was listed.
@@ -123,10 +117,7 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
     let name = bucket.name?;
     let (tags, unread) = match tags(access, &name).await {
         Ok(tags) => (tags?, BTreeMap::new()),
-        Err(error) => (
-            Tags::new(),
-            BTreeMap::from([(TAGS.to_owned(), error.reason.code)]),
-        ),
+        Err(error) => (Tags::new(), BTreeMap::from([(TAGS.to_owned(), error.reason.code)])),
     };
     let creation_time = bucket
         .creation_date
@@ -149,13 +140,9 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
 /// None: there is no such bucket any more.
 async fn tags(access: &Access, bucket: &str) -> Result<Option<Tags>, ApiError> {
     match access.s3().get_bucket_tagging().bucket(bucket).send().await {
-        Ok(answer) => Ok(Some(
-            answer
-                .tag_set
-                .into_iter()
-                .map(|tag| (tag.key, tag.value))
-                .collect(),
-        )),
+        Ok(answer) => {
+            Ok(Some(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect()))
+        }
         Err(error) => {
             let error = ApiError::of(GET_BUCKET_TAGGING, &error);
             match error.code.as_deref() {

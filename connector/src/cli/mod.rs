@@ -56,11 +56,9 @@ fn run(arguments: &Run) -> ExitCode {
         Err(error) => return failed(&error),
     };
     let ended = runtime.block_on(async {
-        let stopper = Stopper::on_signals().map_err(|source| daemon::Error::Io {
-            what: "signals".to_owned(),
-            source,
-        })?;
-        daemon::run(settings, stopper).await
+        let stopper = Stopper::on_signals()
+            .map_err(|source| daemon::Error::Io { what: "signals".to_owned(), source })?;
+        Box::pin(daemon::run(settings, stopper)).await
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

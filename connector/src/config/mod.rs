@@ -54,15 +54,12 @@ pub fn load(file: Option<&Path>) -> Result<Settings, Error> {
         Some(path) => File::from(path).format(FileFormat::Toml).required(true),
         None => File::new(FILE_DEFAULT, FileFormat::Toml).required(false),
     };
-    let environment = Environment::with_prefix("APONO")
-        .prefix_separator("__")
-        .separator("__")
-        .try_parsing(true);
+    let environment =
+        Environment::with_prefix("APONO").prefix_separator("__").separator("__").try_parsing(true);
     let mut builder = Config::builder().add_source(source).add_source(environment);
-    for (variable, key) in [
-        ("DATABASE_URL", "database.url"),
-        ("APONO_CONNECTOR_ID", "connector_id"),
-    ] {
+    for (variable, key) in
+        [("DATABASE_URL", "database.url"), ("APONO_CONNECTOR_ID", "connector_id")]
+    {
         if let Ok(value) = std::env::var(variable) {
             builder = builder.set_override(key, value).map_err(Error::Read)?;
         }

@@ -99,14 +99,9 @@ pub enum LogFormat {
 }
 
 pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
-    let state_directory = raw
-        .state_directory
-        .unwrap_or_else(|| STATE_DIRECTORY_DEFAULT.into());
+    let state_directory = raw.state_directory.unwrap_or_else(|| STATE_DIRECTORY_DEFAULT.into());
     if !state_directory.is_absolute() {
-        return wrong(
-            "state_directory",
-            "is not an absolute path; begin it with /",
-        );
+        return wrong("state_directory", "is not an absolute path; begin it with /");
     }
     let grpc = grpc(raw.grpc, &state_directory)?;
     let rate_share = raw.aws.rate_share.unwrap_or(RATE_SHARE_DEFAULT);
@@ -118,17 +113,10 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
     }
     let groups_at_once = raw.sync.groups_at_once.unwrap_or(GROUPS_AT_ONCE_DEFAULT);
     if !(1..=512).contains(&groups_at_once) {
-        return wrong(
-            "sync.groups_at_once",
-            format!("is {groups_at_once}; choose 1 to 512"),
-        );
+        return wrong("sync.groups_at_once", format!("is {groups_at_once}; choose 1 to 512"));
     }
     let lease = duration("sync.lease", raw.sync.lease.as_deref(), LEASE_DEFAULT)?;
-    let heartbeat = duration(
-        "sync.heartbeat",
-        raw.sync.heartbeat.as_deref(),
-        HEARTBEAT_DEFAULT,
-    )?;
+    let heartbeat = duration("sync.heartbeat", raw.sync.heartbeat.as_deref(), HEARTBEAT_DEFAULT)?;
     if heartbeat * 2 > lease {
         return wrong(
             "sync.heartbeat",
@@ -169,10 +157,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
 }
 
 fn wrong<T>(key: &'static str, problem: impl Into<String>) -> Result<T, Error> {
-    Err(Error::Value {
-        key,
-        problem: problem.into(),
-    })
+    Err(Error::Value { key, problem: problem.into() })
 }
 
 fn connectors(
@@ -181,10 +166,7 @@ fn connectors(
 ) -> Result<Vec<ConnectorId>, Error> {
     let listed: Vec<String> = listed.collect();
     if single.is_some() && !listed.is_empty() {
-        return wrong(
-            "connector_id",
-            "cannot be set together with [[connector]]; list it there",
-        );
+        return wrong("connector_id", "cannot be set together with [[connector]]; list it there");
     }
     let mut connectors: Vec<ConnectorId> = Vec::new();
     for id in single.into_iter().chain(listed) {
@@ -208,10 +190,7 @@ fn database(raw: RawDatabase) -> Result<Database, Error> {
         );
     }
     let Some(url) = raw.url else {
-        return Ok(Database::Embedded {
-            binaries: raw.embedded_binaries,
-            connections_max,
-        });
+        return Ok(Database::Embedded { binaries: raw.embedded_binaries, connections_max });
     };
     // The URL may hold a password, so it is not repeated in the message.
     let Ok(mut options) = PgConnectOptions::from_str(&url) else {
@@ -256,11 +235,7 @@ fn grpc(raw: RawGrpc, state_directory: &Path) -> Result<Grpc, Error> {
         (None, Some(_)) => return wrong("grpc.certificate_file", "is required with grpc.key_file"),
     };
     let open = elsewhere || matches!(tls, Tls::Files { .. });
-    let ip = IpAddr::V4(if open {
-        Ipv4Addr::UNSPECIFIED
-    } else {
-        Ipv4Addr::LOCALHOST
-    });
+    let ip = IpAddr::V4(if open { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST });
     let listen = address("grpc.listen", raw.listen.as_deref())?
         .unwrap_or_else(|| SocketAddr::new(ip, GRPC_PORT));
     if !open && !listen.ip().is_loopback() {
@@ -269,24 +244,17 @@ fn grpc(raw: RawGrpc, state_directory: &Path) -> Result<Grpc, Error> {
             "is not a loopback address, and there is no certificate; set grpc.certificate_file and grpc.key_file, or grpc.tls = \"terminated_elsewhere\" if something in front encrypts",
         );
     }
-    let socket = raw
-        .socket
-        .unwrap_or_else(|| state_directory.join("connector.sock"));
-    Ok(Grpc {
-        listen,
-        socket,
-        tls,
-    })
+    let socket = raw.socket.unwrap_or_else(|| state_directory.join("connector.sock"));
+    Ok(Grpc { listen, socket, tls })
 }
 
 fn address(key: &'static str, text: Option<&str>) -> Result<Option<SocketAddr>, Error> {
     let Some(text) = text else { return Ok(None) };
     match text.parse() {
         Ok(address) => Ok(Some(address)),
-        Err(_) => wrong(
-            key,
-            format!("is {text:?}; use an address and a port, such as 127.0.0.1:8443"),
-        ),
+        Err(_) => {
+            wrong(key, format!("is {text:?}; use an address and a port, such as 127.0.0.1:8443"))
+        }
     }
 }
 
@@ -294,7 +262,7 @@ fn duration(key: &'static str, text: Option<&str>, default: Duration) -> Result<
     let Some(text) = text else { return Ok(default) };
     match humantime::parse_duration(text) {
         Ok(duration)
-            if duration >= Duration::from_millis(100) && duration <= Duration::from_secs(3600) =>
+            if duration >= Duration::from_millis(100) && duration <= Duration::from_hours(1) =>
         {
             Ok(duration)
         }
@@ -310,9 +278,6 @@ fn log_filter(text: Option<&str>) -> Result<EnvFilter, Error> {
 
 fn read(key: &'static str, path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).or_else(|error| {
-        wrong(
-            key,
-            format!("names {}, which cannot be read: {error}", path.display()),
-        )
+        wrong(key, format!("names {}, which cannot be read: {error}", path.display()))
     })
 }

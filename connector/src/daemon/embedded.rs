@@ -91,13 +91,7 @@ impl Cluster {
         create(&directory, owner)?;
         let lock = lock(state)?;
         let password = password(&directory)?;
-        let cluster = Self {
-            directory,
-            binaries,
-            owner,
-            password,
-            _lock: lock,
-        };
+        let cluster = Self { directory, binaries, owner, password, _lock: lock };
         if !cluster.data().join("PG_VERSION").exists() {
             cluster.initialize().await?;
         }
@@ -117,11 +111,7 @@ impl Cluster {
             .username(USER)
             .database("postgres")
             .password(&self.password);
-        store::Config {
-            options,
-            connections_max,
-            acquire_timeout: Duration::from_secs(10),
-        }
+        store::Config { options, connections_max, acquire_timeout: Duration::from_secs(10) }
     }
 
     /// Stops the server.
@@ -130,11 +120,7 @@ impl Cluster {
     ///
     /// When it does not stop.
     pub async fn stop(&self) -> Result<(), Error> {
-        self.run(
-            "pg_ctl",
-            &["-m", "fast", "-w", "stop", "-D", &text(&self.data())],
-        )
-        .await
+        self.run("pg_ctl", &["-m", "fast", "-w", "stop", "-D", &text(&self.data())]).await
     }
 
     fn data(&self) -> PathBuf {
@@ -146,10 +132,7 @@ impl Cluster {
         let new = self.directory.join("data.new");
         match fs::remove_dir_all(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::Io {
-                    path: new,
-                    source: error,
-                });
+                return Err(Error::Io { path: new, source: error });
             }
             _ => {}
         }
@@ -179,10 +162,7 @@ impl Cluster {
             .args(["status", "-D", &text(&self.data())])
             .output()
             .await
-            .map_err(|source| Error::Io {
-                path: self.binaries.join("pg_ctl"),
-                source,
-            })?;
+            .map_err(|source| Error::Io { path: self.binaries.join("pg_ctl"), source })?;
         Ok(status.status.success())
     }
 
@@ -194,28 +174,14 @@ impl Cluster {
         let log = text(&self.directory.join("server.log"));
         self.run(
             "pg_ctl",
-            &[
-                "-D",
-                &text(&self.data()),
-                "-l",
-                &log,
-                "-o",
-                &options,
-                "-w",
-                "-t",
-                "60",
-                "start",
-            ],
+            &["-D", &text(&self.data()), "-l", &log, "-o", &options, "-w", "-t", "60", "start"],
         )
         .await
     }
 
     fn command(&self, tool: &'static str) -> Command {
         let mut command = Command::new(self.binaries.join(tool));
-        command
-            .current_dir(&self.directory)
-            .env_remove("PGDATA")
-            .env("LC_ALL", "C.UTF-8");
+        command.current_dir(&self.directory).env_remove("PGDATA").env("LC_ALL", "C.UTF-8");
         // The server must outlive a signal that is meant for the daemon's terminal.
         command.process_group(0);
         if let Some((uid, gid)) = self.owner {
@@ -227,10 +193,7 @@ impl Cluster {
     /// Output goes to a file: a server that inherits a pipe would keep it open.
     async fn run(&self, tool: &'static str, args: &[&str]) -> Result<(), Error> {
         let path = self.directory.join("tool.log");
-        let failed = |source| Error::Io {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| Error::Io { path: path.clone(), source };
         let output = File::create(&path).map_err(failed)?;
         let status = self
             .command(tool)
@@ -240,18 +203,12 @@ impl Cluster {
             .stderr(output)
             .status()
             .await
-            .map_err(|source| Error::Io {
-                path: self.binaries.join(tool),
-                source,
-            })?;
+            .map_err(|source| Error::Io { path: self.binaries.join(tool), source })?;
         if status.success() {
             return Ok(());
         }
         let output = fs::read_to_string(&path).unwrap_or_default();
-        Err(Error::Tool {
-            tool,
-            output: output.trim().to_owned(),
-        })
+        Err(Error::Tool { tool, output: output.trim().to_owned() })
     }
 }
 
@@ -261,20 +218,11 @@ fn text(path: &Path) -> String {
 
 /// The newest installed PostgreSQL: Debian's places first, then the `PATH`.
 fn find_binaries() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .ok()
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versions = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|version| *version >= VERSION_MIN)
-        .map(|version| {
-            (
-                version,
-                PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")),
-            )
-        })
+        .map(|version| (version, PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))))
         .filter(|(_, path)| path.join("initdb").exists())
         .max();
     newest.map(|(_, path)| path).or_else(|| {
@@ -290,19 +238,14 @@ fn owner() -> Option<(u32, u32)> {
     }
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     ["postgres", "nobody"].into_iter().find_map(|name| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     })
 }
 
 fn create(directory: &Path, owner: Option<(u32, u32)>) -> Result<(), Error> {
-    let failed = |source| Error::Io {
-        path: directory.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Io { path: directory.to_owned(), source };
     fs::create_dir_all(directory).map_err(failed)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     match owner {
@@ -328,10 +271,7 @@ fn lock(state: &Path) -> Result<File, Error> {
 /// reads the file once, to make the cluster.
 fn password(directory: &Path) -> Result<String, Error> {
     let path = directory.join("password");
-    let failed = |source| Error::Io {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| Error::Io { path: path.clone(), source };
     match fs::read_to_string(&path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -348,8 +288,6 @@ fn password(directory: &Path) -> Result<String, Error> {
     if let Some((uid, gid)) = owner() {
         chown(&path, Some(uid), Some(gid)).map_err(failed)?;
     }
-    file.write_all(made.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
+    file.write_all(made.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(made)
 }

@@ -113,10 +113,7 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
     parts.spawn(serve_socket(api, socket, stopper.clone()));
     let serving = telemetry::serve(http, db.clone(), metrics, stopper.clone());
     parts.spawn(async move {
-        serving.await.map_err(|source| Error::Io {
-            what: "the HTTP port".into(),
-            source,
-        })?;
+        serving.await.map_err(|source| Error::Io { what: "the HTTP port".into(), source })?;
         Ok("the HTTP server")
     });
     let crawler = Crawler {
@@ -131,25 +128,11 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
         crawling.await?;
         Ok("the sync runner")
     });
-    let scheduler = Scheduler {
-        db: db.clone(),
-        groups,
-        period: SCHEDULE_PERIOD,
-    };
-    let validator = Validator {
-        db: db.clone(),
-        aws: aws.clone(),
-    };
-    let janitor = Janitor {
-        db: db.clone(),
-        aws: aws.clone(),
-    };
+    let scheduler = Scheduler { db: db.clone(), groups, period: SCHEDULE_PERIOD };
+    let validator = Validator { db: db.clone(), aws: aws.clone() };
+    let janitor = Janitor { db: db.clone(), aws: aws.clone() };
     let own_identity = OwnIdentity { aws, identity };
-    let mut start = Start {
-        parts: &mut parts,
-        board: &board,
-        stopper: &stopper,
-    };
+    let mut start = Start { parts: &mut parts, board: &board, stopper: &stopper };
     start.task(scheduler, schedule);
     start.task(validator, validations);
     start.task(janitor, Activator::default());
@@ -205,10 +188,7 @@ async fn attend(
 async fn open_database(settings: &Settings) -> Result<(Db, Option<embedded::Cluster>), Error> {
     match &settings.database {
         Database::Url(config) => Ok((Db::connect(config).await?, None)),
-        Database::Embedded {
-            binaries,
-            connections_max,
-        } => {
+        Database::Embedded { binaries, connections_max } => {
             let cluster =
                 embedded::Cluster::start(&settings.state_directory, binaries.as_deref()).await?;
             let db = Db::connect(&cluster.config(*connections_max)).await?;
@@ -245,24 +225,16 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| Error::Io {
-            what: address.to_string(),
-            source,
-        })
+        .map_err(|source| Error::Io { what: address.to_string(), source })
 }
 
 fn local(listener: &TcpListener) -> String {
-    listener
-        .local_addr()
-        .map_or_else(|_| "?".to_owned(), |address| address.to_string())
+    listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string())
 }
 
 /// The local socket. One that a dead daemon left is replaced.
 fn bind_socket(path: &PathBuf) -> Result<UnixListener, Error> {
-    let failed = |source| Error::Io {
-        what: path.display().to_string(),
-        source,
-    };
+    let failed = |source| Error::Io { what: path.display().to_string(), source };
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }
@@ -288,10 +260,7 @@ async fn serve_tcp(
     let mut server = Server::builder();
     if let Tls::Files { certificate, key } = &grpc.tls {
         let read = |path: &PathBuf| {
-            fs::read(path).map_err(|source| Error::Io {
-                what: path.display().to_string(),
-                source,
-            })
+            fs::read(path).map_err(|source| Error::Io { what: path.display().to_string(), source })
         };
         let identity = TlsIdentity::from_pem(read(certificate)?, read(key)?);
         server = server.tls_config(ServerTlsConfig::new().identity(identity))?;

@@ -46,20 +46,13 @@ impl Partition {
     /// The ARN of something in it.
     #[must_use]
     pub fn arn(self, service: &str, region: &str, account: &str, resource: &str) -> String {
-        format!(
-            "arn:{}:{service}:{region}:{account}:{resource}",
-            self.as_str()
-        )
+        format!("arn:{}:{service}:{region}:{account}:{resource}", self.as_str())
     }
 
     /// The role of this name in an account.
     #[must_use]
     pub fn role(self, account: &AccountId, name: &str) -> RoleArn {
-        RoleArn {
-            partition: self,
-            account: account.clone(),
-            path_and_name: name.to_owned(),
-        }
+        RoleArn { partition: self, account: account.clone(), path_and_name: name.to_owned() }
     }
 }
 
@@ -103,11 +96,7 @@ impl RoleArn {
 
 impl fmt::Display for RoleArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "arn:{}:iam::{}:role/{}",
-            self.partition, self.account, self.path_and_name
-        )
+        write!(f, "arn:{}:iam::{}:role/{}", self.partition, self.account, self.path_and_name)
     }
 }
 
@@ -121,10 +110,7 @@ impl TryFrom<String> for RoleArn {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        parse_role(&text).ok_or(Malformed {
-            found: text,
-            expected: ROLE_EXPECTED,
-        })
+        parse_role(&text).ok_or(Malformed { found: text, expected: ROLE_EXPECTED })
     }
 }
 
@@ -154,9 +140,7 @@ fn parse_role(text: &str) -> Option<RoleArn> {
         && (1..=64).contains(&name.len())
         && path_and_name.len() <= 512
         && !path_and_name.starts_with('/')
-        && path_and_name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b));
+        && path_and_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b));
     valid.then_some(RoleArn {
         partition,
         account: account.parse().ok()?,

@@ -54,10 +54,7 @@ pub fn judge(
     if reads >= READS_TO_RELEASE {
         Verdict::Remove
     } else {
-        Verdict::Hold(Held {
-            reads,
-            digest: Some(digest),
-        })
+        Verdict::Hold(Held { reads, digest: Some(digest) })
     }
 }
 
@@ -98,17 +95,12 @@ mod tests {
         let Verdict::Hold(first) = judge(&keys(60), 100, 100, &Held::default()) else {
             panic!("held")
         };
-        let Verdict::Hold(other) = judge(&keys(61), 100, 100, &first) else {
-            panic!("held")
-        };
+        let Verdict::Hold(other) = judge(&keys(61), 100, 100, &first) else { panic!("held") };
         assert_eq!(other.reads, 1);
     }
 
     #[test]
     fn a_tenth_of_the_integration_is_large_even_when_little_of_its_scope() {
-        assert!(matches!(
-            judge(&keys(40), 300, 350, &Held::default()),
-            Verdict::Hold(_)
-        ));
+        assert!(matches!(judge(&keys(40), 300, 350, &Held::default()), Verdict::Hold(_)));
     }
 }

@@ -121,11 +121,7 @@ pub struct Reason {
 impl Reason {
     /// A reason.
     pub fn new(code: ReasonCode, subject: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            subject: subject.into(),
-            detail: detail.into(),
-        }
+        Self { code, subject: subject.into(), detail: detail.into() }
     }
 }
 

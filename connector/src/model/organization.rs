@@ -129,10 +129,7 @@ impl Walk {
     /// The excluded units that this walk did not meet.
     #[must_use]
     pub fn absent<'a>(&self, excluded: &'a BTreeSet<OuId>) -> Vec<&'a OuId> {
-        excluded
-            .iter()
-            .filter(|id| !self.units.iter().any(|unit| unit.id == **id))
-            .collect()
+        excluded.iter().filter(|id| !self.units.iter().any(|unit| unit.id == **id)).collect()
     }
 }
 
@@ -221,15 +218,13 @@ impl FromStr for Coverage {
 /// a unit, in order. The organization before and the account behind are dropped.
 #[must_use]
 pub fn parse_path(text: &str) -> Vec<OuId> {
-    text.split('/')
-        .filter_map(|segment| segment.parse().ok())
-        .collect()
+    text.split('/').filter_map(|segment| segment.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::integration::tests::some_settings;
+    use crate::model::form::tests::some_settings;
 
     fn account(state: AccountState, paths: &[&str]) -> Account {
         Account {
@@ -248,45 +243,21 @@ mod tests {
         settings.root_or_ou_id = "r-a1b2".parse().expect("an id");
         settings.excluded_ou_ids = ["ou-a1b2-11111111".parse().expect("an id")].into();
         let table: [(AccountState, &[&str], Coverage); 8] = [
-            (
-                AccountState::Active,
-                &["o-aaaaaaaaaa/r-a1b2/123456789012/"],
-                Coverage::Crawled,
-            ),
-            (
-                AccountState::Active,
-                &["o-aaaaaaaaaa/r-a1b2/ou-a1b2-11111111/"],
-                Coverage::Excluded,
-            ),
+            (AccountState::Active, &["o-aaaaaaaaaa/r-a1b2/123456789012/"], Coverage::Crawled),
+            (AccountState::Active, &["o-aaaaaaaaaa/r-a1b2/ou-a1b2-11111111/"], Coverage::Excluded),
             (
                 AccountState::Active,
                 &["o-aaaaaaaaaa/r-a1b2/ou-a1b2-11111111/ou-a1b2-22222222/"],
                 Coverage::Excluded,
             ),
-            (
-                AccountState::Active,
-                &["r-a1b2/ou-a1b2-111111112/"],
-                Coverage::Crawled,
-            ),
-            (
-                AccountState::Active,
-                &["r-a1b2/", "r-a1b2/ou-a1b2-11111111/"],
-                Coverage::Excluded,
-            ),
+            (AccountState::Active, &["r-a1b2/ou-a1b2-111111112/"], Coverage::Crawled),
+            (AccountState::Active, &["r-a1b2/", "r-a1b2/ou-a1b2-11111111/"], Coverage::Excluded),
             (AccountState::Active, &["r-b1b2/"], Coverage::Outside),
             (AccountState::Suspended, &["r-a1b2/"], Coverage::Inactive),
-            (
-                AccountState::Unknown("NEW".into()),
-                &["r-a1b2/"],
-                Coverage::UnknownState,
-            ),
+            (AccountState::Unknown("NEW".into()), &["r-a1b2/"], Coverage::UnknownState),
         ];
         for (state, paths, expected) in table {
-            assert_eq!(
-                Coverage::of(&account(state, paths), &settings),
-                expected,
-                "{paths:?}"
-            );
+            assert_eq!(Coverage::of(&account(state, paths), &settings), expected, "{paths:?}");
         }
     }
 }

@@ -44,12 +44,7 @@ pub fn fold(reasons: impl IntoIterator<Item = (Reason, String)>) -> Vec<Folded> 
     }
     folded
         .into_iter()
-        .map(|((code, subject), (count, examples))| Folded {
-            code,
-            subject,
-            count,
-            examples,
-        })
+        .map(|((code, subject), (count, examples))| Folded { code, subject, count, examples })
         .collect()
 }
 
@@ -159,11 +154,7 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             "Report it with the log lines of the sync; the next sync tries again.".to_owned(),
         ),
     };
-    Explanation {
-        severity,
-        cause,
-        remedy,
-    }
+    Explanation { severity, cause, remedy }
 }
 
 /// The severity of a stored code; an unknown one (of a newer version) is a warning.
@@ -179,23 +170,12 @@ mod tests {
     #[test]
     fn reasons_fold_by_code_and_subject_and_keep_few_examples() {
         let reasons = (0..20).map(|n| {
-            let subject = if n % 2 == 0 {
-                "ec2:DescribeInstances"
-            } else {
-                "s3:ListAllMyBuckets"
-            };
-            (
-                Reason::new(ReasonCode::ActionDenied, subject, "no"),
-                format!("place {n}"),
-            )
+            let subject = if n % 2 == 0 { "ec2:DescribeInstances" } else { "s3:ListAllMyBuckets" };
+            (Reason::new(ReasonCode::ActionDenied, subject, "no"), format!("place {n}"))
         });
         let folded = fold(reasons);
         assert_eq!(folded.len(), 2);
-        assert!(
-            folded
-                .iter()
-                .all(|p| p.count == 10 && p.examples.len() == EXAMPLES_MAX)
-        );
+        assert!(folded.iter().all(|p| p.count == 10 && p.examples.len() == EXAMPLES_MAX));
     }
 
     #[test]

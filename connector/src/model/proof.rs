@@ -24,9 +24,7 @@ impl PageToken {
     /// The token of an answer: AWS ends a list with no token or with an empty one.
     #[must_use]
     pub fn of(answer: Option<&str>) -> Option<Self> {
-        answer
-            .filter(|token| !token.is_empty())
-            .map(|token| Self(token.to_owned()))
+        answer.filter(|token| !token.is_empty()).map(|token| Self(token.to_owned()))
     }
 }
 
@@ -62,11 +60,7 @@ impl<S> PageLoop<S> {
     /// Begins with the first page.
     #[must_use]
     pub fn start(scope: S) -> Self {
-        Self {
-            scope,
-            seen: BTreeSet::new(),
-            tokens: HashSet::new(),
-        }
+        Self { scope, seen: BTreeSet::new(), tokens: HashSet::new() }
     }
 
     /// What is read.
@@ -88,10 +82,7 @@ impl<S> PageLoop<S> {
     ) -> Result<Next<S>, Endless> {
         self.seen.extend(keys);
         let Some(token) = next else {
-            return Ok(Next::End(Complete {
-                scope: self.scope,
-                seen: self.seen,
-            }));
+            return Ok(Next::End(Complete { scope: self.scope, seen: self.seen }));
         };
         if !self.tokens.insert(token.clone()) {
             return Err(Endless::Repeats);
@@ -178,16 +169,11 @@ pub(crate) mod tests {
 
     #[test]
     fn a_token_that_comes_twice_is_an_error_not_an_end() {
-        let Next::More(walk, _) = PageLoop::start(a_scope())
-            .page([], token("1"))
-            .expect("goes on")
+        let Next::More(walk, _) = PageLoop::start(a_scope()).page([], token("1")).expect("goes on")
         else {
             panic!("not the last")
         };
-        assert_eq!(
-            walk.page([], token("1")).expect_err("endless"),
-            Endless::Repeats
-        );
+        assert_eq!(walk.page([], token("1")).expect_err("endless"), Endless::Repeats);
     }
 
     #[test]

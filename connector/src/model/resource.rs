@@ -55,10 +55,7 @@ impl Resource {
     /// The fields that could not be read, as stored.
     #[must_use]
     pub fn unread_json(&self) -> Value {
-        self.unread
-            .iter()
-            .map(|(field, reason)| (field.clone(), json!(reason.as_str())))
-            .collect()
+        self.unread.iter().map(|(field, reason)| (field.clone(), json!(reason.as_str()))).collect()
     }
 
     /// SHA-256 over everything that is stored of it but its key. Two equal ones mean
@@ -103,12 +100,8 @@ mod tests {
         let mut others = vec![bucket.clone(); 4];
         others[0].name = "log".into();
         others[1].tags.insert("team".into(), "blue".into());
-        others[2]
-            .attributes
-            .insert("versioning".into(), json!(true));
-        others[3]
-            .unread
-            .insert(TAGS.into(), ReasonCode::ActionDenied);
+        others[2].attributes.insert("versioning".into(), json!(true));
+        others[3].unread.insert(TAGS.into(), ReasonCode::ActionDenied);
         for other in others {
             assert_ne!(bucket.content_hash(), other.content_hash(), "{other:?}");
         }

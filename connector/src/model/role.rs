@@ -48,11 +48,8 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| {
-                format!("{text:?} is not a role: use viewer, operator, granter or admin")
-            })
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            format!("{text:?} is not a role: use viewer, operator, granter or admin")
+        })
     }
 }

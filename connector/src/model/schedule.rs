@@ -33,7 +33,7 @@ pub fn due_after_change(
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(hours * 3600, 0).expect("a time")

@@ -58,70 +58,18 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_the_facts() {
-        let calm = Facts {
-            enabled: true,
-            initialized: true,
-            syncing: false,
-            worst: None,
-        };
-        let new = Facts {
-            initialized: false,
-            ..calm
-        };
+        let calm = Facts { enabled: true, initialized: true, syncing: false, worst: None };
+        let new = Facts { initialized: false, ..calm };
         let table = [
             (calm, Status::Active),
-            (
-                Facts {
-                    enabled: false,
-                    worst: Some(Severity::Error),
-                    ..calm
-                },
-                Status::Disabled,
-            ),
-            (
-                Facts {
-                    syncing: true,
-                    worst: Some(Severity::Warning),
-                    ..calm
-                },
-                Status::Refreshing,
-            ),
-            (
-                Facts {
-                    worst: Some(Severity::Notice),
-                    ..calm
-                },
-                Status::Active,
-            ),
-            (
-                Facts {
-                    worst: Some(Severity::Warning),
-                    ..calm
-                },
-                Status::Warning,
-            ),
-            (
-                Facts {
-                    worst: Some(Severity::Error),
-                    ..calm
-                },
-                Status::Error,
-            ),
+            (Facts { enabled: false, worst: Some(Severity::Error), ..calm }, Status::Disabled),
+            (Facts { syncing: true, worst: Some(Severity::Warning), ..calm }, Status::Refreshing),
+            (Facts { worst: Some(Severity::Notice), ..calm }, Status::Active),
+            (Facts { worst: Some(Severity::Warning), ..calm }, Status::Warning),
+            (Facts { worst: Some(Severity::Error), ..calm }, Status::Error),
             (new, Status::Initializing),
-            (
-                Facts {
-                    syncing: true,
-                    ..new
-                },
-                Status::Initializing,
-            ),
-            (
-                Facts {
-                    worst: Some(Severity::Error),
-                    ..new
-                },
-                Status::Error,
-            ),
+            (Facts { syncing: true, ..new }, Status::Initializing),
+            (Facts { worst: Some(Severity::Error), ..new }, Status::Error),
         ];
         for (facts, status) in table {
             assert_eq!(Status::of(facts), status, "{facts:?}");

@@ -74,13 +74,7 @@ texts!(
     Failed = "failed",
     Cancelled = "cancelled"
 );
-texts!(
-    Trigger,
-    "trigger",
-    Schedule = "schedule",
-    Request = "request",
-    Created = "created"
-);
+texts!(Trigger, "trigger", Schedule = "schedule", Request = "request", Created = "created");
 
 impl SyncState {
     /// Whether it has ended.

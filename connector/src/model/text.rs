@@ -144,10 +144,7 @@ mod tests {
         assert_eq!(json(r#"{"a":"x\u0000y"}"#), r#"{"a":"x␚0000y"}"#);
         assert_eq!(json(r#""\ud83d\ude00 \ud83d""#), r#""\ud83d\ude00 ␚d83d""#);
         assert_eq!(json(r#""\udc00\uD800""#), r#""␚dc00␚d800""#);
-        assert_eq!(
-            xml("<v>a&#0;b&#xD800;&#x1F600;&#10;</v>"),
-            "<v>a␚0000b␚d800&#x1F600;&#10;</v>"
-        );
+        assert_eq!(xml("<v>a&#0;b&#xD800;&#x1F600;&#10;</v>"), "<v>a␚0000b␚d800&#x1F600;&#10;</v>");
         assert_eq!(xml("<v>\0</v>"), "<v>␚0000</v>");
     }
 

@@ -56,11 +56,6 @@ impl Step {
         finding: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            code: code.to_owned(),
-            outcome,
-            finding: finding.into(),
-            remedy: remedy.into(),
-        }
+        Self { code: code.to_owned(), outcome, finding: finding.into(), remedy: remedy.into() }
     }
 }

@@ -38,13 +38,7 @@ pub struct Findings {
 /// Tries all steps.
 pub async fn run(aws: &Aws, connector: &ConnectorId, settings: &Settings) -> Findings {
     let mut steps = Vec::new();
-    let pins = Preflight {
-        aws,
-        connector,
-        settings,
-    }
-    .run(&mut steps)
-    .await;
+    let pins = Preflight { aws, connector, settings }.run(&mut steps).await;
     Findings { steps, pins }
 }
 
@@ -80,16 +74,12 @@ impl Preflight<'_> {
     async fn own_identity(&self) -> (Step, Option<Identity>) {
         const CODE: &str = "OWN_IDENTITY";
         match identity::own(self.aws, &self.settings.region).await {
-            Ok(identity) => (
-                Step::passed(CODE, format!("we are {}", identity.arn)),
-                Some(identity),
-            ),
+            Ok(identity) => {
+                (Step::passed(CODE, format!("we are {}", identity.arn)), Some(identity))
+            }
             Err(error) => {
                 let explained = problem::explain(ReasonCode::OwnIdentityUnavailable, "");
-                (
-                    Step::failed(CODE, Chain(&error).to_string(), explained.remedy),
-                    None,
-                )
+                (Step::failed(CODE, Chain(&error).to_string(), explained.remedy), None)
             }
         }
     }
@@ -116,18 +106,14 @@ impl Preflight<'_> {
                 let reason = error.meaning().reason;
                 let explained = problem::explain(reason.code, &reason.subject);
                 let ours = identity.role_arn().unwrap_or_else(|| identity.arn.clone());
-                let remedy = match reason.code {
-                    ReasonCode::ManagementRoleDenied => format!(
-                        "{} AponoConnectorId is {}, ConnectorRoleArn is {ours}.",
-                        explained.remedy, self.connector
-                    ),
-                    _ => explained.remedy,
-                };
-                Step::failed(
-                    CODE,
-                    format!("{} {}", explained.cause, reason.detail),
-                    remedy,
-                )
+                let mut remedy = explained.remedy;
+                if reason.code == ReasonCode::ManagementRoleDenied {
+                    remedy = format!(
+                        "{remedy} AponoConnectorId is {}, ConnectorRoleArn is {ours}.",
+                        self.connector
+                    );
+                }
+                Step::failed(CODE, format!("{} {}", explained.cause, reason.detail), remedy)
             }
         }
     }
@@ -160,10 +146,7 @@ impl Preflight<'_> {
         const CODE: &str = "ORGANIZATION";
         match catalog::organization::identify(access).await {
             Ok((organization, account)) if account == *access.account() => (
-                Step::passed(
-                    CODE,
-                    format!("{organization}, managed by account {account}"),
-                ),
+                Step::passed(CODE, format!("{organization}, managed by account {account}")),
                 Some((account, organization)),
             ),
             Ok((organization, account)) => (
@@ -251,20 +234,12 @@ impl Preflight<'_> {
 
 fn unanswered(code: &str, error: &ApiError) -> Step {
     let explained = problem::explain(error.reason.code, &error.reason.subject);
-    Step::failed(
-        code,
-        format!("{} {}", explained.cause, error.reason.detail),
-        explained.remedy,
-    )
+    Step::failed(code, format!("{} {}", explained.cause, error.reason.detail), explained.remedy)
 }
 
 /// Enough units to recognize the right one.
 fn some_units(walk: &Walk) -> String {
-    let units: Vec<String> = walk
-        .units()
-        .iter()
-        .take(20)
-        .map(|unit| format!("{} ({})", unit.id, unit.name))
-        .collect();
+    let units: Vec<String> =
+        walk.units().iter().take(20).map(|unit| format!("{} ({})", unit.id, unit.name)).collect();
     units.join(", ")
 }

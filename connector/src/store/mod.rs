@@ -126,18 +126,13 @@ impl Db {
     ///
     /// When there is no connection.
     pub async fn connect(config: &Config) -> Result<Self> {
-        let options = config
-            .options
-            .clone()
-            .application_name("apono-connector")
-            .options([
-                ("statement_timeout", format!("{STATEMENT_TIMEOUT_S}s")),
-                ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
-                (
-                    "idle_in_transaction_session_timeout",
-                    format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s"),
-                ),
-            ]);
+        let options = config.options.clone().application_name("apono-connector").options([
+            // Never `"$user"`: our schema may have the name of whoever connects.
+            ("search_path", "public".to_owned()),
+            ("statement_timeout", format!("{STATEMENT_TIMEOUT_S}s")),
+            ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
+            ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s")),
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)
@@ -206,19 +201,14 @@ impl DerefMut for Tx {
 ///
 /// When the database does not answer.
 pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
-    Ok(sqlx::query_scalar!(r#"SELECT connector.now() AS "now!""#)
-        .fetch_one(conn)
-        .await?)
+    Ok(sqlx::query_scalar!(r#"SELECT connector.now() AS "now!""#).fetch_one(conn).await?)
 }
 
 /// Proves that a guarded write met its row.
 fn expect_one(done: &PgQueryResult) -> Result<()> {
     match done.rows_affected() {
         1 => Ok(()),
-        actual => Err(Error::RowsAffected {
-            expected: 1,
-            actual,
-        }),
+        actual => Err(Error::RowsAffected { expected: 1, actual }),
     }
 }
 
@@ -228,9 +218,5 @@ fn stored<T, E: ToString>(
     column: &'static str,
     parsed: std::result::Result<T, E>,
 ) -> Result<T> {
-    parsed.map_err(|error| Error::Inconsistent {
-        table,
-        column,
-        detail: error.to_string(),
-    })
+    parsed.map_err(|error| Error::Inconsistent { table, column, detail: error.to_string() })
 }

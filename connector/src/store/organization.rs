@@ -87,20 +87,12 @@ pub async fn record_walk(
 }
 
 async fn record_units(conn: &mut PgConnection, group: &Group, walk: &Walk) -> Result<()> {
-    let ids: Vec<String> = walk
-        .units()
-        .iter()
-        .map(|unit| unit.id.to_string())
-        .collect();
+    let ids: Vec<String> = walk.units().iter().map(|unit| unit.id.to_string()).collect();
     let names: Vec<String> = walk.units().iter().map(|unit| unit.name.clone()).collect();
     let parents: Vec<String> = walk
         .units()
         .iter()
-        .map(|unit| {
-            unit.parent
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string)
-        })
+        .map(|unit| unit.parent.as_ref().map_or_else(String::new, ToString::to_string))
         .collect();
     sqlx::query!(
         "INSERT INTO connector.organizational_units AS u
@@ -139,10 +131,7 @@ async fn record_accounts(
     settings: &Settings,
 ) -> Result<()> {
     let accounts = walk.accounts();
-    let ids: Vec<String> = accounts
-        .iter()
-        .map(|account| account.id.to_string())
-        .collect();
+    let ids: Vec<String> = accounts.iter().map(|account| account.id.to_string()).collect();
     let rows: Vec<serde_json::Value> = accounts
         .iter()
         .map(|account| {

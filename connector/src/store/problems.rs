@@ -60,10 +60,8 @@ pub async fn replace(
         .execute(&mut *conn)
         .await?;
     }
-    let (codes, subjects): (Vec<String>, Vec<String>) = problems
-        .iter()
-        .map(|problem| (problem.code.to_string(), problem.subject.clone()))
-        .unzip();
+    let (codes, subjects): (Vec<String>, Vec<String>) =
+        problems.iter().map(|problem| (problem.code.to_string(), problem.subject.clone())).unzip();
     sqlx::query!(
         "DELETE FROM connector.problems p
          WHERE connector_id = $1 AND integration_id = $2

@@ -29,10 +29,8 @@ use crate::model::{
 pub async fn write(conn: &mut PgConnection, scope: &Scope, page: Vec<Resource>) -> Result<u64> {
     // Sorted by key, so that two writers cannot deadlock; one row per key, because a
     // list may show a thing twice while it changes.
-    let mut page: BTreeMap<String, Resource> = page
-        .into_iter()
-        .map(|resource| (resource.arn.clone(), resource))
-        .collect();
+    let mut page: BTreeMap<String, Resource> =
+        page.into_iter().map(|resource| (resource.arn.clone(), resource)).collect();
     keep_unread(&mut *conn, scope, &mut page).await?;
 
     let rows: Vec<Value> = page
@@ -109,11 +107,7 @@ async fn keep_unread(
     .await?;
     for row in rows {
         let tags = stored("resources", "tags", serde_json::from_value(row.tags))?;
-        let attributes = stored(
-            "resources",
-            "attributes",
-            serde_json::from_value(row.attributes),
-        )?;
+        let attributes = stored("resources", "attributes", serde_json::from_value(row.attributes))?;
         if let Some(resource) = page.get_mut(&row.arn) {
             resource.keep_unread(&tags, &attributes);
         }
@@ -127,7 +121,8 @@ async fn keep_unread(
 ///
 /// When the database does not answer.
 pub async fn unseen(conn: &mut PgConnection, proof: &Complete) -> Result<BTreeSet<String>> {
-    let (scope, seen) = (proof.scope(), Vec::from_iter(proof.seen().iter().cloned()));
+    let scope = proof.scope();
+    let seen: Vec<String> = proof.seen().iter().cloned().collect();
     Ok(sqlx::query_scalar!(
         "SELECT r.arn FROM connector.resources r
          LEFT JOIN unnest($6::text[]) AS seen(arn) ON seen.arn = r.arn
@@ -179,7 +174,8 @@ pub async fn live_counts(conn: &mut PgConnection, scope: &Scope) -> Result<(usiz
 ///
 /// When the database does not answer.
 pub async fn remove_unseen(conn: &mut PgConnection, proof: &Complete) -> Result<u64> {
-    let (scope, seen) = (proof.scope(), Vec::from_iter(proof.seen().iter().cloned()));
+    let scope = proof.scope();
+    let seen: Vec<String> = proof.seen().iter().cloned().collect();
     let done = sqlx::query!(
         "UPDATE connector.resources r
          SET gone_at = connector.now(), changed_at = connector.now()

@@ -10,11 +10,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 /// The newest migration that is compiled in.
 #[must_use]
 pub fn known_version() -> i64 {
-    MIGRATOR
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or_default()
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 /// The newest migration of the database; 0: none.
@@ -49,10 +45,7 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<()> {
     if found > known {
         return Err(Error::SchemaTooNew { found, known });
     }
-    MIGRATOR
-        .run_direct(None, conn, false)
-        .await
-        .map_err(Error::Migrate)
+    MIGRATOR.run_direct(None, conn, false).await.map_err(Error::Migrate)
 }
 
 /// PostgreSQL's own version text.
@@ -61,9 +54,7 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<()> {
 ///
 /// When the database does not answer.
 pub async fn server_version(conn: &mut PgConnection) -> Result<String> {
-    Ok(
-        sqlx::query_scalar!(r#"SELECT current_setting('server_version') AS "version!""#)
-            .fetch_one(conn)
-            .await?,
-    )
+    Ok(sqlx::query_scalar!(r#"SELECT current_setting('server_version') AS "version!""#)
+        .fetch_one(conn)
+        .await?)
 }

@@ -70,10 +70,8 @@ pub async fn held(conn: &mut PgConnection, scope: &Scope) -> Result<Held> {
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map_or_else(Held::default, |row| Held {
-        reads: row.held_reads,
-        digest: row.held_digest,
-    }))
+    Ok(row
+        .map_or_else(Held::default, |row| Held { reads: row.held_reads, digest: row.held_digest }))
 }
 
 /// Notes that a scope was read whole; the breaker may still hold a removal, which

@@ -89,11 +89,7 @@ pub async fn lease(
         Ok(Leased {
             connector: stored("validations", "connector_id", row.connector_id.parse())?,
             id: ValidationId(row.id),
-            settings: stored(
-                "validations",
-                "settings",
-                serde_json::from_value(row.settings),
-            )?,
+            settings: stored("validations", "settings", serde_json::from_value(row.settings))?,
             lease,
         })
     })
@@ -115,11 +111,7 @@ pub async fn finish(conn: &mut PgConnection, leased: &Leased, findings: &Finding
         leased.connector.as_str(),
         leased.id.0,
         leased.lease,
-        stored(
-            "validations",
-            "steps",
-            serde_json::to_value(&findings.steps)
-        )?,
+        stored("validations", "steps", serde_json::to_value(&findings.steps))?,
         account.map(String::from),
         organization.map(String::from)
     )

@@ -40,11 +40,7 @@ pub(super) async fn group(crawler: &Crawler, job: &Job) -> Result<(), Error> {
         .count();
     store::problems::replace(&mut tx, &group.connector, group.integration, &problems).await?;
     let state = SyncState::at_end(walked, super::group::count(gaps));
-    let detail = if walked {
-        ""
-    } else {
-        "the organization could not be read"
-    };
+    let detail = if walked { "" } else { "the organization could not be read" };
     store::syncs::end(&mut tx, &group.connector, group.sync, state, detail).await?;
     if walked {
         store::integrations::note_sync_end(&mut tx, &group.connector, group.integration).await?;
@@ -76,13 +72,16 @@ async fn problems(
             let code = outcome.reason.as_deref().and_then(|code| code.parse().ok());
             let code = code.unwrap_or(ReasonCode::Internal);
             // An account's scopes are one place to whoever has to mend its role.
-            let place = match code {
-                ReasonCode::MemberRoleDenied | ReasonCode::MemberRolePending => outcome.account_id,
-                _ => [outcome.account_id, outcome.region, outcome.collector]
+            let whole_account =
+                [ReasonCode::MemberRoleDenied, ReasonCode::MemberRolePending].contains(&code);
+            let place = if whole_account {
+                outcome.account_id
+            } else {
+                [outcome.account_id, outcome.region, outcome.collector]
                     .into_iter()
                     .filter(|part| !part.is_empty())
                     .collect::<Vec<_>>()
-                    .join(" "),
+                    .join(" ")
             };
             (Reason::new(code, outcome.subject, outcome.detail), place)
         })
@@ -90,10 +89,7 @@ async fn problems(
     reasons.dedup_by(|a, b| (a.0.code, &a.0.subject, &a.1) == (b.0.code, &b.0.subject, &b.1));
 
     for (account, state) in store::organization::unknown_states(tx, connector, id).await? {
-        reasons.push((
-            Reason::new(ReasonCode::AccountStateUnknown, state, ""),
-            account,
-        ));
+        reasons.push((Reason::new(ReasonCode::AccountStateUnknown, state, ""), account));
     }
     let units = store::organization::units(tx, connector, id).await?;
     for ou in &integration.settings.excluded_ou_ids {

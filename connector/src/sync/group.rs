@@ -2,7 +2,9 @@
 
 use tracing::warn;
 
-use super::{Crawler, Error, Job, OPEN_ACCOUNT, access, finish, organization, scope};
+use super::{
+    Crawler, Error, Job, OPEN_ACCOUNT, access, attempt::attempt, finish, organization, scope,
+};
 use crate::{
     catalog,
     model::{
@@ -50,11 +52,7 @@ async fn begin(crawler: &Crawler, group: &Group) -> Result<Job, Error> {
         .await?
         .ok_or(store::Error::Fenced)?;
     let access = access(&crawler.aws, &integration, &group.place);
-    Ok(Job {
-        group: group.clone(),
-        integration,
-        access,
-    })
+    Ok(Job { group: group.clone(), integration, access })
 }
 
 /// Reads the chosen collectors of the place that were not tried yet.
@@ -80,14 +78,9 @@ async fn open(
     job: &Job,
     account: &AccountId,
 ) -> Result<Result<(), Reason>, Error> {
-    let scope = Scope {
-        group: job.group.clone(),
-        collector: OPEN_ACCOUNT,
-    };
-    let opened = async {
-        job.access.open().await?;
-        Ok::<_, Error>(catalog::regions::enabled(&job.access).await?)
-    };
+    let scope = Scope { group: job.group.clone(), collector: OPEN_ACCOUNT };
+    let opened =
+        attempt(&job.access, || async { Ok(catalog::regions::enabled(&job.access).await?) });
     let enabled = match opened.await {
         Ok(enabled) => enabled,
         Err(error) => {
@@ -97,11 +90,7 @@ async fn open(
             return Ok(Err(soften(crawler, job, account, reason).await?));
         }
     };
-    if tried(crawler, job)
-        .await?
-        .iter()
-        .any(|name| name == OPEN_ACCOUNT)
-    {
+    if tried(crawler, job).await?.iter().any(|name| name == OPEN_ACCOUNT) {
         return Ok(Ok(()));
     }
     let settings = &job.integration.settings;
@@ -110,11 +99,8 @@ async fn open(
         .filter(|region| settings.regions.is_empty() || settings.regions.contains(region))
         .cloned()
         .collect();
-    let not_enabled: Vec<&Region> = settings
-        .regions
-        .iter()
-        .filter(|region| !enabled.contains(region))
-        .collect();
+    let not_enabled: Vec<&Region> =
+        settings.regions.iter().filter(|region| !enabled.contains(region)).collect();
 
     let per_region = catalog::chosen(settings, Reach::Region).count();
     let planned_regions = if per_region == 0 { Vec::new() } else { regions };
@@ -122,26 +108,14 @@ async fn open(
     let group = &job.group;
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
-    store::groups::plan_regions(
-        &mut tx,
-        &group.connector,
-        group.sync,
-        account,
-        &planned_regions,
-    )
-    .await?;
+    store::groups::plan_regions(&mut tx, &group.connector, group.sync, account, &planned_regions)
+        .await?;
     record_not_enabled(&mut tx, job, account, &not_enabled).await?;
-    let keys = planned_regions
-        .iter()
-        .map(|region| format!("{account}/{region}"));
+    let keys = planned_regions.iter().map(|region| format!("{account}/{region}"));
     if let Ok(Next::End(proof)) = PageLoop::start(scope).page(keys, None) {
         store::scopes::record_complete(&mut tx, &proof, None).await?;
     }
-    let counts = Counts {
-        planned: count(planned),
-        complete: 1,
-        ..Counts::default()
-    };
+    let counts = Counts { planned: count(planned), complete: 1, ..Counts::default() };
     store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
     tx.commit().await?;
     crawler.groups.poke();
@@ -159,14 +133,8 @@ async fn record_not_enabled(
     for region in regions {
         let place = Place::Region(account.clone(), (*region).clone());
         for collector in catalog::chosen(&job.integration.settings, Reach::Region) {
-            let group = Group {
-                place: place.clone(),
-                ..job.group.clone()
-            };
-            let scope = Scope {
-                group,
-                collector: collector.name(),
-            };
+            let group = Group { place: place.clone(), ..job.group.clone() };
+            let scope = Scope { group, collector: collector.name() };
             store::scopes::record_incomplete(conn, &scope, &reason).await?;
         }
     }
@@ -186,10 +154,9 @@ async fn soften(
     let mut conn = crawler.db.conn().await?;
     let age = store::organization::seconds_since_joining(&mut conn, &job.group, account).await?;
     Ok(match age {
-        Some(age) if age < NEW_ACCOUNT_GRACE_S => Reason {
-            code: ReasonCode::MemberRolePending,
-            ..reason
-        },
+        Some(age) if age < NEW_ACCOUNT_GRACE_S => {
+            Reason { code: ReasonCode::MemberRolePending, ..reason }
+        }
         _ => reason,
     })
 }
@@ -205,9 +172,7 @@ async fn give_up_after_walk(crawler: &Crawler, job: &Job) -> Result<(), Error> {
     )
     .await?;
     drop(conn);
-    let walk = failed
-        .iter()
-        .find(|outcome| outcome.collector == super::WALK);
+    let walk = failed.iter().find(|outcome| outcome.collector == super::WALK);
     let code = walk.and_then(|walk| walk.reason.as_deref()?.parse().ok());
     let reason = Reason::new(
         code.unwrap_or(ReasonCode::Internal),
@@ -234,10 +199,7 @@ async fn give_up(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Er
     }
     names.retain(|name| !tried.iter().any(|tried| tried == name));
     for collector in &names {
-        let scope = Scope {
-            group: group.clone(),
-            collector,
-        };
+        let scope = Scope { group: group.clone(), collector };
         store::scopes::record_incomplete(&mut tx, &scope, reason).await?;
     }
     if let Place::Account(account) = &group.place {
@@ -246,11 +208,7 @@ async fn give_up(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Er
     let incomplete = count(names.len());
     // Opening an account was not planned as a scope of its own before it was tried.
     let opening = i64::from(names.contains(&OPEN_ACCOUNT));
-    let counts = Counts {
-        planned: opening,
-        incomplete,
-        ..Counts::default()
-    };
+    let counts = Counts { planned: opening, incomplete, ..Counts::default() };
     store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
     tx.commit().await?;
     Ok(())

@@ -34,6 +34,7 @@ use crate::{
 
 pub mod runner;
 
+mod attempt;
 mod finish;
 mod group;
 mod organization;
@@ -98,16 +99,12 @@ impl Error {
         match self {
             Self::Aws(error) => Some(error.reason.clone()),
             Self::Session(error) => Some(error.meaning().reason),
-            Self::Endless(error) => Some(Reason::new(
-                ReasonCode::UnreadableAnswer,
-                collector,
-                error.to_string(),
-            )),
-            Self::Store(store::Error::Inconsistent { .. }) => Some(Reason::new(
-                ReasonCode::Internal,
-                collector,
-                Chain(self).to_string(),
-            )),
+            Self::Endless(error) => {
+                Some(Reason::new(ReasonCode::UnreadableAnswer, collector, error.to_string()))
+            }
+            Self::Store(store::Error::Inconsistent { .. }) => {
+                Some(Reason::new(ReasonCode::Internal, collector, Chain(self).to_string()))
+            }
             Self::Store(_) => None,
         }
     }
@@ -122,6 +119,7 @@ impl Error {
 }
 
 /// The reach of an integration's roles.
+#[must_use]
 pub fn access(aws: &Aws, integration: &Integration, place: &Place) -> Access {
     let settings = &integration.settings;
     let region = match place {
@@ -148,10 +146,7 @@ fn role_in(account: &AccountId, integration: &Integration) -> (RoleArn, Kind) {
     if account == &integration.management_account {
         (management.clone(), Kind::Management)
     } else {
-        (
-            management.partition().role(account, MEMBER_ROLE_NAME),
-            Kind::Member,
-        )
+        (management.partition().role(account, MEMBER_ROLE_NAME), Kind::Member)
     }
 }
 

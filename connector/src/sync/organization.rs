@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
-use super::{Crawler, Error, Job, WALK, group::count};
+use super::{Crawler, Error, Job, WALK, attempt::attempt, group::count};
 use crate::{
     base::chain::Chain,
     catalog::{self, organization as lists},
@@ -21,37 +21,27 @@ use crate::{
 /// Walks the organization. None: it could not be read, which is recorded; accounts
 /// and resources stay as they are.
 pub(super) async fn walk(crawler: &Crawler, job: &Job) -> Result<Option<Walk>, Error> {
-    let walked = async {
-        job.access.open().await?;
+    let walked = attempt(&job.access, || async {
         compare_with_pins(job).await?;
-        Ok::<_, Error>(lists::walk(&job.access).await?)
-    };
-    match walked.await {
-        Ok(walk) => match unseen_exclusion(crawler, job, &walk).await? {
-            Some(ou) => {
-                // A typo must not crawl everything: nothing is planned.
-                fail(
-                    crawler,
-                    job,
-                    &Reason::new(ReasonCode::ExcludedOuGone, ou.as_str(), "it was never seen"),
-                )
-                .await?;
-                Ok(None)
-            }
-            None => {
-                record(crawler, job, &walk).await?;
-                Ok(Some(walk))
-            }
-        },
+        Ok(lists::walk(&job.access).await?)
+    });
+    let walk = match walked.await {
+        Ok(walk) => walk,
         Err(error) => {
-            let Some(reason) = error.reason(WALK) else {
-                return Err(error);
-            };
+            let Some(reason) = error.reason(WALK) else { return Err(error) };
             warn!(error = %Chain(&error), "the organization cannot be read");
             fail(crawler, job, &reason).await?;
-            Ok(None)
+            return Ok(None);
         }
+    };
+    if let Some(ou) = unseen_exclusion(crawler, job, &walk).await? {
+        // A typo must not crawl everything: nothing is planned.
+        let reason = Reason::new(ReasonCode::ExcludedOuGone, ou.as_str(), "it was never seen");
+        fail(crawler, job, &reason).await?;
+        return Ok(None);
     }
+    record(crawler, job, &walk).await?;
+    Ok(Some(walk))
 }
 
 /// The role must still lead to the organization that was validated.
@@ -99,15 +89,8 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
         .map(|account| account.id.clone())
         .collect();
     let crawled: Vec<AccountId> = crawled.into_iter().collect();
-    let scope = Scope {
-        group: group.clone(),
-        collector: WALK,
-    };
-    let keys: Vec<String> = walk
-        .accounts()
-        .iter()
-        .map(|account| account.id.to_string())
-        .collect();
+    let scope = Scope { group: group.clone(), collector: WALK };
+    let keys: Vec<String> = walk.accounts().iter().map(|account| account.id.to_string()).collect();
 
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
@@ -123,11 +106,7 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
     }
     let here = 1 + catalog::chosen(settings, Reach::Organization).count();
     let there = crawled.len() * catalog::chosen(settings, Reach::Account).count();
-    let counts = Counts {
-        planned: count(here + there),
-        complete: 1,
-        ..Counts::default()
-    };
+    let counts = Counts { planned: count(here + there), complete: 1, ..Counts::default() };
     store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
     tx.commit().await?;
     crawler.groups.poke();
@@ -141,19 +120,12 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
 
 async fn fail(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Error> {
     let group = &job.group;
-    let scope = Scope {
-        group: group.clone(),
-        collector: WALK,
-    };
+    let scope = Scope { group: group.clone(), collector: WALK };
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
     store::scopes::record_incomplete(&mut tx, &scope, reason).await?;
     let here = 1 + catalog::chosen(&job.integration.settings, Reach::Organization).count();
-    let counts = Counts {
-        planned: count(here),
-        incomplete: 1,
-        ..Counts::default()
-    };
+    let counts = Counts { planned: count(here), incomplete: 1, ..Counts::default() };
     store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
     tx.commit().await?;
     Ok(())

@@ -22,6 +22,10 @@ use crate::{
 /// # Errors
 ///
 /// Never by itself: what fails is tried again at the next wake-up.
+///
+/// # Panics
+///
+/// When a reader panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
     let slots = Arc::new(Semaphore::new(crawler.config.groups_at_once));
     let mut readers = JoinSet::new();
@@ -50,8 +54,6 @@ pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error>
             Ok(_) => {}
             Err(error) => warn!(error = %Chain(&error), "failed to lease groups; trying again"),
         }
-        // A reader that panics must not be silent: the process goes down with it, and
-        // its leases run out.
         while let Some(done) = readers.try_join_next() {
             done.expect("a reader does not panic");
         }

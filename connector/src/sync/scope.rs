@@ -4,27 +4,20 @@
 //! row and compares the fence. A loop that breaks off leaves the rows that it wrote,
 //! removes nothing, and records why.
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::{Crawler, Error, Job};
+use super::{Crawler, Error, Job, attempt::attempt};
 use crate::{
-    base::{backoff::Backoff, chain::Chain, clock},
-    catalog::{Collector, Ground, Page},
+    base::chain::Chain,
+    catalog::{Collector, Ground},
     model::{
         breaker::{self, Verdict},
-        failure::{Failure, Reason, ReasonCode},
+        failure::{Reason, ReasonCode},
         organization::Account,
-        proof::{Complete, Next, PageLoop, PageToken},
+        proof::{Complete, Next, PageLoop},
         scope::Scope,
     },
     store::{self, syncs::Counts},
-};
-
-/// Tries of one page, above those of the SDK.
-const PAGE_TRIES_MAX: u32 = 3;
-const BETWEEN_TRIES: Backoff = Backoff {
-    first: std::time::Duration::from_millis(500),
-    max: std::time::Duration::from_secs(10),
 };
 
 /// Reads a scope and stores its outcome.
@@ -40,10 +33,7 @@ pub(super) async fn read(
         settings: &job.integration.settings,
         accounts,
     };
-    let scope = Scope {
-        group: job.group.clone(),
-        collector: collector.name(),
-    };
+    let scope = Scope { group: job.group.clone(), collector: collector.name() };
     let mut counts = Counts::default();
     match pages(crawler, &ground, collector, scope.clone(), &mut counts).await {
         Ok(proof) => complete(crawler, &proof, counts).await,
@@ -67,12 +57,11 @@ async fn pages(
     let mut walk = PageLoop::start(scope);
     let mut token = None;
     loop {
-        let page = page(ground, collector, token.as_ref()).await?;
-        let keys: Vec<String> = page
-            .resources
-            .iter()
-            .map(|resource| resource.arn.clone())
-            .collect();
+        let page =
+            attempt(ground.access, || async { Ok(collector.page(ground, token.as_ref()).await?) })
+                .await?;
+        let keys: Vec<String> =
+            page.resources.iter().map(|resource| resource.arn.clone()).collect();
         counts.seen += super::group::count(keys.len());
         if !page.resources.is_empty() {
             let scope = walk.scope();
@@ -86,41 +75,6 @@ async fn pages(
             Next::More(rest, next) => (walk, token) = (rest, Some(next)),
             Next::End(proof) => return Ok(proof),
         }
-    }
-}
-
-/// One page, tried again where that can help: after a passing failure, and once with
-/// fresh credentials when AWS says that they have ended.
-async fn page(
-    ground: &Ground<'_>,
-    collector: &'static dyn Collector,
-    token: Option<&PageToken>,
-) -> Result<Page, Error> {
-    let mut tries = 1;
-    loop {
-        let result = async {
-            ground.access.open().await?;
-            Ok::<_, Error>(collector.page(ground, token).await?)
-        };
-        let error = match result.await {
-            Ok(page) => return Ok(page),
-            Err(error) => error,
-        };
-        let Failure::Retry { after } = error.failure() else {
-            return Err(error);
-        };
-        if tries == PAGE_TRIES_MAX {
-            return Err(error);
-        }
-        if error
-            .reason("")
-            .is_some_and(|reason| reason.code == ReasonCode::CredentialsExpired)
-        {
-            ground.access.renew().await;
-        }
-        debug!(error = %Chain(&error), "trying a page again");
-        clock::sleep(after.unwrap_or_default().max(BETWEEN_TRIES.after(tries))).await;
-        tries += 1;
     }
 }
 
@@ -165,10 +119,7 @@ async fn complete(crawler: &Crawler, proof: &Complete, mut counts: Counts) -> Re
     store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
     tx.commit().await?;
     if counts.written + counts.gone > 0 {
-        info!(
-            "{scope}: {} seen, {} written, {} gone",
-            counts.seen, counts.written, counts.gone
-        );
+        info!("{scope}: {} seen, {} written, {} gone", counts.seen, counts.written, counts.gone);
     }
     Ok(())
 }

@@ -33,16 +33,15 @@ impl Task for OwnIdentity {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(300)
+        Duration::from_mins(5)
     }
 
     async fn activate(&mut self) -> Result<String, String> {
         let Some(region) = self.aws.own_region() else {
             return Err("no region is known; set AWS_REGION".to_owned());
         };
-        let found = identity::own(&self.aws, &region)
-            .await
-            .map_err(|error| Chain(&error).to_string())?;
+        let found =
+            identity::own(&self.aws, &region).await.map_err(|error| Chain(&error).to_string())?;
         let words = format!("we are {}", found.arn);
         self.identity.store(Some(Arc::new(found)));
         Ok(words)

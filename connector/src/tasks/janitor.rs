@@ -30,7 +30,7 @@ impl Task for Janitor {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 
     async fn activate(&mut self) -> Result<String, String> {
@@ -39,9 +39,7 @@ impl Task for Janitor {
             let mut conn = self.db.conn().await?;
             store::validations::purge(&mut conn).await
         };
-        let purged = purge
-            .await
-            .map_err(|error: store::Error| Chain(&error).to_string())?;
+        let purged = purge.await.map_err(|error: store::Error| Chain(&error).to_string())?;
         Ok(format!("removed {purged} validations"))
     }
 }

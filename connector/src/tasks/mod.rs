@@ -59,10 +59,7 @@ impl Board {
     #[must_use]
     pub fn all(&self) -> Vec<(&'static str, Status)> {
         let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        board
-            .iter()
-            .map(|(name, status)| (*name, status.clone()))
-            .collect()
+        board.iter().map(|(name, status)| (*name, status.clone())).collect()
     }
 
     fn note(&self, task: &dyn Task, words: Option<String>) {

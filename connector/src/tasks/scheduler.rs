@@ -42,10 +42,7 @@ impl Task for Scheduler {
     }
 
     async fn activate(&mut self) -> Result<String, String> {
-        let planned = self
-            .plan_due()
-            .await
-            .map_err(|error| Chain(&error).to_string())?;
+        let planned = self.plan_due().await.map_err(|error| Chain(&error).to_string())?;
         if planned > 0 {
             self.groups.poke();
         }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The longest that a validation takes; after that another replica takes it over.
-const LEASE: Duration = Duration::from_secs(120);
+const LEASE: Duration = Duration::from_mins(2);
 
 /// Does the validations that are asked for.
 pub struct Validator {
@@ -38,10 +38,7 @@ impl Task for Validator {
     }
 
     async fn activate(&mut self) -> Result<String, String> {
-        let done = self
-            .validate_all()
-            .await
-            .map_err(|error| Chain(&error).to_string())?;
+        let done = self.validate_all().await.map_err(|error| Chain(&error).to_string())?;
         Ok(format!("did {done} validations"))
     }
 }
@@ -60,10 +57,7 @@ impl Validator {
             let Ok(found) = tokio::time::timeout(LEASE, tried).await else {
                 continue;
             };
-            let findings = Findings {
-                steps: found.steps,
-                pins: found.pins,
-            };
+            let findings = Findings { steps: found.steps, pins: found.pins };
             let mut conn = self.db.conn().await?;
             store::validations::finish(&mut conn, &leased, &findings).await?;
             done += 1;

@@ -56,10 +56,7 @@ pub async fn serve(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(db)
-        .route(
-            "/metrics",
-            get(move || std::future::ready(metrics.render())),
-        );
+        .route("/metrics", get(move || std::future::ready(metrics.render())));
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { stopper.stopping().await })
         .await
@@ -72,9 +69,6 @@ async fn ready(State(db): State<Db>) -> (StatusCode, &'static str) {
     };
     match answered.await {
         Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        ),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }

@@ -59,11 +59,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal.
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// Not allowed, in the words of the service.
@@ -153,9 +149,7 @@ impl Refusal {
                 });
                 xml.finish()
             }
-            _ => json!({ "__type": self.code, "message": self.message })
-                .to_string()
-                .into_bytes(),
+            _ => json!({ "__type": self.code, "message": self.message }).to_string().into_bytes(),
         };
         let content_type = match service {
             "ec2" | "s3" | "sts" | "iam" => "text/xml",

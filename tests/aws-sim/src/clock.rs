@@ -10,10 +10,7 @@ pub struct Clock {
 
 impl Clock {
     /// Now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the simulator's only look at the host's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the simulator's only look at the host's clock")]
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         DateTime::<Utc>::from(std::time::SystemTime::now()) + self.offset

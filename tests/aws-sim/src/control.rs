@@ -32,9 +32,6 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
             Answer::json(&json!({ "planted": found }))
         }
         "/_sim/calls" => Answer::json(&json!({ "calls": world.journal.len() })),
-        _ => Answer {
-            status: 404,
-            ..Answer::json(&json!({ "error": "no such request" }))
-        },
+        _ => Answer { status: 404, ..Answer::json(&json!({ "error": "no such request" })) },
     }
 }

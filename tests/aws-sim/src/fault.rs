@@ -95,17 +95,14 @@ impl Fault {
         matches(&self.account, account)
             && matches(&self.region, &call.region)
             && matches(&self.action, &call.action())
-            && self
-                .with_token
-                .is_none_or(|with| with == call.token().is_some())
+            && self.with_token.is_none_or(|with| with == call.token().is_some())
     }
 }
 
 /// The first fault that a call meets; it is used up by that.
 pub(crate) fn strike(faults: &mut [Fault], account: &str, call: &Call) -> Option<Effect> {
-    let fault = faults
-        .iter_mut()
-        .find(|fault| fault.times != Some(0) && fault.matches(account, call))?;
+    let fault =
+        faults.iter_mut().find(|fault| fault.times != Some(0) && fault.matches(account, call))?;
     if fault.after > 0 {
         fault.after -= 1;
         return None;

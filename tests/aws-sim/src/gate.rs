@@ -1,7 +1,7 @@
 //! The simulator before another emulator: it judges trust, permissions and faults,
 //! keeps the journal, and hands everything that the other one can do to it.
 //!
-//! AssumeRole is judged here and then carried out there, because the other emulator
+//! `AssumeRole` is judged here and then carried out there, because the other emulator
 //! finds a caller's account by the key that it made itself.
 
 use std::net::SocketAddr;
@@ -31,24 +31,19 @@ pub struct Gate {
 }
 
 /// What the other emulator lacks and is answered here.
-const OURS: [&str; 3] = [
-    "ssm:DescribeInstanceInformation",
-    "iam:SimulatePrincipalPolicy",
-    "sts:GetCallerIdentity",
-];
+const OURS: [&str; 3] =
+    ["ssm:DescribeInstanceInformation", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"];
+
+/// Whether the other emulator answers a call.
+pub(crate) fn forwards(call: &Call) -> bool {
+    !OURS.contains(&call.action().as_str())
+}
 
 impl Gate {
     /// A gate before an emulator.
     #[must_use]
     pub fn new(emulator: SocketAddr) -> Self {
-        Self {
-            emulator,
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
-    }
-
-    pub(crate) fn forwards(&self, call: &Call) -> bool {
-        !OURS.contains(&call.action().as_str())
+        Self { emulator, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// Answers a call by the other emulator.
@@ -87,14 +82,8 @@ impl Gate {
         let (parts, body) = self.client.request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes().to_vec();
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
-        let content_type = content_type
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let code = if parts.status.is_success() {
-            ""
-        } else {
-            parts.status.as_str()
-        };
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let code = if parts.status.is_success() { "" } else { parts.status.as_str() };
         Ok(Answer {
             status: parts.status.as_u16(),
             content_type: content_type.to_owned(),
@@ -108,10 +97,7 @@ impl Gate {
 fn remember(shared: &Shared, caller: &Session, call: &Call, answer: &Answer) {
     let text = String::from_utf8_lossy(&answer.body);
     let between = |open: &str, close: &str| {
-        text.split(open)
-            .nth(1)
-            .and_then(|rest| rest.split(close).next())
-            .map(str::to_owned)
+        text.split(open).nth(1).and_then(|rest| rest.split(close).next()).map(str::to_owned)
     };
     let Some(key) = between("<AccessKeyId>", "</AccessKeyId>") else {
         return;

@@ -68,12 +68,7 @@ impl Sim {
     ///
     /// When there is no port.
     pub async fn start() -> io::Result<Self> {
-        Self::listen(
-            SocketAddr::from(([127, 0, 0, 1], 0)),
-            World::default(),
-            None,
-        )
-        .await
+        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)), World::default(), None).await
     }
 
     /// Starts as a gate before another emulator: trust and permissions are judged here,
@@ -84,12 +79,7 @@ impl Sim {
     /// When there is no port.
     pub async fn start_before(emulator: SocketAddr) -> io::Result<Self> {
         let gate = gate::Gate::new(emulator);
-        Self::listen(
-            SocketAddr::from(([127, 0, 0, 1], 0)),
-            World::default(),
-            Some(gate),
-        )
-        .await
+        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)), World::default(), Some(gate)).await
     }
 
     /// Starts on an address with a world.
@@ -104,16 +94,9 @@ impl Sim {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let shared = Shared {
-            world: Arc::new(Mutex::new(world)),
-            gate,
-        };
+        let shared = Shared { world: Arc::new(Mutex::new(world)), gate };
         let server = tokio::spawn(server::serve(listener, shared.clone()));
-        Ok(Self {
-            address,
-            shared,
-            server,
-        })
+        Ok(Self { address, shared, server })
     }
 
     /// What `AWS_ENDPOINT_URL` should be.

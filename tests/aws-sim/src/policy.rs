@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// A caller of AssumeRole, as a trust policy sees it.
+/// A caller of `AssumeRole`, as a trust policy sees it.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// ARN of the role (not of the session) or user that calls.
@@ -27,9 +27,7 @@ pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
 pub fn allows(documents: &[Value], action: &str) -> bool {
     let merged: Vec<Value> = documents.iter().flat_map(statements).cloned().collect();
     let document = serde_json::json!({ "Statement": merged });
-    judge(&document, |statement| {
-        matches_any(statement.get("Action"), action)
-    })
+    judge(&document, |statement| matches_any(statement.get("Action"), action))
 }
 
 /// An allow, and no deny.
@@ -62,9 +60,7 @@ fn texts(value: Option<&Value>) -> Vec<&str> {
 }
 
 fn matches_any(patterns: Option<&Value>, text: &str) -> bool {
-    texts(patterns)
-        .into_iter()
-        .any(|pattern| matches(pattern, text))
+    texts(patterns).into_iter().any(|pattern| matches(pattern, text))
 }
 
 /// `*` matches any run of characters; letter case does not count.
@@ -95,19 +91,14 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 fn matches_principal(principal: Option<&Value>, caller: &str) -> bool {
-    let account_root = caller
-        .split(':')
-        .nth(4)
-        .map(|account| format!(":iam::{account}:root"));
-    texts(principal.and_then(|principal| principal.get("AWS").or(Some(principal))))
-        .iter()
-        .any(|named| {
+    let account_root = caller.split(':').nth(4).map(|account| format!(":iam::{account}:root"));
+    texts(principal.and_then(|principal| principal.get("AWS").or(Some(principal)))).iter().any(
+        |named| {
             *named == "*"
                 || *named == caller
-                || account_root
-                    .as_ref()
-                    .is_some_and(|root| named.ends_with(root.as_str()))
-        })
+                || account_root.as_ref().is_some_and(|root| named.ends_with(root.as_str()))
+        },
+    )
 }
 
 /// Only `StringEquals` on `sts:ExternalId` is understood.
@@ -122,9 +113,7 @@ fn holds(condition: Option<&Value>, request: &Request<'_>) -> bool {
         operator == "StringEquals"
             && keys.iter().all(|(key, wanted)| {
                 key == "sts:ExternalId"
-                    && request
-                        .external_id
-                        .is_some_and(|given| texts(Some(wanted)).contains(&given))
+                    && request.external_id.is_some_and(|given| texts(Some(wanted)).contains(&given))
             })
     })
 }
@@ -143,43 +132,21 @@ mod tests {
             "Action": ["sts:AssumeRole", "sts:TagSession"],
             "Condition": { "StringEquals": { "sts:ExternalId": "secret" } },
         }] });
-        let caller = |principal, external_id| Request {
-            principal,
-            external_id,
-        };
+        let caller = |principal, external_id| Request { principal, external_id };
         let hub = "arn:aws:iam::999999999999:role/hub";
-        assert!(trusts(
-            &document,
-            "sts:AssumeRole",
-            &caller(hub, Some("secret"))
-        ));
+        assert!(trusts(&document, "sts:AssumeRole", &caller(hub, Some("secret"))));
         assert!(!trusts(&document, "sts:AssumeRole", &caller(hub, None)));
-        assert!(!trusts(
-            &document,
-            "sts:AssumeRole",
-            &caller(hub, Some("other"))
-        ));
-        assert!(!trusts(
-            &document,
-            "sts:SetSourceIdentity",
-            &caller(hub, Some("secret"))
-        ));
+        assert!(!trusts(&document, "sts:AssumeRole", &caller(hub, Some("other"))));
+        assert!(!trusts(&document, "sts:SetSourceIdentity", &caller(hub, Some("secret"))));
         let other = "arn:aws:iam::999999999999:role/other";
-        assert!(!trusts(
-            &document,
-            "sts:AssumeRole",
-            &caller(other, Some("secret"))
-        ));
+        assert!(!trusts(&document, "sts:AssumeRole", &caller(other, Some("secret"))));
     }
 
     #[test]
     fn a_deny_wins_and_stars_match() {
         let allow = json!({ "Statement": { "Effect": "Allow", "Action": "ec2:Describe*" } });
         let deny = json!({ "Statement": { "Effect": "Deny", "Action": "*:DescribeRegions" } });
-        assert!(allows(
-            std::slice::from_ref(&allow),
-            "ec2:DescribeInstances"
-        ));
+        assert!(allows(std::slice::from_ref(&allow), "ec2:DescribeInstances"));
         assert!(!allows(std::slice::from_ref(&allow), "ec2:RunInstances"));
         assert!(!allows(&[allow, deny], "ec2:DescribeRegions"));
     }

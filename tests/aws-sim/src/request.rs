@@ -29,17 +29,8 @@ impl Call {
     /// Reads a call; none: it is not signed, or in no protocol of AWS.
     #[must_use]
     pub fn read(parts: &Parts, body: &[u8]) -> Option<Self> {
-        let header = |name: &str| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        let scope = header("authorization")?
-            .split("Credential=")
-            .nth(1)?
-            .split(',')
-            .next()?;
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let scope = header("authorization")?.split("Credential=").nth(1)?.split(',').next()?;
         let mut scope = scope.split('/');
         let (access_key, _date) = (scope.next()?.to_owned(), scope.next()?);
         let (region, service) = (scope.next()?.to_owned(), scope.next()?.to_owned());
@@ -56,15 +47,7 @@ impl Call {
             form.extend(decode_form(std::str::from_utf8(body).ok()?));
             form.get("Action")?.clone()
         };
-        Some(Self {
-            service,
-            region,
-            access_key,
-            operation,
-            form,
-            json,
-            bucket,
-        })
+        Some(Self { service, region, access_key, operation, form, json, bucket })
     }
 
     /// The IAM action that the call needs.
@@ -80,19 +63,13 @@ impl Call {
     /// A text parameter of a JSON call.
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
-        self.json
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.json.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The members of a list parameter of a query call: `Filter.1.Value.1`, ….
     #[must_use]
     pub fn members(&self, prefix: &str) -> Vec<&str> {
-        (1..)
-            .map_while(|at| self.form.get(&format!("{prefix}.{at}")))
-            .map(String::as_str)
-            .collect()
+        (1..).map_while(|at| self.form.get(&format!("{prefix}.{at}"))).map(String::as_str).collect()
     }
 
     /// The page token that came with the call.
@@ -129,7 +106,5 @@ fn decode_form(text: &str) -> BTreeMap<String, String> {
 }
 
 fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " "))
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

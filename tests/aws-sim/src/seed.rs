@@ -60,9 +60,9 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
         world.add_account(organization, parent, id, name);
         furnish(world, id, &mut chance, 6, 4);
     }
-    world.account("100000000012").state = "SUSPENDED".to_owned();
+    "SUSPENDED".clone_into(&mut world.account("100000000012").state);
     if let Some(organization) = world.organizations.get_mut(organization) {
-        organization.sso_region = "eu-west-1".to_owned();
+        "eu-west-1".clone_into(&mut organization.sso_region);
     }
     let deployment = template::render(template, connector_id, HUB_ROLE_ARN, &root)?;
     world.deploy(organization, &deployment);
@@ -83,15 +83,11 @@ pub fn furnish(
     buckets: usize,
 ) {
     let account = world.account(account_id);
-    account
-        .profiles
-        .insert("ssm".into(), vec!["AmazonSSMManagedInstanceCore".into()]);
+    account.profiles.insert("ssm".into(), vec!["AmazonSSMManagedInstanceCore".into()]);
     account.profiles.insert("plain".into(), Vec::new());
     let regions: Vec<String> = account.regions.iter().cloned().collect();
     for region in &regions {
-        let made = (0..instances)
-            .map(|at| instance(account_id, region, at, chance))
-            .collect();
+        let made = (0..instances).map(|at| instance(account_id, region, at, chance)).collect();
         account.instances.insert(region.clone(), made);
     }
     for at in 0..buckets {
@@ -119,10 +115,7 @@ fn instance(account: &str, region: &str, at: usize, chance: &mut StdRng) -> Inst
         id: format!("i-{}{number:08x}{at:04x}", &account[9..]),
         state: state.to_owned(),
         kind: ["t3.micro", "m7g.large", "c7i.xlarge"][at % 3].to_owned(),
-        tags: tags(&[
-            ("Name", &format!("web-{region}-{at}")),
-            ("team", team(chance)),
-        ]),
+        tags: tags(&[("Name", &format!("web-{region}-{at}")), ("team", team(chance))]),
         profile: profile.to_owned(),
         ping: ping.to_owned(),
     }
@@ -133,8 +126,5 @@ fn team(chance: &mut StdRng) -> &'static str {
 }
 
 fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
-    pairs
-        .iter()
-        .map(|(key, value)| (Text::from(*key), Text::from(*value)))
-        .collect()
+    pairs.iter().map(|(key, value)| (Text::from(*key), Text::from(*value))).collect()
 }

@@ -15,6 +15,7 @@ use crate::{
     answer::{Answer, Refusal},
     control,
     fault::{self, Effect},
+    gate,
     identity::Session,
     journal::Entry,
     policy,
@@ -46,26 +47,18 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     if parts.uri.path().starts_with("/_sim/") {
-        return Ok(response(control::answer(
-            &mut shared.world(),
-            parts.uri.path(),
-            &body,
-        )));
+        return Ok(response(control::answer(&mut shared.world(), parts.uri.path(), &body)));
     }
     let Some(call) = Call::read(&parts, &body) else {
-        let refusal = Refusal::new(
-            403,
-            "MissingAuthenticationToken",
-            "Missing Authentication Token",
-        );
+        let refusal =
+            Refusal::new(403, "MissingAuthenticationToken", "Missing Authentication Token");
         return Ok(response(refusal.answer("")));
     };
     let (session, struck) = enter(&mut shared.world(), &call);
     let mut delay = Duration::ZERO;
     let refusal = match struck {
-        Err(refusal) => Some(refusal),
         Ok(None) => None,
-        Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
+        Err(refusal) | Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
         Ok(Some(Effect::Throttle)) => Some(Refusal::throttled(&call.service)),
         Ok(Some(Effect::DenyByScp)) => Some(denied_by_scp(&call, session.as_ref())),
         Ok(Some(Effect::Reset)) => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -83,7 +76,7 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
     }
     let answer = match (refusal, &session, &shared.gate) {
         (Some(refusal), ..) => refusal.answer(&call.service),
-        (None, Some(session), Some(gate)) if gate.forwards(&call) => {
+        (None, Some(session), Some(gate)) if gate::forwards(&call) => {
             gate.forward(&shared, session, &call, &parts, body).await
         }
         (None, Some(session), _) => services::answer(&mut shared.world(), session, &call)
@@ -94,10 +87,7 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
     Ok(response(answer))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a late answer is what was asked for"
-)]
+#[expect(clippy::disallowed_methods, reason = "a late answer is what was asked for")]
 async fn wait(delay: Duration) {
     tokio::time::sleep(delay).await;
 }
@@ -158,12 +148,8 @@ fn note(world: &mut World, session: Option<&Session>, call: &Call, answer: &Answ
     let at = world.clock.now();
     world.journal.push(Entry {
         at,
-        principal: session
-            .map(|session| session.arn.clone())
-            .unwrap_or_default(),
-        account: session
-            .map(|session| session.account.clone())
-            .unwrap_or_default(),
+        principal: session.map(|session| session.arn.clone()).unwrap_or_default(),
+        account: session.map(|session| session.account.clone()).unwrap_or_default(),
         region: call.region.clone(),
         action: call.action(),
         has_token: call.token().is_some(),
@@ -176,9 +162,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     *response.status_mut() =
         http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::OK);
     if let Ok(content_type) = answer.content_type.parse() {
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     }
     response
 }

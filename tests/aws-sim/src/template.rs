@@ -38,10 +38,7 @@ pub fn render(
 ) -> anyhow::Result<Deployment> {
     let parameters = Map::from_iter([
         ("AponoConnectorId".to_owned(), Value::from(connector_id)),
-        (
-            "ConnectorRoleArn".to_owned(),
-            Value::from(connector_role_arn),
-        ),
+        ("ConnectorRoleArn".to_owned(), Value::from(connector_role_arn)),
         ("OrganizationalUnitId".to_owned(), Value::from(unit)),
         ("AWS::Region".to_owned(), Value::from("us-east-1")),
     ]);
@@ -58,16 +55,10 @@ pub fn render(
                 (key, p["ParameterValue"].clone())
             })
             .collect();
-        let body = properties["TemplateBody"]
-            .as_str()
-            .context("a StackSet has a TemplateBody")?;
+        let body = properties["TemplateBody"].as_str().context("a StackSet has a TemplateBody")?;
         member.extend(roles(&parse(body)?, &handed)?);
     }
-    Ok(Deployment {
-        management: roles(&template, &parameters)?,
-        member,
-        unit: unit.to_owned(),
-    })
+    Ok(Deployment { management: roles(&template, &parameters)?, member, unit: unit.to_owned() })
 }
 
 fn parse(text: &str) -> anyhow::Result<Value> {
@@ -76,9 +67,7 @@ fn parse(text: &str) -> anyhow::Result<Value> {
 
 fn resources<'a>(template: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let resources = template["Resources"].as_object().into_iter().flatten();
-    resources
-        .map(|(_, resource)| resource)
-        .filter(move |resource| resource["Type"] == kind)
+    resources.map(|(_, resource)| resource).filter(move |resource| resource["Type"] == kind)
 }
 
 fn roles(template: &Value, parameters: &Map<String, Value>) -> anyhow::Result<Vec<Role>> {
@@ -87,14 +76,9 @@ fn roles(template: &Value, parameters: &Map<String, Value>) -> anyhow::Result<Ve
             let properties = resolve(&resource["Properties"], parameters)?;
             let policies = properties["Policies"].as_array().into_iter().flatten();
             Ok(Role {
-                name: properties["RoleName"]
-                    .as_str()
-                    .context("a role has a name")?
-                    .to_owned(),
+                name: properties["RoleName"].as_str().context("a role has a name")?.to_owned(),
                 trust: properties["AssumeRolePolicyDocument"].clone(),
-                policies: policies
-                    .map(|policy| policy["PolicyDocument"].clone())
-                    .collect(),
+                policies: policies.map(|policy| policy["PolicyDocument"].clone()).collect(),
             })
         })
         .collect()
@@ -120,9 +104,7 @@ fn resolve(value: &Value, parameters: &Map<String, Value>) -> anyhow::Result<Val
             Value::Object(resolved)
         }
         Value::Array(list) => Value::Array(
-            list.iter()
-                .map(|value| resolve(value, parameters))
-                .collect::<Result<_, _>>()?,
+            list.iter().map(|value| resolve(value, parameters)).collect::<Result<_, _>>()?,
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     })

@@ -126,10 +126,7 @@ impl World {
     /// Adds an organization with its root and its management account.
     pub fn add_organization(&mut self, id: &str, partition: &str, management: &str) -> String {
         let root = format!("r-{}", &id[2..6]);
-        let unit = Unit {
-            name: "Root".to_owned(),
-            parent: String::new(),
-        };
+        let unit = Unit { name: "Root".to_owned(), parent: String::new() };
         self.organizations.insert(
             id.to_owned(),
             Organization {
@@ -153,14 +150,8 @@ impl World {
     ///
     /// When there is no such organization.
     pub fn add_unit(&mut self, organization: &str, parent: &str, id: &str, name: &str) {
-        let unit = Unit {
-            name: name.to_owned(),
-            parent: parent.to_owned(),
-        };
-        let organization = self
-            .organizations
-            .get_mut(organization)
-            .expect("an organization");
+        let unit = Unit { name: name.to_owned(), parent: parent.to_owned() };
+        let organization = self.organizations.get_mut(organization).expect("an organization");
         organization.units.insert(id.to_owned(), unit);
     }
 
@@ -172,11 +163,7 @@ impl World {
         id: &str,
         name: &str,
     ) -> &mut Account {
-        let regions = match self
-            .organizations
-            .get(organization)
-            .map(|o| o.partition.as_str())
-        {
+        let regions = match self.organizations.get(organization).map(|o| o.partition.as_str()) {
             Some("aws-us-gov") => vec!["us-gov-east-1", "us-gov-west-1"],
             Some("aws-cn") => vec!["cn-north-1", "cn-northwest-1"],
             _ => REGIONS.to_vec(),
@@ -218,9 +205,7 @@ impl World {
             .filter(|(id, account)| {
                 account.organization == organization.id
                     && **id != organization.management
-                    && organization
-                        .path(&account.parent)
-                        .contains(&deployment.unit)
+                    && organization.path(&account.parent).contains(&deployment.unit)
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -230,9 +215,7 @@ impl World {
         }
         for id in below {
             for role in &deployment.member {
-                self.account(&id)
-                    .roles
-                    .insert(role.name.clone(), role.clone());
+                self.account(&id).roles.insert(role.name.clone(), role.clone());
             }
         }
     }
@@ -279,17 +262,13 @@ impl World {
     /// The organization of an account.
     #[must_use]
     pub fn organization_of(&self, account: &str) -> Option<&Organization> {
-        self.organizations
-            .get(&self.accounts.get(account)?.organization)
+        self.organizations.get(&self.accounts.get(account)?.organization)
     }
 
     /// The calls of an action, however they ended.
     #[must_use]
     pub fn calls(&self, action: &str) -> usize {
-        self.journal
-            .iter()
-            .filter(|entry| entry.action == action)
-            .count()
+        self.journal.iter().filter(|entry| entry.action == action).count()
     }
 }
 

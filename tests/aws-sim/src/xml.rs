@@ -16,11 +16,7 @@ impl Xml {
 
     /// An element with text.
     pub(crate) fn text(&mut self, name: &str, text: impl AsRef<str>) -> &mut Self {
-        let escaped = text
-            .as_ref()
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
+        let escaped = text.as_ref().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         self.raw(name, &escaped)
     }
 

@@ -9,13 +9,13 @@ use aws_sim::{
     world::{Bucket, Instance},
 };
 
-pub use aws_sim::seed::HUB_ROLE_ARN;
+pub(crate) use aws_sim::seed::HUB_ROLE_ARN;
 
 /// The template that customers deploy.
-pub const TEMPLATE: &str = include_str!("../../../deploy/cloudformation/management.yaml");
+pub(crate) const TEMPLATE: &str = include_str!("../../../deploy/cloudformation/management.yaml");
 
 /// A simulator with one organization, deployed for a connector.
-pub struct Cloud {
+pub(crate) struct Cloud {
     /// The simulator.
     pub sim: Sim,
     /// The organization.
@@ -34,17 +34,15 @@ pub struct Cloud {
 
 impl Cloud {
     /// An organization with nothing but its management account.
-    pub async fn empty(partition: &str) -> Self {
+    pub(crate) async fn empty(partition: &str) -> Self {
         Self::in_front_of(Sim::start().await.expect("a simulator"), partition)
     }
 
     /// The same on a simulator that is started already.
-    pub fn in_front_of(sim: Sim, partition: &str) -> Self {
+    pub(crate) fn in_front_of(sim: Sim, partition: &str) -> Self {
         let organization = "o-test123456".to_owned();
         let management = "111111111111".to_owned();
-        let root = sim
-            .world()
-            .add_organization(&organization, partition, &management);
+        let root = sim.world().add_organization(&organization, partition, &management);
         Self {
             root,
             management,
@@ -57,7 +55,7 @@ impl Cloud {
     }
 
     /// The sample organization of the demo.
-    pub async fn sample() -> Self {
+    pub(crate) async fn sample() -> Self {
         let sim = Sim::start().await.expect("a simulator");
         let connector_id = connector::base::chance::uuid().to_string();
         aws_sim::seed::sample(&mut sim.world(), TEMPLATE, &connector_id).expect("a template");
@@ -73,41 +71,34 @@ impl Cloud {
     }
 
     /// Adds an account.
-    pub fn account(&self, id: &str, parent: &str, name: &str) {
-        self.sim
-            .world()
-            .add_account(&self.organization, parent, id, name);
+    pub(crate) fn account(&self, id: &str, parent: &str, name: &str) {
+        self.sim.world().add_account(&self.organization, parent, id, name);
     }
 
     /// Adds a unit.
-    pub fn unit(&self, id: &str, parent: &str, name: &str) {
-        self.sim
-            .world()
-            .add_unit(&self.organization, parent, id, name);
+    pub(crate) fn unit(&self, id: &str, parent: &str, name: &str) {
+        self.sim.world().add_unit(&self.organization, parent, id, name);
     }
 
     /// Deploys the template.
-    pub fn deploy(&self) {
+    pub(crate) fn deploy(&self) {
         let deployment = self.deployment();
         self.sim.world().deploy(&self.organization, &deployment);
     }
 
     /// The rendered template.
-    pub fn deployment(&self) -> Deployment {
+    pub(crate) fn deployment(&self) -> Deployment {
         template::render(TEMPLATE, &self.connector_id, &self.hub_role_arn, &self.root)
             .expect("a template")
     }
 
     /// The stack's output.
-    pub fn management_role_arn(&self) -> String {
-        format!(
-            "arn:{}:iam::{}:role/apono-connector-management",
-            self.partition, self.management
-        )
+    pub(crate) fn management_role_arn(&self) -> String {
+        format!("arn:{}:iam::{}:role/apono-connector-management", self.partition, self.management)
     }
 
     /// Home region.
-    pub fn region(&self) -> &'static str {
+    pub(crate) fn region(&self) -> &'static str {
         match self.partition.as_str() {
             "aws-us-gov" => "us-gov-west-1",
             "aws-cn" => "cn-north-1",
@@ -116,7 +107,7 @@ impl Cloud {
     }
 
     /// Every live resource below the root, as `arn name tags`.
-    pub fn expected(&self, excluded: &[&str]) -> Vec<String> {
+    pub(crate) fn expected(&self, excluded: &[&str]) -> Vec<String> {
         let world = self.sim.world();
         let mut lines = Vec::new();
         for (id, account) in &world.accounts {
@@ -125,12 +116,7 @@ impl Cloud {
             let is_read = account.organization == self.organization
                 && account.state == "ACTIVE"
                 && !path.iter().any(|unit| excluded.contains(&unit.as_str()));
-            if is_read
-                && account
-                    .roles
-                    .keys()
-                    .any(|role| role.starts_with("apono-connector-"))
-            {
+            if is_read && account.roles.keys().any(|role| role.starts_with("apono-connector-")) {
                 lines.extend(things(&world, &self.partition, id));
             }
             if is_read {
@@ -152,10 +138,8 @@ fn things(world: &World, partition: &str, id: &str) -> Vec<String> {
     for (region, instances) in &account.instances {
         for instance in instances {
             let arn = format!("arn:{partition}:ec2:{region}:{id}:instance/{}", instance.id);
-            let name = instance
-                .tags
-                .get(&Text::from("Name"))
-                .map_or(instance.id.clone(), Text::lossy);
+            let name =
+                instance.tags.get(&Text::from("Name")).map_or(instance.id.clone(), Text::lossy);
             lines.push(line(&arn, &name, &instance.tags));
         }
     }
@@ -167,15 +151,13 @@ fn things(world: &World, partition: &str, id: &str) -> Vec<String> {
 }
 
 fn line(arn: &str, name: &str, tags: &BTreeMap<Text, Text>) -> String {
-    let tags: BTreeMap<String, String> = tags
-        .iter()
-        .map(|(key, value)| (key.lossy(), value.lossy()))
-        .collect();
+    let tags: BTreeMap<String, String> =
+        tags.iter().map(|(key, value)| (key.lossy(), value.lossy())).collect();
     format!("{arn} {name} {tags:?}")
 }
 
 /// A running instance that Session Manager manages.
-pub fn instance(id: &str, tags: &[(&str, &str)]) -> Instance {
+pub(crate) fn instance(id: &str, tags: &[(&str, &str)]) -> Instance {
     Instance {
         id: id.to_owned(),
         state: "running".to_owned(),
@@ -187,7 +169,7 @@ pub fn instance(id: &str, tags: &[(&str, &str)]) -> Instance {
 }
 
 /// A bucket.
-pub fn bucket(name: &str, region: &str, tags: &[(&str, &str)]) -> Bucket {
+pub(crate) fn bucket(name: &str, region: &str, tags: &[(&str, &str)]) -> Bucket {
     Bucket {
         name: name.to_owned(),
         region: region.to_owned(),
@@ -197,9 +179,6 @@ pub fn bucket(name: &str, region: &str, tags: &[(&str, &str)]) -> Bucket {
 }
 
 /// Tags.
-pub fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
-    pairs
-        .iter()
-        .map(|(key, value)| (Text::from(*key), Text::from(*value)))
-        .collect()
+pub(crate) fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
+    pairs.iter().map(|(key, value)| (Text::from(*key), Text::from(*value))).collect()
 }

@@ -20,14 +20,14 @@ use super::Cloud;
 
 /// The services of a daemon.
 #[derive(Clone)]
-pub struct Api {
+pub(crate) struct Api {
     /// The way there.
     pub channel: Channel,
 }
 
 impl Api {
     /// Through the local socket.
-    pub async fn local(socket: &Path) -> Self {
+    pub(crate) async fn local(socket: &Path) -> Self {
         let socket = socket.to_owned();
         let connect = tower::service_fn(move |_: Uri| {
             let socket = socket.clone();
@@ -37,86 +37,59 @@ impl Api {
                 ))
             }
         });
-        let channel = Endpoint::from_static("http://local")
-            .connect_with_connector(connect)
-            .await;
-        Self {
-            channel: channel.expect("a socket"),
-        }
+        let channel = Endpoint::from_static("http://local").connect_with_connector(connect).await;
+        Self { channel: channel.expect("a socket") }
     }
 
     /// Through the port, without a token.
-    pub async fn remote(address: SocketAddr) -> Self {
+    pub(crate) async fn remote(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-        Self {
-            channel: endpoint.connect().await.expect("a port"),
-        }
+        Self { channel: endpoint.connect().await.expect("a port") }
     }
 
-    pub fn integrations(&self) -> IntegrationServiceClient<Channel> {
+    pub(crate) fn integrations(&self) -> IntegrationServiceClient<Channel> {
         IntegrationServiceClient::new(self.channel.clone())
     }
 
-    pub fn syncs(&self) -> SyncServiceClient<Channel> {
+    pub(crate) fn syncs(&self) -> SyncServiceClient<Channel> {
         SyncServiceClient::new(self.channel.clone())
     }
 
-    pub fn inventory(&self) -> InventoryServiceClient<Channel> {
+    pub(crate) fn inventory(&self) -> InventoryServiceClient<Channel> {
         InventoryServiceClient::new(self.channel.clone())
     }
 
-    pub fn operations(&self) -> OperationsServiceClient<Channel> {
+    pub(crate) fn operations(&self) -> OperationsServiceClient<Channel> {
         OperationsServiceClient::new(self.channel.clone())
     }
 
     /// Connects an organization.
-    pub async fn create(
+    pub(crate) async fn create(
         &self,
         settings: IntegrationSettings,
     ) -> Result<CreateIntegrationResponse, Status> {
-        let request = CreateIntegrationRequest {
-            settings: Some(settings),
-            ..Default::default()
-        };
-        self.integrations()
-            .create_integration(request)
-            .await
-            .map(tonic::Response::into_inner)
+        let request = CreateIntegrationRequest { settings: Some(settings), ..Default::default() };
+        self.integrations().create_integration(request).await.map(tonic::Response::into_inner)
     }
 
     /// Connects the cloud's organization, and waits for the first sync.
-    pub async fn create_and_sync(&self, settings: IntegrationSettings) -> Sync {
+    pub(crate) async fn create_and_sync(&self, settings: IntegrationSettings) -> Sync {
         let created = self.create(settings).await.expect("an integration");
         self.watch(&created.sync_id).await
     }
 
     /// Starts a sync and waits for its end.
-    pub async fn sync(&self, integration: &str) -> Sync {
-        let request = StartSyncRequest {
-            integration: integration.to_owned(),
-            ..Default::default()
-        };
-        let started = self
-            .syncs()
-            .start_sync(request)
-            .await
-            .expect("a sync")
-            .into_inner();
+    pub(crate) async fn sync(&self, integration: &str) -> Sync {
+        let request =
+            StartSyncRequest { integration: integration.to_owned(), ..Default::default() };
+        let started = self.syncs().start_sync(request).await.expect("a sync").into_inner();
         self.watch(&started.sync.expect("a sync").id).await
     }
 
     /// Follows a sync to its end.
-    pub async fn watch(&self, sync_id: &str) -> Sync {
-        let request = WatchSyncRequest {
-            sync_id: sync_id.to_owned(),
-            ..Default::default()
-        };
-        let mut stream = self
-            .syncs()
-            .watch_sync(request)
-            .await
-            .expect("a stream")
-            .into_inner();
+    pub(crate) async fn watch(&self, sync_id: &str) -> Sync {
+        let request = WatchSyncRequest { sync_id: sync_id.to_owned(), ..Default::default() };
+        let mut stream = self.syncs().watch_sync(request).await.expect("a stream").into_inner();
         let mut last = None;
         while let Some(change) = stream.message().await.expect("a change") {
             last = change.sync;
@@ -128,45 +101,29 @@ impl Api {
             SyncState::Failed,
             SyncState::Cancelled,
         ];
-        assert!(
-            ended.contains(&last.state()),
-            "the stream ends with the sync: {last:?}"
-        );
+        assert!(ended.contains(&last.state()), "the stream ends with the sync: {last:?}");
         last
     }
 
     /// One integration.
-    pub async fn get(&self, integration: &str) -> Integration {
-        let request = GetIntegrationRequest {
-            integration: integration.to_owned(),
-            ..Default::default()
-        };
-        let found = self
-            .integrations()
-            .get_integration(request)
-            .await
-            .expect("an integration");
+    pub(crate) async fn get(&self, integration: &str) -> Integration {
+        let request =
+            GetIntegrationRequest { integration: integration.to_owned(), ..Default::default() };
+        let found = self.integrations().get_integration(request).await.expect("an integration");
         found.into_inner().integration.expect("an integration")
     }
 
     /// State of one integration.
-    pub async fn status(&self, integration: &str) -> IntegrationStatus {
+    pub(crate) async fn status(&self, integration: &str) -> IntegrationStatus {
         self.get(integration).await.status()
     }
 
     /// Every resource, page by page.
-    pub async fn resources(&self) -> Vec<Resource> {
+    pub(crate) async fn resources(&self) -> Vec<Resource> {
         let mut resources = Vec::new();
-        let mut request = ListResourcesRequest {
-            page_size: 7,
-            ..Default::default()
-        };
+        let mut request = ListResourcesRequest { page_size: 7, ..Default::default() };
         loop {
-            let page = self
-                .inventory()
-                .list_resources(request.clone())
-                .await
-                .expect("a page");
+            let page = self.inventory().list_resources(request.clone()).await.expect("a page");
             let page = page.into_inner();
             resources.extend(page.resources);
             if page.next_page_token.is_empty() {
@@ -177,7 +134,7 @@ impl Api {
     }
 
     /// Every resource, as `arn name tags`, sorted.
-    pub async fn lines(&self) -> Vec<String> {
+    pub(crate) async fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .resources()
             .await
@@ -192,37 +149,29 @@ impl Api {
     }
 
     /// Open problems.
-    pub async fn problems(&self) -> Vec<Problem> {
-        let found = self
-            .operations()
-            .list_problems(ListProblemsRequest::default())
-            .await;
+    pub(crate) async fn problems(&self) -> Vec<Problem> {
+        let found = self.operations().list_problems(ListProblemsRequest::default()).await;
         found.expect("problems").into_inner().problems
     }
 
     /// Open problems, as `CODE count`.
-    pub async fn problem_lines(&self) -> Vec<String> {
+    pub(crate) async fn problem_lines(&self) -> Vec<String> {
         let problems = self.problems().await;
-        let mut lines: Vec<String> = problems
-            .iter()
-            .map(|problem| format!("{} {}", problem.code, problem.count))
-            .collect();
+        let mut lines: Vec<String> =
+            problems.iter().map(|problem| format!("{} {}", problem.code, problem.count)).collect();
         lines.sort();
         lines
     }
 }
 
 /// Good settings for a cloud's organization, with every type.
-pub fn settings_for(cloud: &Cloud) -> IntegrationSettings {
+pub(crate) fn settings_for(cloud: &Cloud) -> IntegrationSettings {
     IntegrationSettings {
         name: "prod".to_owned(),
         region: cloud.region().to_owned(),
         management_role_arn: cloud.management_role_arn(),
         root_or_ou_id: cloud.root.clone(),
-        resource_types: connector::catalog::type_ids()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        resource_types: connector::catalog::type_ids().into_iter().map(str::to_owned).collect(),
         ..Default::default()
     }
 }

@@ -16,7 +16,7 @@ use super::{Api, Cloud, Database};
 
 /// How to start it.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Further environment.
     pub env: Vec<(String, String)>,
     /// Further connectors beside the cloud's.
@@ -27,14 +27,14 @@ pub struct Options {
 
 impl Options {
     /// With one more variable.
-    pub fn set(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 }
 
 /// A running daemon; dropped, it is killed.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     /// Its gRPC port.
     pub grpc: SocketAddr,
@@ -47,33 +47,29 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts on a database.
-    pub async fn start(cloud: &Cloud, database: &Database) -> Self {
+    pub(crate) fn start(cloud: &Cloud, database: &Database) -> Self {
         let options = Options::default().set("DATABASE_URL", &database.url);
-        Self::start_with(cloud, options).await
+        Self::start_with(cloud, options)
     }
 
     /// Starts with options; without `DATABASE_URL` among them, with embedded PostgreSQL.
-    pub async fn start_with(cloud: &Cloud, options: Options) -> Self {
-        let (state, directory) = match &options.state {
-            Some(directory) => (None, directory.clone()),
-            None => {
-                let state = short_directory();
-                let directory = state.path().to_owned();
-                (Some(state), directory)
-            }
+    pub(crate) fn start_with(cloud: &Cloud, options: Options) -> Self {
+        let (state, directory) = if let Some(directory) = &options.state {
+            (None, directory.clone())
+        } else {
+            let state = short_directory();
+            let directory = state.path().to_owned();
+            (Some(state), directory)
         };
         let socket = directory.join("connector.sock");
         let mut settings = String::from(
             "[grpc]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nfilter = \"info,connector=debug\"\n[sync]\nlease = \"2s\"\nheartbeat = \"500ms\"\n[aws]\nrate_share = 1.0\nattempt_timeout = \"2s\"\n",
         );
         for connector in std::iter::once(&cloud.connector_id).chain(&options.connectors) {
-            settings.push_str(&format!("[[connector]]\nid = \"{connector}\"\n"));
+            settings.extend(["[[connector]]\nid = \"", connector, "\"\n"]);
         }
         let file = directory.join("connector.toml");
-        let settings = format!(
-            "state_directory = {:?}\n{settings}",
-            directory.to_string_lossy()
-        );
+        let settings = format!("state_directory = {:?}\n{settings}", directory.to_string_lossy());
         std::fs::write(&file, settings).expect("a settings file");
         let credentials = cloud.sim.world().hub_credentials(&cloud.hub_role_arn);
         let mut child = Command::new(env!("CARGO_BIN_EXE_apono-connector"))
@@ -106,45 +102,39 @@ impl Daemon {
                 }
             }
         });
-        let found = addresses.recv_timeout(Duration::from_secs(60));
+        let found = addresses.recv_timeout(Duration::from_mins(1));
         let Ok((grpc, http)) = found else {
             let _ = child.kill();
             panic!("the daemon did not start: {:?}", child.wait());
         };
-        Self {
-            child,
-            grpc,
-            http,
-            socket,
-            _state: state,
-        }
+        Self { child, grpc, http, socket, _state: state }
     }
 
     /// The API, as the local admin.
-    pub async fn api(&self) -> Api {
+    pub(crate) async fn api(&self) -> Api {
         Api::local(&self.socket).await
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("a running daemon");
     }
 
     /// Kills it as the kernel would, and waits for its end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a running daemon");
         self.child.wait().expect("an end");
     }
 
     /// Asks it to stop, and waits for its end.
-    pub fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().expect("an end")
     }
 
     /// What an HTTP path answers.
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         use std::io::Write as _;
         let mut stream = std::net::TcpStream::connect(self.http).expect("a port");
         write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").expect("a request");
@@ -163,12 +153,10 @@ impl Drop for Daemon {
 }
 
 /// A state directory whose path fits a Unix socket, and which the server's user may enter.
-pub fn short_directory() -> TempDir {
+pub(crate) fn short_directory() -> TempDir {
     use std::os::unix::fs::PermissionsExt as _;
-    let directory = tempfile::Builder::new()
-        .prefix("apono-")
-        .tempdir_in("/tmp")
-        .expect("a directory");
+    let directory =
+        tempfile::Builder::new().prefix("apono-").tempdir_in("/tmp").expect("a directory");
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
         .expect("permissions");
     directory

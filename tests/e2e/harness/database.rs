@@ -4,64 +4,50 @@ use connector::store::PgConnection;
 use sqlx::{Connection as _, Row as _};
 
 /// A database of its own.
-pub struct Database {
+pub(crate) struct Database {
     /// Where it is.
     pub url: String,
 }
 
 impl Database {
     /// Copies the template.
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let server = std::env::var("TEST_DATABASE_URL")
             .expect("TEST_DATABASE_URL names the test server; run the tests by `make test`");
         let name = format!("test_{}", connector::base::chance::uuid().simple());
-        let mut admin = PgConnection::connect(&format!("{server}/postgres"))
-            .await
-            .expect("a server");
+        let mut admin =
+            PgConnection::connect(&format!("{server}/postgres")).await.expect("a server");
         let create = format!("CREATE DATABASE {name} TEMPLATE connector_template");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
-            .execute(&mut admin)
-            .await
-            .expect("a database");
-        Self {
-            url: format!("{server}/{name}"),
-        }
+        sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut admin).await.expect("a database");
+        Self { url: format!("{server}/{name}") }
     }
 
     /// A connection.
-    pub async fn conn(&self) -> PgConnection {
-        PgConnection::connect(&self.url)
-            .await
-            .expect("a connection")
+    pub(crate) async fn conn(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("a connection")
     }
 
     /// Runs a statement.
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        sqlx::raw_sql(sql)
-            .execute(&mut self.conn().await)
-            .await
-            .expect("a statement");
+        sqlx::raw_sql(sql).execute(&mut self.conn().await).await.expect("a statement");
     }
 
     /// The first column of every row, as text.
-    pub async fn texts(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        let rows = sqlx::raw_sql(sql)
-            .fetch_all(&mut self.conn().await)
-            .await
-            .expect("a query");
+        let rows = sqlx::raw_sql(sql).fetch_all(&mut self.conn().await).await.expect("a query");
         rows.iter().map(|row| row.get::<String, _>(0)).collect()
     }
 
     /// A number.
-    pub async fn count(&self, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
         let texts = self.texts(&format!("SELECT ({sql})::text")).await;
         texts[0].parse().expect("a number")
     }
 
     /// Moves the database's time, which is all that the daemon asks.
-    pub async fn move_time(&self, interval: &str) {
+    pub(crate) async fn move_time(&self, interval: &str) {
         self.execute(&format!(
             "CREATE OR REPLACE FUNCTION connector.now() RETURNS timestamptz LANGUAGE sql STABLE
              AS $$ SELECT statement_timestamp() + interval '{interval}' $$"
@@ -70,7 +56,7 @@ impl Database {
     }
 
     /// How many rows stand in the tables that a refused request must leave alone.
-    pub async fn row_counts(&self) -> String {
+    pub(crate) async fn row_counts(&self) -> String {
         let sql = "SELECT concat_ws(' ',
             (SELECT count(*) FROM connector.integrations),
             (SELECT count(*) FROM connector.syncs),

@@ -5,22 +5,22 @@ mod client;
 mod daemon;
 mod database;
 
-pub use aws::{Cloud, HUB_ROLE_ARN, TEMPLATE, bucket, instance, tags};
-pub use client::{Api, settings_for};
-pub use daemon::{Daemon, Options};
-pub use database::Database;
+pub(crate) use aws::{Cloud, bucket, instance};
+pub(crate) use client::{Api, settings_for};
+pub(crate) use daemon::{Daemon, Options, short_directory};
+pub(crate) use database::Database;
 
 use std::{future::Future, time::Duration};
 
 /// How long a test waits for something that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until there is an answer.
 ///
 /// # Panics
 ///
 /// When none comes.
-pub async fn wait_for<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,
 ) -> T {
@@ -34,6 +34,6 @@ pub async fn wait_for<T, F: Future<Output = Option<T>>>(
     };
     match tokio::time::timeout(PATIENCE, found).await {
         Ok(found) => found,
-        Err(_) => panic!("{what} did not come within {PATIENCE:?}"),
+        Err(elapsed) => panic!("{what} did not come: {elapsed}"),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     xml::Xml,
 };
 
-/// DescribeInstances refuses smaller pages (its own documentation: 5 to 1000).
+/// `DescribeInstances` refuses smaller pages (its own documentation: 5 to 1000).
 const PAGE_MIN: usize = 5;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
@@ -21,10 +21,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
 }
 
 fn regions(world: &World, session: &Session) -> Answer {
-    let regions = world
-        .accounts
-        .get(&session.account)
-        .map(|account| &account.regions);
+    let regions = world.accounts.get(&session.account).map(|account| &account.regions);
     let mut xml = Xml::default();
     xml.element("DescribeRegionsResponse", |xml| {
         xml.element("regionInfo", |xml| {
@@ -43,28 +40,16 @@ fn regions(world: &World, session: &Session) -> Answer {
 fn instances(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     let none = Vec::new();
     let account = world.accounts.get(&session.account);
-    let instances = account
-        .and_then(|a| a.instances.get(&call.region))
-        .unwrap_or(&none);
-    let page_items = match call
-        .form
-        .get("MaxResults")
-        .map(|text| text.parse::<usize>())
-    {
+    let instances = account.and_then(|a| a.instances.get(&call.region)).unwrap_or(&none);
+    let page_items = match call.form.get("MaxResults").map(|text| text.parse::<usize>()) {
         None => instances.len(),
         Some(Ok(items)) if items >= PAGE_MIN => items,
         Some(_) => {
-            return Err(Refusal::new(
-                400,
-                "InvalidParameterValue",
-                "MaxResults must be 5 to 1000",
-            ));
+            return Err(Refusal::new(400, "InvalidParameterValue", "MaxResults must be 5 to 1000"));
         }
     };
     let (items, next) = page(call, instances, page_items, false)?;
-    let partition = world
-        .organization_of(&session.account)
-        .map_or("aws", |o| o.partition.as_str());
+    let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
     let mut xml = Xml::default();
     xml.element("DescribeInstancesResponse", |xml| {
         xml.element("reservationSet", |xml| {
@@ -73,7 +58,7 @@ fn instances(world: &World, session: &Session, call: &Call) -> Result<Answer, Re
                     xml.text("reservationId", format!("r-{}", &instance.id[2..]));
                     xml.element("instancesSet", |xml| {
                         xml.element("item", |xml| {
-                            write(xml, instance, partition, &session.account)
+                            write(xml, instance, partition, &session.account);
                         });
                     });
                 });
@@ -99,10 +84,7 @@ fn write(xml: &mut Xml, instance: &Instance, partition: &str, account: &str) {
     if !instance.profile.is_empty() {
         xml.element("iamInstanceProfile", |xml| {
             let profile = &instance.profile;
-            xml.text(
-                "arn",
-                format!("arn:{partition}:iam::{account}:instance-profile/{profile}"),
-            );
+            xml.text("arn", format!("arn:{partition}:iam::{account}:instance-profile/{profile}"));
         });
     }
     xml.element("tagSet", |xml| {

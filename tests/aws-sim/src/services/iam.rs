@@ -23,19 +23,13 @@ fn missing(name: &str) -> Refusal {
 
 /// A profile's role has the profile's name.
 fn profile(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
-    let name = call
-        .form
-        .get("InstanceProfileName")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let name = call.form.get("InstanceProfileName").map(String::as_str).unwrap_or_default();
     let account = world.accounts.get(&session.account);
     if account.is_none_or(|account| !account.profiles.contains_key(name)) {
         return Err(missing(name));
     }
     let (partition, id) = (
-        world
-            .organization_of(&session.account)
-            .map_or("aws", |o| o.partition.as_str()),
+        world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str()),
         &session.account,
     );
     let mut xml = Xml::default();
@@ -45,10 +39,7 @@ fn profile(world: &World, session: &Session, call: &Call) -> Result<Answer, Refu
                 xml.text("Path", "/")
                     .text("InstanceProfileName", name)
                     .text("InstanceProfileId", "AIPASIM")
-                    .text(
-                        "Arn",
-                        format!("arn:{partition}:iam::{id}:instance-profile/{name}"),
-                    )
+                    .text("Arn", format!("arn:{partition}:iam::{id}:instance-profile/{name}"))
                     .text("CreateDate", "2026-01-01T00:00:00Z");
                 xml.element("Roles", |xml| {
                     xml.element("member", |xml| {
@@ -66,11 +57,7 @@ fn profile(world: &World, session: &Session, call: &Call) -> Result<Answer, Refu
 }
 
 fn policies(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
-    let name = call
-        .form
-        .get("RoleName")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let name = call.form.get("RoleName").map(String::as_str).unwrap_or_default();
     let policies = world
         .accounts
         .get(&session.account)

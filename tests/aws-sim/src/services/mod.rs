@@ -32,11 +32,7 @@ pub(crate) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
 /// A call that the simulator does not have is an error of the client, not a 5xx that an
 /// SDK would try again.
 fn unknown(call: &Call) -> Refusal {
-    Refusal::new(
-        400,
-        "InvalidAction",
-        format!("the simulator has no {}", call.action()),
-    )
+    Refusal::new(400, "InvalidAction", format!("the simulator has no {}", call.action()))
 }
 
 /// Cuts a list to a page. Tokens are opaque and belong to one list; a token of another
@@ -50,15 +46,9 @@ fn page<'a, T>(
     let start = match call.token() {
         None if first_is_empty => return Ok((&[], Some(token(call, 0)))),
         None => 0,
-        Some(given) => (0..=items.len())
-            .find(|at| token(call, *at) == given)
-            .ok_or_else(|| {
-                Refusal::new(
-                    400,
-                    "InvalidInputException",
-                    "You provided an invalid token.",
-                )
-            })?,
+        Some(given) => (0..=items.len()).find(|at| token(call, *at) == given).ok_or_else(|| {
+            Refusal::new(400, "InvalidInputException", "You provided an invalid token.")
+        })?,
     };
     let end = items.len().min(start + page_items.max(1));
     let next = (end < items.len()).then(|| token(call, end));

@@ -15,10 +15,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         .organization_of(&session.account)
         .filter(|organization| organization.management == session.account)
         .ok_or_else(|| {
-            Refusal::denied(
-                "organizations",
-                "You don't have permissions to access this resource.",
-            )
+            Refusal::denied("organizations", "You don't have permissions to access this resource.")
         })?;
     match call.operation.as_str() {
         "DescribeOrganization" => Ok(describe(organization)),
@@ -108,12 +105,8 @@ fn list(
     name: &str,
     items: &[Value],
 ) -> Result<Answer, Refusal> {
-    let (items, next) = page(
-        call,
-        items,
-        organization.page_items,
-        organization.begins_with_empty_page,
-    )?;
+    let (items, next) =
+        page(call, items, organization.page_items, organization.begins_with_empty_page)?;
     let mut answer = json!({ name: items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);
@@ -133,8 +126,5 @@ fn tags(world: &World, organization: &Organization, call: &Call) -> Result<Answe
         .iter()
         .map(|(key, value)| format!("{{\"Key\":{},\"Value\":{}}}", key.json(), value.json()))
         .collect();
-    Ok(Answer::json_text(format!(
-        "{{\"Tags\":[{}]}}",
-        tags.join(",")
-    )))
+    Ok(Answer::json_text(format!("{{\"Tags\":[{}]}}", tags.join(","))))
 }

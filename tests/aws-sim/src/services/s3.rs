@@ -24,14 +24,8 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
 
 fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     let none = Vec::new();
-    let buckets = world
-        .accounts
-        .get(&session.account)
-        .map_or(&none, |account| &account.buckets);
-    let asked = call
-        .form
-        .get("max-buckets")
-        .and_then(|text| text.parse().ok());
+    let buckets = world.accounts.get(&session.account).map_or(&none, |account| &account.buckets);
+    let asked = call.form.get("max-buckets").and_then(|text| text.parse().ok());
     let (items, next) = page(call, buckets, asked.unwrap_or(PAGE_ITEMS_MAX), false)?;
     let mut xml = Xml::default();
     xml.element("ListAllMyBucketsResult", |xml| {
@@ -58,22 +52,13 @@ fn bucket<'a>(world: &'a World, session: &Session, call: &Call) -> Result<&'a Bu
     world
         .accounts
         .get(&session.account)
-        .and_then(|account| {
-            account
-                .buckets
-                .iter()
-                .find(|bucket| bucket.name == call.bucket)
-        })
+        .and_then(|account| account.buckets.iter().find(|bucket| bucket.name == call.bucket))
         .ok_or_else(|| Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
 }
 
 /// The old name of us-east-1 is none at all.
 fn location(bucket: &Bucket) -> Answer {
-    let region = if bucket.region == "us-east-1" {
-        ""
-    } else {
-        &bucket.region
-    };
+    let region = if bucket.region == "us-east-1" { "" } else { &bucket.region };
     let mut xml = Xml::default();
     xml.text("LocationConstraint", region);
     Answer::xml(xml)
@@ -82,18 +67,10 @@ fn location(bucket: &Bucket) -> Answer {
 /// A bucket answers in its own region.
 fn tags(bucket: &Bucket, call: &Call) -> Result<Answer, Refusal> {
     if bucket.region != call.region {
-        return Err(Refusal::new(
-            301,
-            "PermanentRedirect",
-            "use the bucket's own region",
-        ));
+        return Err(Refusal::new(301, "PermanentRedirect", "use the bucket's own region"));
     }
     if bucket.tags.is_empty() {
-        return Err(Refusal::new(
-            404,
-            "NoSuchTagSet",
-            "The TagSet does not exist",
-        ));
+        return Err(Refusal::new(404, "NoSuchTagSet", "The TagSet does not exist"));
     }
     let mut xml = Xml::default();
     xml.element("Tagging", |xml| {

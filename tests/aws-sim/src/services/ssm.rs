@@ -30,11 +30,7 @@ fn information(world: &World, session: &Session, call: &Call) -> Result<Answer, 
         .filter_map(Value::as_str)
         .collect();
     if wanted.len() > 50 {
-        return Err(Refusal::new(
-            400,
-            "ValidationException",
-            "at most 50 values",
-        ));
+        return Err(Refusal::new(400, "ValidationException", "at most 50 values"));
     }
     let account = world.accounts.get(&session.account);
     let found: Vec<Value> = account

@@ -12,7 +12,7 @@ use crate::{
     xml::Xml,
 };
 
-/// Sessions of a role that was assumed by a role live an hour at most (AssumeRole,
+/// Sessions of a role that was assumed by a role live an hour at most (`AssumeRole`,
 /// "role chaining").
 const CHAINED_SECONDS_MAX: i64 = 3600;
 
@@ -41,9 +41,7 @@ fn who(session: &Session) -> Answer {
 pub(crate) fn judge(world: &World, caller: &Session, call: &Call) -> Result<(), Refusal> {
     let form = |name: &str| call.form.get(name).map(String::as_str);
     let role_arn = form("RoleArn").unwrap_or_default();
-    let seconds: i64 = form("DurationSeconds")
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(3600);
+    let seconds: i64 = form("DurationSeconds").and_then(|s| s.parse().ok()).unwrap_or(3600);
     if caller.arn.contains(":assumed-role/") && seconds > CHAINED_SECONDS_MAX {
         return Err(Refusal::new(
             400,
@@ -53,15 +51,9 @@ pub(crate) fn judge(world: &World, caller: &Session, call: &Call) -> Result<(), 
     }
     let account = role_arn.split(':').nth(4).unwrap_or_default();
     let name = role_arn.rsplit('/').next().unwrap_or_default();
-    let role = world
-        .accounts
-        .get(account)
-        .and_then(|account| account.roles.get(name));
+    let role = world.accounts.get(account).and_then(|account| account.roles.get(name));
     let partition = world.organization_of(account).map(|o| o.partition.as_str());
-    let request = policy::Request {
-        principal: &caller.role_arn,
-        external_id: form("ExternalId"),
-    };
+    let request = policy::Request { principal: &caller.role_arn, external_id: form("ExternalId") };
     let mut needed = vec!["sts:AssumeRole"];
     if call.form.keys().any(|key| key.starts_with("Tags.member.")) {
         needed.push("sts:TagSession");
@@ -85,7 +77,7 @@ pub(crate) fn judge(world: &World, caller: &Session, call: &Call) -> Result<(), 
     Ok(())
 }
 
-/// The session that a call of AssumeRole makes.
+/// The session that a call of `AssumeRole` makes.
 pub(crate) fn session(caller: &Session, call: &Call, expires: DateTime<Utc>) -> Session {
     let form = |name: &str| call.form.get(name).cloned().unwrap_or_default();
     let role_arn = form("RoleArn");
@@ -119,11 +111,7 @@ pub(crate) fn session(caller: &Session, call: &Call, expires: DateTime<Utc>) -> 
 
 fn assume(world: &mut World, caller: &Session, call: &Call) -> Result<Answer, Refusal> {
     judge(world, caller, call)?;
-    let seconds = call
-        .form
-        .get("DurationSeconds")
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(3600);
+    let seconds = call.form.get("DurationSeconds").and_then(|s| s.parse().ok()).unwrap_or(3600);
     let asked = TimeDelta::seconds(seconds);
     let length = world.session_length_max.map_or(asked, |max| asked.min(max));
     let expires = world.clock.now() + length;
@@ -131,25 +119,18 @@ fn assume(world: &mut World, caller: &Session, call: &Call) -> Result<Answer, Re
     let arn = session.arn.clone();
     let made = world.open_session(session);
     let mut xml = Xml::default();
-    xml.element(
-        "AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"",
-        |xml| {
-            xml.element("AssumeRoleResult", |xml| {
-                xml.element("AssumedRoleUser", |xml| {
-                    xml.text("Arn", &arn)
-                        .text("AssumedRoleId", "AROASIM:session");
-                });
-                xml.element("Credentials", |xml| {
-                    xml.text("AccessKeyId", &made.access_key)
-                        .text("SecretAccessKey", &made.secret)
-                        .text("SessionToken", &made.token)
-                        .text(
-                            "Expiration",
-                            expires.to_rfc3339_opts(SecondsFormat::Secs, true),
-                        );
-                });
+    xml.element("AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"", |xml| {
+        xml.element("AssumeRoleResult", |xml| {
+            xml.element("AssumedRoleUser", |xml| {
+                xml.text("Arn", &arn).text("AssumedRoleId", "AROASIM:session");
             });
-        },
-    );
+            xml.element("Credentials", |xml| {
+                xml.text("AccessKeyId", &made.access_key)
+                    .text("SecretAccessKey", &made.secret)
+                    .text("SessionToken", &made.token)
+                    .text("Expiration", expires.to_rfc3339_opts(SecondsFormat::Secs, true));
+            });
+        });
+    });
     Ok(Answer::xml(xml))
 }
