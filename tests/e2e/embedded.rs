@@ -46,7 +46,7 @@ async fn what_was_committed_survives_the_kill_of_daemon_and_server() {
     .await;
     let mut daemon = Daemon::start_with(&cloud, options);
     assert_eq!(token_names(&daemon.api().await).await, ["before", "between"]);
-    assert!(daemon.stop().success(), "a daemon that is asked to stop ends well");
+    assert!(daemon.stop().await.success(), "a daemon that is asked to stop ends well");
     assert!(!pid_file.exists(), "and takes its server with it");
 }
 
@@ -72,5 +72,5 @@ async fn it_writes_durably_and_listens_on_its_socket_alone() {
     assert_eq!(show("listen_addresses"), "");
     assert!(daemon.get("/readyz").contains("200 OK"));
     assert!(daemon.get("/metrics").contains("connector_aws_attempts_total"));
-    assert!(daemon.stop().success());
+    assert!(daemon.stop().await.success());
 }

@@ -10,7 +10,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown},
+    os::unix::{
+        fs::{OpenOptionsExt as _, PermissionsExt as _, chown},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,13 +23,22 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::process::Command;
 use tracing::info;
 
-use crate::{base::chance, store};
+use crate::{
+    base::{chance, clock},
+    store,
+};
 
 const USER: &str = "connector";
 /// The oldest PostgreSQL that is supported.
 const VERSION_MIN: u32 = 14;
 /// `sun_path` holds 108 bytes; the socket's name takes 16.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 90;
+/// The socket's name in its directory.
+const SOCKET: &str = ".s.PGSQL.5432";
+/// Looks at a server that is on its way, one each half second.
+const START_LOOKS_MAX: usize = 120;
+const START_TRIES_MAX: usize = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// The cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +107,7 @@ impl Cluster {
         if !cluster.data().join("PG_VERSION").exists() {
             cluster.initialize().await?;
         }
-        if cluster.is_running().await? {
+        if cluster.former_server_answers().await {
             info!("taking over the PostgreSQL server that a former daemon left");
         } else {
             cluster.start_server().await?;
@@ -156,14 +168,24 @@ impl Cluster {
         fs::rename(&new, self.data()).map_err(|source| Error::Io { path: new, source })
     }
 
-    async fn is_running(&self) -> Result<bool, Error> {
-        let status = self
-            .command("pg_ctl")
-            .args(["status", "-D", &text(&self.data())])
-            .output()
-            .await
-            .map_err(|source| Error::Io { path: self.binaries.join("pg_ctl"), source })?;
-        Ok(status.status.success())
+    /// Whether a server that a former daemon left takes connections; one that is on its
+    /// way up or down is waited for. What is left of a dead one is cleared away: the
+    /// state directory is locked by us, so nobody else can be starting it.
+    async fn former_server_answers(&self) -> bool {
+        let pid_file = self.data().join("postmaster.pid");
+        for _ in 0..START_LOOKS_MAX {
+            if UnixStream::connect(self.directory.join(SOCKET)).is_ok() {
+                return true;
+            }
+            let pid = fs::read_to_string(&pid_file).unwrap_or_default();
+            if !pid.lines().next().is_some_and(is_live_server) {
+                // It need not be there.
+                let _ = fs::remove_file(&pid_file);
+                return false;
+            }
+            clock::sleep(BETWEEN_LOOKS).await;
+        }
+        false
     }
 
     async fn start_server(&self) -> Result<(), Error> {
@@ -171,12 +193,16 @@ impl Cluster {
             "-c listen_addresses='' -c unix_socket_directories='{}' -c unix_socket_permissions=0700 -c fsync=on -c max_connections=120",
             self.directory.display()
         );
-        let log = text(&self.directory.join("server.log"));
-        self.run(
-            "pg_ctl",
-            &["-D", &text(&self.data()), "-l", &log, "-o", &options, "-w", "-t", "60", "start"],
-        )
-        .await
+        let (data, log) = (text(&self.data()), text(&self.directory.join("server.log")));
+        let start = ["-D", &data, "-l", &log, "-o", &options, "-w", "-t", "60", "start"];
+        for _ in 1..START_TRIES_MAX {
+            if self.run("pg_ctl", &start).await.is_ok() {
+                return Ok(());
+            }
+            // Processes of a server that was killed may still hold its shared memory.
+            clock::sleep(BETWEEN_LOOKS).await;
+        }
+        self.run("pg_ctl", &start).await
     }
 
     fn command(&self, tool: &'static str) -> Command {
@@ -210,6 +236,14 @@ impl Cluster {
         let output = fs::read_to_string(&path).unwrap_or_default();
         Err(Error::Tool { tool, output: output.trim().to_owned() })
     }
+}
+
+/// Whether a process is a PostgreSQL server that still runs: one that was killed stays
+/// a zombie where nobody reaps it, and its number may be another's by now.
+fn is_live_server(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let Some((name, state)) = stat.rsplit_once(") ") else { return false };
+    name.ends_with("(postgres") && !state.starts_with('Z')
 }
 
 fn text(path: &Path) -> String {

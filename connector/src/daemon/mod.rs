@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::{
     api::Api,
     aws::{self, Aws},
-    base::{activator::Activator, chance, stopper::Stopper},
+    base::{activator::Activator, chance, clock, stopper::Stopper},
     config::{Database, Grpc, Settings, Tls},
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
@@ -34,6 +34,8 @@ pub mod embedded;
 
 /// How often the scheduler looks without a poke.
 const SCHEDULE_PERIOD: Duration = Duration::from_secs(1);
+/// How long a stop may take: orchestrators kill after 30 seconds.
+const DRAIN_MAX: Duration = Duration::from_secs(25);
 
 /// The daemon could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -169,18 +171,26 @@ async fn attend(
     parts: &mut JoinSet<Result<&'static str, Error>>,
     stopper: &Stopper,
 ) -> Result<(), Error> {
-    while let Some(ended) = tokio::select! {
-        ended = parts.join_next() => ended,
-        () = stopper.leaving() => {
-            warn!("leaving at once; what was being read is read again by the next daemon");
-            parts.abort_all();
-            None
-        }
-    } {
+    let too_long = async {
+        stopper.stopping().await;
+        clock::sleep(DRAIN_MAX).await;
+    };
+    tokio::pin!(too_long);
+    loop {
+        let ended = tokio::select! {
+            ended = parts.join_next() => ended,
+            () = stopper.leaving() => None,
+            () = &mut too_long => None,
+        };
+        let Some(ended) = ended else { break };
         let part = ended??;
         if !stopper.is_stopping() {
             return Err(Error::Ended(part));
         }
+    }
+    if !parts.is_empty() {
+        warn!("leaving at once; what was being read is read again by the next daemon");
+        parts.abort_all();
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Api, Cloud, Database};
+use super::{Api, Cloud, Database, wait_for};
 
 /// How to start it.
 #[derive(Clone, Debug, Default)]
@@ -128,9 +128,14 @@ impl Daemon {
     }
 
     /// Asks it to stop, and waits for its end.
-    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) async fn stop(&mut self) -> std::process::ExitStatus {
         self.signal(rustix::process::Signal::TERM);
-        self.child.wait().expect("an end")
+        let child = &mut self.child;
+        let ended = std::cell::RefCell::new(child);
+        wait_for("the end of the daemon", || async {
+            ended.borrow_mut().try_wait().expect("a child")
+        })
+        .await
     }
 
     /// What an HTTP path answers.
