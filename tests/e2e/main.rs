@@ -5,7 +5,9 @@
 //! each test has a database of its own.
 
 mod access_table;
-mod bad_input;
+mod bad_forms;
+mod bad_requests;
+mod bad_settings;
 mod crash;
 mod embedded;
 mod faults;

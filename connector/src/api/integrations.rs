@@ -15,10 +15,15 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 use uuid::Uuid;
 
-use super::{Api, auth::caller, page::Page, status, words};
+use super::{
+    Api,
+    auth::caller,
+    page::Page,
+    settings::{asks_aws, merge, parse},
+    status, words,
+};
 use crate::{
     base::{backoff::Backoff, chance, clock},
-    catalog,
     model::{
         form,
         ids::{ConnectorId, IntegrationId, SyncId, ValidationId},
@@ -354,6 +359,12 @@ impl Api {
             let switched =
                 store::integrations::set_enabled(&mut tx, connector, found.id, enabled).await?;
             tx.commit().await?;
+            if !enabled {
+                // One that was planned in between; from now on none can be.
+                let mut tx = self.db.begin().await?;
+                store::syncs::cancel_open(&mut tx, connector, found.id, "disabled").await?;
+                tx.commit().await?;
+            }
             Ok::<_, store::Error>(switched)
         };
         let switched = switched
@@ -399,32 +410,6 @@ async fn shown(conn: &mut PgConnection, found: Integration) -> Result<v1::Integr
     Ok(words::integration(found, crate::model::status::Status::of(facts)))
 }
 
-fn parse(settings: Option<v1::IntegrationSettings>) -> Result<Settings, Status> {
-    let settings = settings.ok_or_else(|| status::bad_request("settings", "is required"))?;
-    form::parse(words::draft(settings), &catalog::type_ids()).map_err(|violations| {
-        status::bad_fields(
-            violations
-                .into_iter()
-                .map(|v| form::Violation { field: format!("settings.{}", v.field), ..v })
-                .collect(),
-        )
-    })
-}
-
-/// Whether only AWS knows if a change is good.
-fn asks_aws(before: &Settings, after: &Settings) -> bool {
-    let asked = |s: &Settings| {
-        (
-            s.management_role_arn.clone(),
-            s.region.clone(),
-            s.sso_region.clone(),
-            s.root_or_ou_id.clone(),
-            s.excluded_ou_ids.clone(),
-        )
-    };
-    asked(before) != asked(after)
-}
-
 fn refuse_failed(steps: &[Step]) -> Result<(), Status> {
     let failed: Vec<&Step> = steps.iter().filter(|step| step.outcome == Outcome::Failed).collect();
     if failed.is_empty() { Ok(()) } else { Err(status::validation_failed(&failed)) }
@@ -458,44 +443,4 @@ fn version_of(etag: &str) -> Result<Option<i64>, Status> {
     etag.parse().map(Some).map_err(|_| {
         status::bad_request("etag", format!("{etag:?} is not an etag; use the one that was read"))
     })
-}
-
-/// The settings before, with the masked fields of an update.
-fn merge(
-    mut into: v1::IntegrationSettings,
-    from: v1::IntegrationSettings,
-    mask: &[String],
-) -> Result<v1::IntegrationSettings, Status> {
-    if mask.is_empty() {
-        return Ok(from);
-    }
-    for (at, path) in mask.iter().enumerate() {
-        match path.as_str() {
-            "name" => into.name.clone_from(&from.name),
-            "region" => into.region.clone_from(&from.region),
-            "sso_region" => into.sso_region.clone_from(&from.sso_region),
-            "sso_portal_url" => into.sso_portal_url.clone_from(&from.sso_portal_url),
-            "management_role_arn" => into.management_role_arn.clone_from(&from.management_role_arn),
-            "root_or_ou_id" => into.root_or_ou_id.clone_from(&from.root_or_ou_id),
-            "excluded_ou_ids" => into.excluded_ou_ids.clone_from(&from.excluded_ou_ids),
-            "regions" => into.regions.clone_from(&from.regions),
-            "resource_types" => into.resource_types.clone_from(&from.resource_types),
-            "audit_enabled" => into.audit_enabled = from.audit_enabled,
-            "custom_access_details" => {
-                into.custom_access_details.clone_from(&from.custom_access_details);
-            }
-            "integration_owner" => into.integration_owner.clone_from(&from.integration_owner),
-            "resource_owner" => into.resource_owner.clone_from(&from.resource_owner),
-            "sync_interval" => into.sync_interval = from.sync_interval,
-            _ => {
-                return Err(status::bad_request(
-                    &format!("update_mask.paths[{at}]"),
-                    format!(
-                        "{path:?} is not a field of settings; use whole fields, such as excluded_ou_ids"
-                    ),
-                ));
-            }
-        }
-    }
-    Ok(into)
 }

@@ -31,6 +31,7 @@ mod integrations;
 mod inventory;
 mod operations;
 mod page;
+mod settings;
 mod status;
 mod syncs;
 mod words;

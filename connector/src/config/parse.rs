@@ -193,7 +193,9 @@ fn database(raw: RawDatabase) -> Result<Database, Error> {
         return Ok(Database::Embedded { binaries: raw.embedded_binaries, connections_max });
     };
     // The URL may hold a password, so it is not repeated in the message.
-    let Ok(mut options) = PgConnectOptions::from_str(&url) else {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let parsed = PgConnectOptions::from_str(&url).ok().filter(|_| is_postgres);
+    let Some(mut options) = parsed else {
         return wrong(
             "database.url",
             "is not a PostgreSQL URL; use postgres://user@host:5432/database?sslmode=verify-full",

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Error, Result, expect_one, stored};
 use crate::model::{
@@ -67,17 +68,31 @@ pub async fn lease(
         .collect()
 }
 
-/// Extends the leases of a replica. What it no longer holds is not taken back.
+/// Extends the leases of groups that are being read. What is no longer held under the
+/// same fence is not taken back.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn heartbeat(conn: &mut PgConnection, owner: ReplicaId, length: Duration) -> Result<u64> {
+pub async fn heartbeat(conn: &mut PgConnection, groups: &[Group], length: Duration) -> Result<u64> {
+    let texts = |text: fn(&Group) -> &str| -> Vec<String> {
+        groups.iter().map(|group| text(group).to_owned()).collect()
+    };
+    let syncs: Vec<Uuid> = groups.iter().map(|group| group.sync.0).collect();
+    let fences: Vec<i64> = groups.iter().map(|group| group.fence).collect();
     let done = sqlx::query!(
-        "UPDATE connector.sync_groups
-         SET leased_until = connector.now() + make_interval(secs => $2)
-         WHERE lease_owner = $1 AND NOT done AND leased_until >= connector.now()",
-        owner.0,
+        "UPDATE connector.sync_groups g
+         SET leased_until = connector.now() + make_interval(secs => $6)
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
+             AS reading(connector_id, sync_id, account_id, region, fence)
+         WHERE g.connector_id = reading.connector_id AND g.sync_id = reading.sync_id
+           AND g.account_id = reading.account_id AND g.region = reading.region
+           AND g.fence = reading.fence AND NOT g.done AND g.leased_until >= connector.now()",
+        &texts(|group| group.connector.as_str()),
+        &syncs,
+        &texts(|group| group.place.account_key()),
+        &texts(|group| group.place.region_key()),
+        &fences,
         length.as_secs_f64()
     )
     .execute(conn)
@@ -99,27 +114,6 @@ pub async fn release_all(conn: &mut PgConnection) -> Result<u64> {
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Gives up the lease of one group, so that another replica need not wait for it.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn release(conn: &mut PgConnection, group: &Group) -> Result<()> {
-    sqlx::query!(
-        "UPDATE connector.sync_groups SET lease_owner = NULL, leased_until = NULL
-         WHERE connector_id = $1 AND sync_id = $2 AND account_id = $3 AND region = $4
-           AND fence = $5 AND NOT done",
-        group.connector.as_str(),
-        group.sync.0,
-        group.place.account_key(),
-        group.place.region_key(),
-        group.fence
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Locks the group's row and proves that the lease is still ours. First in every

@@ -94,7 +94,7 @@ impl TryFrom<Row> for Sync {
 ///
 /// # Errors
 ///
-/// When the integration is gone; or no answer.
+/// When the integration is gone or disabled; or no answer.
 pub async fn plan(
     conn: &mut PgConnection,
     connector: &ConnectorId,
@@ -104,7 +104,7 @@ pub async fn plan(
 ) -> Result<(Sync, bool)> {
     let done = sqlx::query!(
         "UPDATE connector.integrations SET generation = generation
-         WHERE connector_id = $1 AND id = $2",
+         WHERE connector_id = $1 AND id = $2 AND enabled",
         connector.as_str(),
         integration.0
     )

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::{
-    Crawler, Error, Job, OPEN_ACCOUNT, access, attempt::attempt, finish, organization, scope,
+    Crawler, Error, Job, OPEN_ACCOUNT, WALK, access, attempt::attempt, finish, organization, scope,
 };
 use crate::{
     catalog,
@@ -194,9 +194,11 @@ async fn give_up(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Er
         catalog::chosen(&job.integration.settings, group.place.reach())
             .map(catalog::Collector::name)
             .collect();
-    if matches!(group.place, Place::Account(_)) {
-        names.push(OPEN_ACCOUNT);
-    }
+    names.extend(match group.place {
+        Place::Organization => Some(WALK),
+        Place::Account(_) => Some(OPEN_ACCOUNT),
+        Place::Region(..) => None,
+    });
     names.retain(|name| !tried.iter().any(|tried| tried == name));
     for collector in &names {
         let scope = Scope { group: group.clone(), collector };

@@ -123,6 +123,10 @@ async fn fail(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Error
     let scope = Scope { group: group.clone(), collector: WALK };
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
+    if store::scopes::tried(&mut tx, group).await?.iter().any(|name| name == WALK) {
+        // What an earlier lease of this group has found stands.
+        return Ok(());
+    }
     store::scopes::record_incomplete(&mut tx, &scope, reason).await?;
     let here = 1 + catalog::chosen(&job.integration.settings, Reach::Organization).count();
     let counts = Counts { planned: count(here), incomplete: 1, ..Counts::default() };

@@ -1,17 +1,18 @@
 //! Leases groups and reads them, several at once, for as long as the process lives.
 //!
 //! Invariant: a group is read only while its lease lasts. Heartbeats extend the leases
-//! of this replica as long as the database answers; when it does not answer in time,
-//! every write is refused by the fence, so nothing has to be called back.
+//! of groups that are being read, and of no others: one whose reading failed runs out,
+//! and is leased again by whoever comes first. When the database does not answer in
+//! time, every write is refused by the fence, so nothing has to be called back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::{Instrument as _, info_span, warn};
 
 use super::{Crawler, Error, group};
 use crate::{
-    base::{chain::Chain, stopper::Stopper},
+    base::{chain::Chain, clock, stopper::Stopper},
     model::scope::Group,
     store,
 };
@@ -28,46 +29,72 @@ use crate::{
 /// When a reader panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
     let slots = Arc::new(Semaphore::new(crawler.config.groups_at_once));
+    let reading = Reading::default();
     let mut readers = JoinSet::new();
-    let heart = tokio::spawn(beat(crawler.clone()));
+    let mut heart = JoinSet::new();
+    heart.spawn(beat(crawler.clone(), reading.clone()));
     while !stopper.is_stopping() {
-        match lease(&crawler, &slots).await {
-            Ok(groups) if !groups.is_empty() => {
-                for group in groups {
-                    let crawler = crawler.clone();
-                    let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                        break;
-                    };
-                    let span = info_span!("group", sync.id = %group.sync, place = %group.place);
-                    readers.spawn(
-                        async move {
-                            read(&crawler, &group).await;
-                            // A free slot, and maybe new groups: look again.
-                            drop(slot);
-                            crawler.groups.poke();
-                        }
-                        .instrument(span),
-                    );
-                }
-                continue;
-            }
-            Ok(_) => {}
-            Err(error) => warn!(error = %Chain(&error), "failed to lease groups; trying again"),
+        let leased = lease(&crawler, &slots).await.unwrap_or_else(|error| {
+            warn!(error = %Chain(&error), "failed to lease groups; trying again");
+            Vec::new()
+        });
+        let is_busy = !leased.is_empty();
+        for group in leased {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let (crawler, begun) = (crawler.clone(), reading.begin(&group));
+            let span = info_span!("group", sync.id = %group.sync, place = %group.place);
+            let reader = async move {
+                read(&crawler, &group).await;
+                // A free slot, and maybe new groups: look again.
+                drop((slot, begun));
+                crawler.groups.poke();
+            };
+            readers.spawn(reader.instrument(span));
         }
         while let Some(done) = readers.try_join_next() {
             done.expect("a reader does not panic");
         }
-        tokio::select! {
-            () = crawler.groups.wait(crawler.config.poll) => {}
-            () = stopper.stopping() => {}
+        if !is_busy {
+            tokio::select! {
+                () = crawler.groups.wait(crawler.config.poll) => {}
+                () = stopper.stopping() => {}
+            }
         }
     }
     tokio::select! {
         () = async { while readers.join_next().await.is_some() {} } => {}
-        () = stopper.leaving() => readers.abort_all(),
+        () = stopper.leaving() => {}
     }
-    heart.abort();
     Ok(())
+}
+
+/// The groups that this process reads right now. Clones share the list.
+#[derive(Clone, Default)]
+struct Reading(Arc<Mutex<Vec<Group>>>);
+
+impl Reading {
+    /// Notes a group until the answer is dropped.
+    fn begin(&self, group: &Group) -> Begun {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(group.clone());
+        Begun { reading: self.clone(), group: group.clone() }
+    }
+
+    fn all(&self) -> Vec<Group> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A group that is being read.
+struct Begun {
+    reading: Reading,
+    group: Group,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let mut reading = self.reading.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.retain(|group| group != &self.group);
+    }
 }
 
 async fn lease(crawler: &Crawler, slots: &Semaphore) -> Result<Vec<Group>, store::Error> {
@@ -79,12 +106,16 @@ async fn lease(crawler: &Crawler, slots: &Semaphore) -> Result<Vec<Group>, store
     store::groups::lease(&mut conn, crawler.replica, crawler.config.lease, free).await
 }
 
-async fn beat(crawler: Crawler) {
+async fn beat(crawler: Crawler, reading: Reading) {
     loop {
-        crate::base::clock::sleep(crawler.config.heartbeat).await;
+        clock::sleep(crawler.config.heartbeat).await;
+        let groups = reading.all();
+        if groups.is_empty() {
+            continue;
+        }
         let beaten = async {
             let mut conn = crawler.db.conn().await?;
-            store::groups::heartbeat(&mut conn, crawler.replica, crawler.config.lease).await
+            store::groups::heartbeat(&mut conn, &groups, crawler.config.lease).await
         };
         if let Err(error) = beaten.await {
             warn!(error = %Chain(&error), "failed to extend leases; they run out unless the next try succeeds");
@@ -93,16 +124,16 @@ async fn beat(crawler: Crawler) {
 }
 
 async fn read(crawler: &Crawler, leased: &Group) {
+    let place = &leased.place;
     match group::read(crawler, leased).await {
         Ok(()) => {}
         Err(Error::Store(store::Error::Fenced)) => {
             warn!(
-                "the lease of {} was lost; another replica reads it, or the sync was cancelled",
-                leased.place
+                "the lease of {place} was lost; another replica reads it, or the sync was cancelled"
             );
         }
         Err(error) => {
-            warn!(error = %Chain(&error), "failed to read {}; it will be read again", leased.place);
+            warn!(error = %Chain(&error), "failed to read {place}; it is read again when its lease has run out");
         }
     }
 }

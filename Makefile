@@ -1,0 +1,22 @@
+# `make` shows what there is.
+
+.PHONY: help test fmt sqlx baseline
+
+help: ## Shows this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+test: ## Sets the machine up, then checks and tests everything
+	tests/bin/setup
+	tests/bin/check
+
+fmt: ## Formats the code
+	cargo fmt
+
+sqlx: ## Renews .sqlx after a query or a migration has changed
+	tests/bin/setup
+	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" tests/bin/postgres \
+		sh -c 'DATABASE_URL="$$TEST_DATABASE_URL/connector_template" cargo sqlx prepare --workspace -- --workspace --all-targets'
+
+baseline: ## Accepts the present .proto files as what callers rely on
+	tests/bin/setup
+	"$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/venv/bin/buf" build -o proto/baseline.binpb

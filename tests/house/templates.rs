@@ -1,0 +1,75 @@
+//! The CloudFormation templates say what the code declares.
+
+use std::{collections::BTreeSet, fs};
+
+use aws_sim::template::{self, Role};
+use connector::{catalog, privileges};
+
+use super::files::top;
+
+fn read(name: &str) -> String {
+    fs::read_to_string(top().join("deploy/cloudformation").join(name)).expect("a template")
+}
+
+fn actions(roles: &[Role]) -> BTreeSet<String> {
+    roles
+        .iter()
+        .flat_map(|role| &role.policies)
+        .flat_map(|policy| policy["Statement"].as_array().expect("statements"))
+        .flat_map(|statement| statement["Action"].as_array().expect("actions"))
+        .map(|action| action.as_str().expect("an action").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_roles_may_do_what_the_code_declares_and_nothing_else() {
+    let rendered =
+        template::render(&read("management.yaml"), "id", "role", "r-a1b2").expect("a template");
+    let declared = privileges::discovery(catalog::type_ids());
+    let texts =
+        |actions: BTreeSet<&str>| actions.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(actions(&rendered.management), texts(declared.management));
+    assert_eq!(actions(&rendered.member), texts(declared.member));
+}
+
+#[test]
+fn the_stack_set_plants_the_member_template() {
+    let management = read("management.yaml");
+    let inlined: Vec<&str> = management
+        .lines()
+        .skip_while(|line| *line != "      TemplateBody: |")
+        .skip(1)
+        .take_while(|line| line.is_empty() || line.starts_with("        "))
+        .map(|line| line.strip_prefix("        ").unwrap_or_default())
+        .collect();
+    assert_eq!(inlined.join("\n").trim_end(), read("member.yaml").trim_end());
+}
+
+#[test]
+fn every_role_asks_for_the_external_id() {
+    let rendered =
+        template::render(&read("management.yaml"), "id", "role", "r-a1b2").expect("a template");
+    for role in rendered.management.iter().chain(&rendered.member) {
+        assert!(role.name.starts_with("apono-"), "{}", role.name);
+        for statement in role.trust["Statement"].as_array().expect("statements") {
+            let condition = &statement["Condition"]["StringEquals"]["sts:ExternalId"];
+            assert_eq!(condition, "id", "{}", role.name);
+        }
+    }
+}
+
+#[test]
+fn the_example_settings_can_be_used_and_name_every_key() {
+    let path = top().join("config/connector.toml");
+    connector::config::load(Some(&path)).expect("good settings");
+    let example = fs::read_to_string(path).expect("a file");
+    let code = fs::read_to_string(top().join("connector/src/config/mod.rs")).expect("a file");
+    let raw = code.split("/// Settings as they are written.").nth(1).expect("the raw settings");
+    let keys = raw.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
+    // `connector_id` is for the environment; a file lists connectors.
+    for key in keys.filter(|key| !["connector_id"].contains(key)) {
+        let is_named =
+            example.contains(&format!("{key} = ")) || example.contains(&format!("[{key}]"));
+        assert!(is_named, "config/connector.toml does not name {key}");
+    }
+}
