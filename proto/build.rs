@@ -17,6 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(FILES, ["proto"])?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(descriptors, files.encode_to_vec())?;
-    tonic_prost_build::compile_fds(files)?;
+    // Messages know their names, so that clients can print them as JSON by reflection.
+    let mut config = prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure().compile_fds_with_config(files, config)?;
     Ok(())
 }

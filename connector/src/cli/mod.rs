@@ -1,13 +1,29 @@
 //! Floor 9: commands.
+//!
+//! `run`, `migrate` and `healthcheck` are the daemon's own. All others are clients: they
+//! use the gRPC API alone, and know nothing of the daemon but where it listens.
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     base::{chain::Chain, stopper::Stopper},
-    config, daemon, telemetry,
+    config::{self, Settings},
+    daemon, telemetry,
 };
+
+mod accounts;
+mod connect;
+mod form;
+mod healthcheck;
+mod integrations;
+mod operations;
+mod output;
+mod resources;
+mod syncs;
+
+use self::{connect::Reach, output::Format};
 
 /// Exit code of wrong settings (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -15,8 +31,13 @@ const EXIT_USAGE: u8 = 64;
 /// The connector for AWS Organizations: discovers accounts and resources, and serves
 /// them over gRPC.
 #[derive(Debug, Parser)]
-#[command(name = "apono-connector", version, about, max_term_width = 100)]
+#[command(name = "apono-connector", version, max_term_width = 100)]
 pub struct Cli {
+    #[command(flatten)]
+    reach: Reach,
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -24,11 +45,45 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the daemon until SIGTERM; a second one leaves at once.
-    Run(Run),
+    Run(SettingsFile),
+    /// Brings the database to this version's schema, and ends.
+    Migrate(SettingsFile),
+    /// Asks a daemon's health over HTTP; exit code 0: it is ready.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Connected organizations.
+    #[command(subcommand)]
+    Integrations(integrations::Integrations),
+    /// Crawls.
+    #[command(subcommand)]
+    Sync(syncs::Syncs),
+    /// The organization's accounts.
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
+    /// What was discovered.
+    #[command(subcommand)]
+    Resources(resources::Resources),
+    /// What can be discovered.
+    Types,
+    /// What is wrong, and what to do.
+    Problems(operations::Problems),
+    /// Who may call.
+    #[command(subcommand)]
+    Tokens(operations::Tokens),
+    /// How the daemon's background tasks are doing.
+    Tasks,
+    /// Who the caller is, and which AWS identity the daemon has.
+    Identity,
+    /// The daemon's version and that of its database.
+    Version,
+    /// Prints a completion script: `source <(apono-connector completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, clap::Args)]
-struct Run {
+struct SettingsFile {
     /// Settings file; without it, /etc/apono-connector/connector.toml if it is there.
     #[arg(long, value_name = "FILE", env = "APONO_SETTINGS")]
     settings: Option<PathBuf>,
@@ -37,13 +92,41 @@ struct Run {
 /// Runs the command of the arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Run(arguments) => run(&arguments),
+    let cli = Cli::parse();
+    match &cli.command {
+        Command::Run(file) => {
+            serve(file, |settings, stopper| Box::pin(daemon::run(settings, stopper)))
+        }
+        Command::Migrate(file) => serve(file, |settings, _| Box::pin(daemon::migrate(settings))),
+        Command::Healthcheck(healthcheck) => healthcheck.run(),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(
+                *shell,
+                &mut command,
+                "apono-connector",
+                &mut std::io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+        Command::Integrations(_)
+        | Command::Sync(_)
+        | Command::Accounts(_)
+        | Command::Resources(_)
+        | Command::Types
+        | Command::Problems(_)
+        | Command::Tokens(_)
+        | Command::Tasks
+        | Command::Identity
+        | Command::Version => call(cli),
     }
 }
 
-fn run(arguments: &Run) -> ExitCode {
-    let settings = match config::load(arguments.settings.as_deref()) {
+type Serving = std::pin::Pin<Box<dyn Future<Output = Result<(), daemon::Error>>>>;
+
+/// Runs a command of the daemon with its settings.
+fn serve(file: &SettingsFile, work: impl FnOnce(Settings, Stopper) -> Serving) -> ExitCode {
+    let settings = match config::load(file.settings.as_deref()) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("apono-connector: {}", Chain(&error));
@@ -51,22 +134,64 @@ fn run(arguments: &Run) -> ExitCode {
         }
     };
     telemetry::start_log(settings.log_format, settings.log_filter.clone());
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    let ended = runtime.block_on(async {
-        let stopper = Stopper::on_signals()
-            .map_err(|source| daemon::Error::Io { what: "signals".to_owned(), source })?;
-        Box::pin(daemon::run(settings, stopper)).await
-    });
+    let ended =
+        tokio::runtime::Runtime::new().map_err(daemon::Error::runtime).and_then(|runtime| {
+            runtime.block_on(async {
+                let stopper = Stopper::on_signals().map_err(daemon::Error::runtime)?;
+                work(settings, stopper).await
+            })
+        });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "the daemon ends: {}", Chain(&error));
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    tracing::error!(error = %Chain(error), "the daemon ends: {}", Chain(error));
-    ExitCode::FAILURE
+/// Runs a command of the client.
+fn call(cli: Cli) -> ExitCode {
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(dispatch(cli)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("apono-connector: {}", output::failure(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let client = cli.reach.connect(cli.output).await?;
+    match cli.command {
+        Command::Integrations(command) => command.run(&client).await,
+        Command::Sync(command) => command.run(&client).await,
+        Command::Accounts(command) => command.run(&client).await,
+        Command::Resources(command) => command.run(&client).await,
+        Command::Types => resources::types(&client).await,
+        Command::Problems(command) => command.run(&client).await,
+        Command::Tokens(command) => command.run(&client).await,
+        Command::Tasks => operations::tasks(&client).await,
+        Command::Identity => operations::identity(&client).await,
+        Command::Version => operations::version(&client).await,
+        Command::Run(_)
+        | Command::Migrate(_)
+        | Command::Healthcheck(_)
+        | Command::Completions { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
 }

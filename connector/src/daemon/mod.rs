@@ -72,6 +72,32 @@ pub enum Error {
     Panicked(#[from] tokio::task::JoinError),
 }
 
+impl Error {
+    /// The process itself could not be set up.
+    #[must_use]
+    pub fn runtime(source: io::Error) -> Self {
+        Self::Io { what: "threads and signals".to_owned(), source }
+    }
+}
+
+/// Brings the database to this version's schema.
+///
+/// # Errors
+///
+/// When there is no database, or a migration fails.
+pub async fn migrate(settings: Settings) -> Result<(), Error> {
+    let (db, cluster) = open_database(&settings).await?;
+    let mut conn = db.conn().await?;
+    store::schema::migrate(&mut conn).await?;
+    info!("the database has schema version {}", store::schema::known_version());
+    drop(conn);
+    db.close().await;
+    match cluster {
+        Some(cluster) => Ok(cluster.stop().await?),
+        None => Ok(()),
+    }
+}
+
 /// Runs until it is asked to stop.
 ///
 /// # Errors

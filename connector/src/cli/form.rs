@@ -1,0 +1,198 @@
+//! An integration as a file: what `export` writes and `apply` reads.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context as _;
+use apono_connector_proto::v1::{
+    IntegrationOwner, IntegrationSettings, OwnerAttribute, ResourceOwner,
+};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+/// The settings of an integration, in TOML; the fields are those of the API.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Form {
+    /// Unique name: letters, digits, `-` and `_`.
+    #[arg(long)]
+    pub(super) name: String,
+    /// Home region, for STS and signing.
+    #[arg(long)]
+    region: String,
+    /// Region of IAM Identity Center.
+    #[arg(long, default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sso_region: String,
+    /// Access portal URL, for sign-in links.
+    #[arg(long, default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sso_portal_url: String,
+    /// The stack's output `ManagementAccountRoleArnOutput`.
+    #[arg(long)]
+    management_role_arn: String,
+    /// The root (r-…) or organizational unit (ou-…) to connect.
+    #[arg(long)]
+    root_or_ou_id: String,
+    /// Unit to leave out, with everything below it; may be given several times.
+    #[arg(long = "exclude-ou", value_name = "OU")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    excluded_ou_ids: Vec<String>,
+    /// Only these regions; none: all that are enabled.
+    #[arg(long = "only-region", value_name = "REGION")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<String>,
+    /// Resource type to discover (`apono-connector types` lists them); at least one.
+    #[arg(long = "type", value_name = "TYPE", required = true)]
+    resource_types: Vec<String>,
+    /// Reads session audit.
+    #[arg(long)]
+    #[serde(default)]
+    audit_enabled: bool,
+    /// Instructions shown with access: at most 400 characters.
+    #[arg(long, default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    custom_access_details: String,
+    /// From one sync to the next: 1h, 30min.
+    #[arg(long, default_value = "1h")]
+    #[serde(default = "an_hour")]
+    sync_interval: String,
+    /// Fallback approver.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    integration_owner: Option<OwnerForm>,
+    /// Tag that names a resource's owner.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource_owner: Option<ResourceOwnerForm>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnerForm {
+    /// `user` or `group`.
+    attribute: String,
+    source: String,
+    values: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourceOwnerForm {
+    tag_key: String,
+    attribute: String,
+    source: String,
+}
+
+fn an_hour() -> String {
+    "1h".to_owned()
+}
+
+impl Form {
+    /// Reads a file's text.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).context("the file is no integration")
+    }
+
+    /// As a file's text.
+    pub(super) fn text(&self) -> anyhow::Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// The fields that differ from those of another form: name, there, here.
+    pub(super) fn changes(&self, from: &Self) -> anyhow::Result<Vec<(String, String, String)>> {
+        let (before, after) = (from.fields()?, self.fields()?);
+        let names = before.keys().chain(after.keys()).cloned();
+        let names: std::collections::BTreeSet<String> = names.collect();
+        let shown = |value: Option<&Value>| value.map_or("-".to_owned(), ToString::to_string);
+        Ok(names
+            .into_iter()
+            .filter(|name| before.get(name) != after.get(name))
+            .map(|name| {
+                let (old, new) = (shown(before.get(&name)), shown(after.get(&name)));
+                (name, old, new)
+            })
+            .collect())
+    }
+
+    fn fields(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+        Ok(Value::try_from(self)?.try_into()?)
+    }
+
+    /// As the API has it.
+    pub(super) fn settings(self) -> anyhow::Result<IntegrationSettings> {
+        let interval = humantime::parse_duration(&self.sync_interval).with_context(|| {
+            format!(
+                "sync_interval {:?} cannot be used; write it as 1h or 30min",
+                self.sync_interval
+            )
+        })?;
+        Ok(IntegrationSettings {
+            name: self.name,
+            region: self.region,
+            sso_region: self.sso_region,
+            sso_portal_url: self.sso_portal_url,
+            management_role_arn: self.management_role_arn,
+            root_or_ou_id: self.root_or_ou_id,
+            excluded_ou_ids: self.excluded_ou_ids,
+            regions: self.regions,
+            resource_types: self.resource_types,
+            audit_enabled: self.audit_enabled,
+            custom_access_details: self.custom_access_details,
+            integration_owner: self.integration_owner.map(|owner| IntegrationOwner {
+                attribute: attribute(&owner.attribute).into(),
+                source: owner.source,
+                values: owner.values,
+            }),
+            resource_owner: self.resource_owner.map(|owner| ResourceOwner {
+                tag_key: owner.tag_key,
+                attribute: owner.attribute,
+                source: owner.source,
+            }),
+            sync_interval: Some(prost_types::Duration::try_from(interval)?),
+        })
+    }
+}
+
+fn attribute(text: &str) -> OwnerAttribute {
+    match text {
+        "user" => OwnerAttribute::User,
+        "group" => OwnerAttribute::Group,
+        _ => OwnerAttribute::Unspecified,
+    }
+}
+
+impl From<IntegrationSettings> for Form {
+    fn from(settings: IntegrationSettings) -> Self {
+        let interval =
+            settings.sync_interval.and_then(|interval| Duration::try_from(interval).ok());
+        Self {
+            integration_owner: settings.integration_owner.map(|owner| OwnerForm {
+                attribute: match owner.attribute() {
+                    OwnerAttribute::User => "user".to_owned(),
+                    OwnerAttribute::Group => "group".to_owned(),
+                    OwnerAttribute::Unspecified => String::new(),
+                },
+                source: owner.source,
+                values: owner.values,
+            }),
+            name: settings.name,
+            region: settings.region,
+            sso_region: settings.sso_region,
+            sso_portal_url: settings.sso_portal_url,
+            management_role_arn: settings.management_role_arn,
+            root_or_ou_id: settings.root_or_ou_id,
+            excluded_ou_ids: settings.excluded_ou_ids,
+            regions: settings.regions,
+            resource_types: settings.resource_types,
+            audit_enabled: settings.audit_enabled,
+            custom_access_details: settings.custom_access_details,
+            sync_interval: interval
+                .map_or_else(an_hour, |interval| humantime::format_duration(interval).to_string()),
+            resource_owner: settings.resource_owner.map(|owner| ResourceOwnerForm {
+                tag_key: owner.tag_key,
+                attribute: owner.attribute,
+                source: owner.source,
+            }),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How answers are printed: tables for people, JSON for programs.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use apono_connector_proto::v1::FILE_DESCRIPTOR_SET;
+use chrono::{DateTime, SecondsFormat};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_types::Timestamp;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use super::connect::Client;
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people.
+    Table,
+    /// The answer as canonical Protobuf JSON.
+    Json,
+}
+
+impl Client {
+    /// Prints an answer: as JSON, or as the table that `rows` make of it.
+    pub(super) fn print<M: Message + Name>(
+        &self,
+        answer: &M,
+        headings: &[&str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => println!("{}", json(answer)?),
+            Format::Table => print_table(headings, rows),
+        }
+        Ok(())
+    }
+}
+
+/// Prints columns.
+pub(super) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+    table.add_rows(rows);
+    println!("{table}");
+}
+
+/// A message in canonical Protobuf JSON.
+fn json<M: Message + Name>(message: &M) -> anyhow::Result<String> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
+    let name = M::full_name();
+    let descriptor =
+        pool.get_message_by_name(&name).with_context(|| format!("no message {name}"))?;
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    Ok(serde_json::to_string_pretty(&dynamic)?)
+}
+
+/// A time, RFC 3339 in UTC; `-` for none.
+pub(super) fn time(time: Option<&Timestamp>) -> String {
+    time.and_then(|time| DateTime::from_timestamp(time.seconds, 0))
+        .map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// The last word of an enum value: `SYNC_STATE_RUNNING` → `running`.
+pub(super) fn word(value: &str, prefix: &str) -> String {
+    value.strip_prefix(prefix).unwrap_or(value).to_lowercase().replace('_', " ")
+}
+
+/// A failure, on lines of its own: what AWS or the API said, step by step.
+pub(super) fn failure(error: &anyhow::Error) -> String {
+    let Some(status) = error.downcast_ref::<Status>() else { return format!("{error:#}") };
+    let details = status.get_error_details();
+    let mut text = String::new();
+    if let Some(refused) = details.precondition_failure() {
+        text.push_str("AWS does not allow it:");
+        for step in &refused.violations {
+            let _ =
+                write!(text, "\n  {}: {}\n    → {}", step.r#type, step.subject, step.description);
+        }
+    } else if let Some(bad) = details.bad_request() {
+        text.push_str("this cannot be used:");
+        for field in &bad.field_violations {
+            let _ = write!(text, "\n  {} {}", field.field, field.description);
+        }
+    } else {
+        text.push_str(status.message());
+    }
+    text
+}

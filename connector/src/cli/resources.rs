@@ -1,0 +1,166 @@
+//! What was discovered, and what can be.
+
+use apono_connector_proto::v1::{
+    GetResourceRequest, ListResourceTypesRequest, ListResourcesRequest, ListResourcesResponse,
+    catalog_service_client::CatalogServiceClient, inventory_service_client::InventoryServiceClient,
+};
+
+use super::{
+    connect::Client,
+    output::{print_table, time, word},
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Resources {
+    /// Lists resources; all conditions that are given must hold.
+    List(Conditions),
+    /// Shows one resource with its tags and attributes.
+    Get {
+        /// Integration, id or name.
+        integration: String,
+        /// ARN.
+        arn: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Conditions {
+    /// Integration, id or name; none: all.
+    #[arg(long, default_value = "")]
+    integration: String,
+    /// Resource type, as `types` lists them.
+    #[arg(long = "type", default_value = "")]
+    kind: String,
+    /// Account id.
+    #[arg(long, default_value = "")]
+    account: String,
+    /// Region.
+    #[arg(long, default_value = "")]
+    region: String,
+    /// Part of the name or ARN, in any case.
+    #[arg(long, default_value = "")]
+    text: String,
+    /// At most so many.
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+}
+
+impl Resources {
+    pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
+        match self {
+            Self::List(conditions) => list(client, conditions).await,
+            Self::Get { integration, arn } => get(client, integration, arn).await,
+        }
+    }
+}
+
+async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
+    let mut api = InventoryServiceClient::new(client.way.clone());
+    let mut request = ListResourcesRequest {
+        connector_id: client.connector_id.clone(),
+        integration: conditions.integration,
+        r#type: conditions.kind,
+        account_id: conditions.account,
+        region: conditions.region,
+        text: conditions.text,
+        page_size: 500,
+        page_token: String::new(),
+    };
+    let mut answer = ListResourcesResponse::default();
+    let is_cut = loop {
+        let page = api.list_resources(request.clone()).await?.into_inner();
+        answer.resources.extend(page.resources);
+        if page.next_page_token.is_empty() || answer.resources.len() >= conditions.limit {
+            break !page.next_page_token.is_empty() || answer.resources.len() > conditions.limit;
+        }
+        request.page_token = page.next_page_token;
+    };
+    answer.resources.truncate(conditions.limit);
+    let rows = answer.resources.iter().map(|resource| {
+        vec![
+            resource.r#type.clone(),
+            resource.name.clone(),
+            resource.account_id.clone(),
+            resource.region.clone(),
+            if resource.stale_reason.is_empty() {
+                "fresh".into()
+            } else {
+                resource.stale_reason.clone()
+            },
+            resource.arn.clone(),
+        ]
+    });
+    client.print(&answer, &["type", "name", "account", "region", "state", "arn"], rows)?;
+    if is_cut {
+        eprintln!("there are more; raise --limit or narrow the conditions");
+    }
+    Ok(())
+}
+
+async fn get(client: &Client, integration: String, arn: String) -> anyhow::Result<()> {
+    let mut api = InventoryServiceClient::new(client.way.clone());
+    let request =
+        GetResourceRequest { connector_id: client.connector_id.clone(), integration, arn };
+    let answer = api.get_resource(request).await?.into_inner();
+    let resource = answer.resource.clone().unwrap_or_default();
+    let mut rows = vec![
+        vec!["arn".to_owned(), resource.arn],
+        vec!["type".to_owned(), resource.r#type],
+        vec!["name".to_owned(), resource.name],
+        vec!["account".to_owned(), resource.account_id],
+        vec!["region".to_owned(), resource.region],
+        vec!["first seen".to_owned(), time(resource.first_seen_time.as_ref())],
+        vec!["changed".to_owned(), time(resource.change_time.as_ref())],
+        vec!["fresh".to_owned(), time(resource.fresh_time.as_ref())],
+        vec!["not read".to_owned(), resource.stale_reason],
+    ];
+    let attributes = resource.attributes.unwrap_or_default().fields;
+    rows.extend(attributes.into_iter().map(|(name, value)| vec![name, text(value)]));
+    let mut tags: Vec<_> = resource.tags.into_iter().collect();
+    tags.sort();
+    rows.extend(tags.into_iter().map(|(key, value)| vec![format!("tag {key}"), value]));
+    client.print(&answer, &["field", "value"], rows)
+}
+
+fn text(value: prost_types::Value) -> String {
+    use prost_types::value::Kind;
+    match value.kind {
+        Some(Kind::StringValue(text)) => text,
+        Some(Kind::BoolValue(flag)) => flag.to_string(),
+        Some(Kind::NumberValue(number)) => number.to_string(),
+        Some(Kind::ListValue(list)) => {
+            list.values.into_iter().map(text).collect::<Vec<_>>().join(", ")
+        }
+        Some(Kind::StructValue(fields)) => {
+            let fields =
+                fields.fields.into_iter().map(|(name, value)| format!("{name}={}", text(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        Some(Kind::NullValue(_)) | None => String::new(),
+    }
+}
+
+/// What can be discovered.
+pub(super) async fn types(client: &Client) -> anyhow::Result<()> {
+    let mut api = CatalogServiceClient::new(client.way.clone());
+    let answer = api.list_resource_types(ListResourceTypesRequest {}).await?.into_inner();
+    let rows = answer.resource_types.iter().map(|kind| {
+        vec![
+            kind.id.clone(),
+            kind.display_name.clone(),
+            word(kind.reach().as_str_name(), "REACH_"),
+            kind.iam_actions.join(", "),
+        ]
+    });
+    client.print(&answer, &["id", "name", "read once per", "IAM actions"], rows)?;
+    if client.format == super::output::Format::Table {
+        println!();
+        let attributes = answer.resource_types.iter().flat_map(|kind| {
+            kind.attributes.iter().map(|attribute| {
+                vec![kind.id.clone(), attribute.name.clone(), attribute.description.clone()]
+            })
+        });
+        print_table(&["type", "attribute", "what it says"], attributes);
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The client, as a person or a script uses it. Against `aws-sim`.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::harness::{Cloud, Daemon, Database};
+
+/// Runs the client on the daemon's socket.
+fn client(daemon: &Daemon, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_apono-connector"))
+        .args(arguments)
+        .env("APONO_SOCKET", &daemon.socket)
+        .env("HOME", "/nowhere")
+        .output()
+        .expect("a client")
+}
+
+fn good(daemon: &Daemon, arguments: &[&str]) -> String {
+    let output = client(daemon, arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn json(daemon: &Daemon, arguments: &[&str]) -> Value {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--output", "json"]).collect();
+    serde_json::from_str(&good(daemon, &arguments)).expect("JSON")
+}
+
+#[tokio::test]
+async fn an_organization_is_connected_read_and_shown() {
+    let cloud = Cloud::sample().await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("prod.toml");
+    let form = format!(
+        "name = \"prod\"\nregion = \"eu-west-1\"\nmanagement_role_arn = \"{}\"\nroot_or_ou_id = \"r-samp\"\nexcluded_ou_ids = [\"ou-samp-sandbox1\"]\nresource_types = [\"aws-account\", \"aws-s3-bucket\"]\n",
+        cloud.management_role_arn()
+    );
+    std::fs::write(&file, &form).expect("a file");
+    let path = file.to_string_lossy().into_owned();
+
+    let steps = json(&daemon, &["integrations", "validate", "-f", &path]);
+    assert_eq!(steps["valid"], true);
+    let plan = good(&daemon, &["integrations", "apply", "-f", &path, "--dry-run"]);
+    assert_eq!(plan, "prod will be created\n");
+    good(&daemon, &["integrations", "apply", "-f", &path]);
+    good(&daemon, &["sync", "start", "prod", "--watch"]);
+    let tree = good(&daemon, &["accounts", "tree", "prod"]);
+    for line in [
+        "  Sandbox ou-samp-sandbox1  (excluded)",
+        "    100000000012 legacy                   not read: suspended",
+        "    100000000007 audit                    1 resources, not read: MEMBER_ROLE_DENIED (2 places)",
+    ] {
+        assert!(tree.lines().any(|found| found == line), "{line:?} in\n{tree}");
+    }
+    assert!(good(&daemon, &["problems"]).starts_with("MEMBER_ROLE_DENIED (warning, 1 places"));
+    let found = json(&daemon, &["resources", "list", "--type", "aws-s3-bucket", "--limit", "2"]);
+    assert_eq!(found["resources"].as_array().map(Vec::len), Some(2));
+
+    // What is exported changes nothing when it is applied; what is edited is shown.
+    let exported = good(&daemon, &["integrations", "export", "prod"]);
+    std::fs::write(&file, exported.replace("1h", "2h")).expect("a file");
+    let plan = good(&daemon, &["integrations", "apply", "-f", &path, "--dry-run"]);
+    assert!(plan.contains("sync_interval") && plan.contains("\"2h\""), "{plan}");
+    good(&daemon, &["integrations", "apply", "-f", &path]);
+    let plan = good(&daemon, &["integrations", "apply", "-f", &path, "--dry-run"]);
+    assert_eq!(plan, "prod is as the file says\n");
+    good(&daemon, &["integrations", "delete", "prod", "--yes"]);
+    assert_eq!(database.count("SELECT count(*) FROM connector.resources").await, 0);
+}
+
+#[tokio::test]
+async fn a_remote_client_needs_a_token_and_is_told_so() {
+    let cloud = Cloud::empty("aws").await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let secret =
+        good(&daemon, &["tokens", "create", "ci", "--role", "viewer", "--valid-for", "1h"]);
+    let address = format!("http://{}", daemon.grpc);
+    let remote = |token: Option<&str>, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apono-connector"));
+        command.args(arguments).env("APONO_ADDRESS", &address).env("HOME", "/nowhere");
+        command.env_remove("APONO_TOKEN");
+        command.envs(token.map(|token| ("APONO_TOKEN", token)));
+        let output = command.output().expect("a client");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(remote(Some(secret.trim()), &["version"]), (true, String::new()));
+    let (_, said) = remote(None, &["version"]);
+    assert!(said.contains("set APONO_TOKEN or --token-file"), "{said}");
+    let (_, said) = remote(Some("apono_wrong"), &["version"]);
+    assert!(said.contains("ask an admin for a new one"), "{said}");
+    let (_, said) = remote(Some(secret.trim()), &["tokens", "list"]);
+    assert!(said.contains("a token with the role viewer may not do this"), "{said}");
+}
