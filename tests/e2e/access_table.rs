@@ -66,6 +66,11 @@ async fn every_method_answers_every_caller_as_the_table_says() {
         callers.insert(name, Some(token(&local, &cloud.connector_id, name, role, None).await));
     }
     let end = chrono::DateTime::from_timestamp(4_000_000_000, 0).expect("a time");
+    // The right id, with a secret that is wrong in its last digit.
+    let mut forged = callers["admin"].clone().expect("a token");
+    let last = if forged.pop() == Some('0') { '1' } else { '0' };
+    forged.push(last);
+    callers.insert("forged", Some(forged));
     let expired =
         token(&local, &cloud.connector_id, "expired", Role::Admin, Some(end.timestamp())).await;
     callers.insert("expired", Some(expired));
@@ -86,7 +91,7 @@ async fn every_method_answers_every_caller_as_the_table_says() {
         for (caller, token) in &callers {
             let answered = call(&remote, method, token.as_deref(), &cloud.connector_id).await;
             let expected = match *caller {
-                "none" | "wrong" | "expired" => answered == Code::Unauthenticated,
+                "none" | "wrong" | "forged" | "expired" => answered == Code::Unauthenticated,
                 // Another tenant learns nothing, whatever its role.
                 "other" if is_global(method) => answered == Code::Ok,
                 "other" => answered == Code::NotFound,

@@ -19,7 +19,8 @@ fn client(daemon: &Daemon, arguments: &[&str]) -> Output {
 fn good(daemon: &Daemon, arguments: &[&str]) -> String {
     let output = client(daemon, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{arguments:?}: {stderr}{stdout}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
@@ -28,7 +29,7 @@ fn json(daemon: &Daemon, arguments: &[&str]) -> Value {
     serde_json::from_str(&good(daemon, &arguments)).expect("JSON")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_organization_is_connected_read_and_shown() {
     let cloud = Cloud::sample().await;
     let database = Database::create().await;
@@ -72,7 +73,7 @@ async fn an_organization_is_connected_read_and_shown() {
     assert_eq!(database.count("SELECT count(*) FROM connector.resources").await, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_remote_client_needs_a_token_and_is_told_so() {
     let cloud = Cloud::empty("aws").await;
     let database = Database::create().await;

@@ -108,6 +108,17 @@ async fn a_page_that_fails_for_good_costs_its_scope_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_later_page_that_fails_leaves_what_was_on_it() {
+    let scene = read_once().await;
+    let refusal = Refusal::new(500, "InternalError", "An internal error has occurred");
+    let fault = Fault::new(Effect::Refuse(refusal)).on("ec2:DescribeInstances").in_account(A);
+    scene.strike(fault.in_region("eu-west-1").on_later_pages());
+    let sync = scene.sync().await;
+    assert_eq!((sync.scopes_incomplete, sync.resources_gone), (1, 0));
+    scene.stale("SERVICE_ERROR").await;
+}
+
+#[tokio::test]
 async fn a_missing_action_is_named() {
     let scene = read_once().await;
     for policy in
@@ -163,7 +174,7 @@ async fn credentials_that_end_amid_a_scope_are_renewed() {
 #[tokio::test]
 async fn credentials_that_cannot_be_renewed_never_read_as_nothing_here() {
     let scene = read_once().await;
-    // Every session that there is ends, and no member role lets us in again.
+    // Every session that there is ends, and those that follow are refused there.
     scene.cloud.sim.world().clock.advance(TimeDelta::hours(2));
     scene.strike(
         Fault::new(Effect::Refuse(Refusal::new(

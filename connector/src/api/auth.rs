@@ -149,7 +149,10 @@ async fn find_caller(api: &Api, request: &Parts) -> Result<Caller, Status> {
     };
     let (id, secret) = split(presented).ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
     let token = live_token(api, id, &secret).await.map_err(|error| status::store(&error))?;
-    let token = token.ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
+    // A connector that is no longer among the settings is as good as none.
+    let token = token
+        .filter(|token| api.connectors.contains(&token.connector))
+        .ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
     Ok(Caller { connectors: vec![token.connector], role: token.role })
 }
 

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// The longest that a caller waits for a validation, whatever its deadline.
-const VALIDATION_WAIT_MAX: Duration = Duration::from_mins(3);
+const VALIDATION_WAIT_MAX: Duration = Duration::from_mins(15);
 const BETWEEN_LOOKS: Backoff =
     Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1) };
 
@@ -351,6 +351,7 @@ impl Api {
     ) -> Result<v1::Integration, Status> {
         let mut conn = self.conn().await?;
         let found = find(&mut conn, connector, name).await?;
+        drop(conn);
         let switched = async {
             let mut tx = self.db.begin().await?;
             if !enabled {
@@ -372,6 +373,7 @@ impl Api {
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("integration", name))?;
         self.schedule.poke();
+        let mut conn = self.conn().await?;
         shown(&mut conn, switched).await
     }
 }
@@ -385,6 +387,7 @@ pub(super) async fn find(
     if name.is_empty() {
         return Err(status::bad_request("integration", "is required; use its id or name"));
     }
+    status::refuse_nul("integration", name)?;
     let found = match Uuid::try_parse(name) {
         Ok(id) => store::integrations::get(conn, connector, IntegrationId(id)).await,
         Err(_) => store::integrations::get_by_name(conn, connector, name).await,

@@ -111,6 +111,7 @@ impl InventoryService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
+        status::refuse_nul("arn", &request.arn)?;
         let mut conn = self.conn().await?;
         let integration = find(&mut conn, &connector, &request.integration).await?;
         let found = store::resources::get(&mut conn, &connector, integration.id, &request.arn)
@@ -168,6 +169,7 @@ fn shown(account: Account, unread: Vec<v1::Unread>) -> v1::Account {
 
 /// A condition that can never hold is a mistake.
 fn check_filter(request: &ListResourcesRequest) -> Result<(), Status> {
+    status::refuse_nul("text", &request.text)?;
     if !request.r#type.is_empty() && !catalog::type_ids().contains(&request.r#type.as_str()) {
         return Err(status::bad_request(
             "type",

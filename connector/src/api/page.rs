@@ -59,6 +59,7 @@ fn decode(list: &str, token: &str) -> Result<String, Status> {
     let text = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.as_deref()
         .and_then(|text| text.strip_prefix(list)?.strip_prefix(':'))
+        .filter(|key| !key.contains('\0'))
         .map(str::to_owned)
         .ok_or_else(|| {
             status::bad_request(

@@ -21,6 +21,14 @@ pub(super) fn bad_request(field: &str, reason: impl Into<String>) -> Status {
     bad_fields(vec![Violation { field: field.to_owned(), reason: reason.into() }])
 }
 
+/// PostgreSQL cannot compare with U+0000, and nothing of ours is named by it.
+pub(super) fn refuse_nul(field: &str, text: &str) -> Result<(), Status> {
+    if text.contains('\0') {
+        return Err(bad_request(field, "holds U+0000; remove it"));
+    }
+    Ok(())
+}
+
 /// Fields that cannot be taken.
 pub(super) fn bad_fields(violations: Vec<Violation>) -> Status {
     let message: Vec<String> =

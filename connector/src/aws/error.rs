@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
@@ -58,6 +59,12 @@ impl ApiError {
         // here": it is told by its type, wherever in the chain it stands.
         if let Some(session) = find::<sessions::Error>(error) {
             return session.meaning();
+        }
+        // The SDK hands a failure of our own credential chain out as one of dispatch.
+        if find::<CredentialsError>(error).is_some() {
+            let reason =
+                Reason::new(ReasonCode::OwnIdentityUnavailable, "", Chain(error).to_string());
+            return Self { reason, failure: Failure::NeedsHuman, code: None };
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         match error {

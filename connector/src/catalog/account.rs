@@ -1,7 +1,7 @@
 //! AWS accounts as resources: what a permission set is granted in.
 //!
 //! The list comes from the walk that the sync has just made; only tags are asked for
-//! here. Accounts that are not crawled are no resources.
+//! here. Accounts that are excluded, outside or not active are no resources.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl Collector for Accounts {
         let mut rest = ground
             .accounts
             .iter()
-            .filter(|account| Coverage::of(account, ground.settings) == Coverage::Crawled)
+            .filter(|account| is_shown(Coverage::of(account, ground.settings)))
             .filter(|account| account.id.as_str() > after)
             .cloned()
             .collect::<Vec<_>>();
@@ -79,6 +79,12 @@ impl Collector for Accounts {
             .await;
         Ok(Page { resources, next })
     }
+}
+
+/// Accounts that are crawled, and those whose state is not known: what we do not
+/// understand is not gone.
+fn is_shown(coverage: Coverage) -> bool {
+    matches!(coverage, Coverage::Crawled | Coverage::UnknownState)
 }
 
 async fn resource(ground: &Ground<'_>, account: Account) -> Resource {

@@ -87,15 +87,18 @@ impl Error {
 /// When there is no database, or a migration fails.
 pub async fn migrate(settings: Settings) -> Result<(), Error> {
     let (db, cluster) = open_database(&settings).await?;
-    let mut conn = db.conn().await?;
-    store::schema::migrate(&mut conn).await?;
-    info!("the database has schema version {}", store::schema::known_version());
-    drop(conn);
+    let migrated = async {
+        let mut conn = db.conn().await?;
+        store::schema::migrate(&mut conn).await
+    };
+    let migrated = migrated.await;
     db.close().await;
-    match cluster {
-        Some(cluster) => Ok(cluster.stop().await?),
-        None => Ok(()),
+    if let Some(cluster) = cluster {
+        cluster.stop().await?;
     }
+    migrated?;
+    info!("the database has schema version {}", store::schema::known_version());
+    Ok(())
 }
 
 /// Runs until it is asked to stop.
@@ -104,9 +107,24 @@ pub async fn migrate(settings: Settings) -> Result<(), Error> {
 ///
 /// When it cannot start, or a part of it ends.
 pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
-    let metrics = telemetry::start_metrics()?;
     let (db, cluster) = open_database(&settings).await?;
-    let connectors = prepare(&settings, &db, cluster.is_some()).await?;
+    let ended = Box::pin(run_on(settings, &db, cluster.is_some(), stopper)).await;
+    db.close().await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await?;
+    }
+    ended
+}
+
+/// Runs on an open database.
+async fn run_on(
+    settings: Settings,
+    db: &Db,
+    is_alone: bool,
+    stopper: Stopper,
+) -> Result<(), Error> {
+    let metrics = telemetry::start_metrics()?;
+    let connectors: Arc<[ConnectorId]> = prepare(&settings, db, is_alone).await?.into();
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
     let (groups, schedule, validations) = <(Activator, Activator, Activator)>::default();
@@ -119,7 +137,7 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
         validations: validations.clone(),
         schedule: schedule.clone(),
         board: board.clone(),
-        connectors: connectors.into(),
+        connectors: Arc::clone(&connectors),
         replica,
         identity: Arc::clone(&identity),
         stopper: stopper.clone(),
@@ -147,6 +165,7 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
     let crawler = Crawler {
         db: db.clone(),
         aws: aws.clone(),
+        connectors: Arc::clone(&connectors),
         replica,
         config: settings.sync,
         groups: groups.clone(),
@@ -156,8 +175,14 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
         crawling.await?;
         Ok("the sync runner")
     });
-    let scheduler = Scheduler { db: db.clone(), groups, period: SCHEDULE_PERIOD };
-    let validator = Validator { db: db.clone(), aws: aws.clone() };
+    let scheduler = Scheduler {
+        db: db.clone(),
+        connectors: Arc::clone(&connectors),
+        groups,
+        period: SCHEDULE_PERIOD,
+    };
+    let validator =
+        Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
     let janitor = Janitor { db: db.clone(), aws: aws.clone() };
     let own_identity = OwnIdentity { aws, identity };
     let mut start = Start { parts: &mut parts, board: &board, stopper: &stopper };
@@ -166,12 +191,7 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
     start.task(janitor, Activator::default());
     start.task(own_identity, Activator::default());
 
-    let ended = attend(&mut parts, &stopper).await;
-    db.close().await;
-    if let Some(cluster) = cluster {
-        cluster.stop().await?;
-    }
-    ended
+    attend(&mut parts, &stopper).await
 }
 
 /// Starts background tasks among the parts.

@@ -15,13 +15,15 @@ use crate::model::{
     scope::{Group, Place},
 };
 
-/// Takes open groups that nobody holds, of the longest planned syncs first.
+/// Takes open groups of these connectors that nobody holds, of the longest planned
+/// syncs first. What a cancelled sync left behind is never taken.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn lease(
     conn: &mut PgConnection,
+    connectors: &[ConnectorId],
     owner: ReplicaId,
     length: Duration,
     limit: i64,
@@ -36,6 +38,7 @@ pub async fn lease(
              FROM connector.sync_groups g
              JOIN connector.syncs s ON s.connector_id = g.connector_id AND s.id = g.sync_id
              WHERE NOT g.done AND (g.leased_until IS NULL OR g.leased_until < connector.now())
+               AND s.ended_at IS NULL AND g.connector_id = ANY ($4)
              ORDER BY s.created_at, g.account_id, g.region
              LIMIT $3
              FOR UPDATE OF g SKIP LOCKED) AS ready
@@ -45,7 +48,8 @@ pub async fn lease(
              ready.integration_id, ready.generation",
         owner.0,
         length.as_secs_f64(),
-        limit
+        limit,
+        &super::texts(connectors)
     )
     .fetch_all(conn)
     .await?;
@@ -68,8 +72,9 @@ pub async fn lease(
         .collect()
 }
 
-/// Extends the leases of groups that are being read. What is no longer held under the
-/// same fence is not taken back.
+/// Extends the leases of groups that are being read: the fence proves that nobody has
+/// taken them since. A row that is locked, as by a batch of our own, is passed over until
+/// the next time, so that one cannot cost the others.
 ///
 /// # Errors
 ///
@@ -83,11 +88,16 @@ pub async fn heartbeat(conn: &mut PgConnection, groups: &[Group], length: Durati
     let done = sqlx::query!(
         "UPDATE connector.sync_groups g
          SET leased_until = connector.now() + make_interval(secs => $6)
-         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
-             AS reading(connector_id, sync_id, account_id, region, fence)
-         WHERE g.connector_id = reading.connector_id AND g.sync_id = reading.sync_id
-           AND g.account_id = reading.account_id AND g.region = reading.region
-           AND g.fence = reading.fence AND NOT g.done AND g.leased_until >= connector.now()",
+         FROM (
+             SELECT held.connector_id, held.sync_id, held.account_id, held.region
+             FROM connector.sync_groups held
+             JOIN unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
+                 AS reading(connector_id, sync_id, account_id, region, fence)
+               USING (connector_id, sync_id, account_id, region, fence)
+             WHERE NOT held.done
+             FOR UPDATE OF held SKIP LOCKED) AS held
+         WHERE g.connector_id = held.connector_id AND g.sync_id = held.sync_id
+           AND g.account_id = held.account_id AND g.region = held.region",
         &texts(|group| group.connector.as_str()),
         &syncs,
         &texts(|group| group.place.account_key()),
@@ -230,4 +240,19 @@ pub async fn any_open(
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// Removes the groups of syncs that have ended. Returns how many.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn purge(conn: &mut PgConnection) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM connector.sync_groups g USING connector.syncs s
+         WHERE s.connector_id = g.connector_id AND s.id = g.sync_id AND s.ended_at IS NOT NULL"
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -198,22 +198,27 @@ pub async fn list(
     .collect()
 }
 
-/// The enabled integrations whose sync is due, the longest waiting first. They stay
+/// The enabled integrations of these connectors whose sync is due, the longest waiting first. They stay
 /// locked until the transaction ends; what another replica holds is passed over.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn lock_due(conn: &mut PgConnection, limit: i64) -> Result<Vec<Integration>> {
+pub async fn lock_due(
+    conn: &mut PgConnection,
+    connectors: &[ConnectorId],
+    limit: i64,
+) -> Result<Vec<Integration>> {
     sqlx::query_as!(
         Row,
         "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
              version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
          FROM connector.integrations
-         WHERE next_sync_at <= connector.now()
+         WHERE next_sync_at <= connector.now() AND connector_id = ANY ($2)
          ORDER BY next_sync_at LIMIT $1
          FOR UPDATE SKIP LOCKED",
-        limit
+        limit,
+        &super::texts(connectors)
     )
     .fetch_all(conn)
     .await?

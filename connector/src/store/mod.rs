@@ -18,6 +18,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
 };
 
+use crate::model::ids::ConnectorId;
+
 pub mod connectors;
 pub mod groups;
 pub mod integrations;
@@ -210,6 +212,11 @@ fn expect_one(done: &PgQueryResult) -> Result<()> {
         1 => Ok(()),
         actual => Err(Error::RowsAffected { expected: 1, actual }),
     }
+}
+
+/// Ids as SQL takes them.
+fn texts(ids: &[ConnectorId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 /// Reads a stored text as the type that it must be.

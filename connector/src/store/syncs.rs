@@ -272,7 +272,7 @@ pub struct Counts {
 ///
 /// # Errors
 ///
-/// When the sync is not open.
+/// [`super::Error::Fenced`] when the sync is not open.
 pub async fn add(
     conn: &mut PgConnection,
     connector: &ConnectorId,
@@ -296,7 +296,8 @@ pub async fn add(
     )
     .execute(conn)
     .await?;
-    expect_one(&done)
+    // A sync that was cancelled takes nothing more.
+    expect_one(&done).map_err(|_| super::Error::Fenced)
 }
 
 /// Locks an open sync, so that only one caller finds it without open groups.

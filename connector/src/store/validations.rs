@@ -59,13 +59,14 @@ pub async fn insert(
     expect_one(&done)
 }
 
-/// Takes the oldest validation that nobody is doing.
+/// Takes the oldest validation of these connectors that nobody is doing.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn lease(
     conn: &mut PgConnection,
+    connectors: &[ConnectorId],
     lease: Uuid,
     length: Duration,
 ) -> Result<Option<Leased>> {
@@ -74,14 +75,15 @@ pub async fn lease(
          SET lease_token = $1, leased_until = connector.now() + make_interval(secs => $2)
          FROM (
              SELECT connector_id, id FROM connector.validations
-             WHERE finished_at IS NULL
+             WHERE finished_at IS NULL AND connector_id = ANY ($3)
                AND (leased_until IS NULL OR leased_until < connector.now())
              ORDER BY requested_at LIMIT 1
              FOR UPDATE SKIP LOCKED) AS open
          WHERE v.connector_id = open.connector_id AND v.id = open.id
          RETURNING v.connector_id, v.id, v.settings",
         lease,
-        length.as_secs_f64()
+        length.as_secs_f64(),
+        &super::texts(connectors)
     )
     .fetch_optional(conn)
     .await?;

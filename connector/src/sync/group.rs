@@ -78,6 +78,10 @@ async fn open(
     job: &Job,
     account: &AccountId,
 ) -> Result<Result<(), Reason>, Error> {
+    if tried(crawler, job).await?.iter().any(|name| name == OPEN_ACCOUNT) {
+        // An earlier lease has planned its regions; what it found stands.
+        return Ok(Ok(()));
+    }
     let scope = Scope { group: job.group.clone(), collector: OPEN_ACCOUNT };
     let opened =
         attempt(&job.access, || async { Ok(catalog::regions::enabled(&job.access).await?) });
@@ -90,9 +94,6 @@ async fn open(
             return Ok(Err(soften(crawler, job, account, reason).await?));
         }
     };
-    if tried(crawler, job).await?.iter().any(|name| name == OPEN_ACCOUNT) {
-        return Ok(Ok(()));
-    }
     let settings = &job.integration.settings;
     let regions: Vec<Region> = enabled
         .iter()
@@ -204,7 +205,7 @@ async fn give_up(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Er
         let scope = Scope { group: group.clone(), collector };
         store::scopes::record_incomplete(&mut tx, &scope, reason).await?;
     }
-    if let Place::Account(account) = &group.place {
+    if let (Place::Account(account), true) = (&group.place, names.contains(&OPEN_ACCOUNT)) {
         store::scopes::record_regions_incomplete(&mut tx, group, account, reason).await?;
     }
     let incomplete = count(names.len());

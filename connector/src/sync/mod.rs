@@ -14,7 +14,7 @@
 //! from their first page. Pages are written as they come; writing one twice changes
 //! nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::aws::{
     Access, ApiError,
@@ -26,7 +26,7 @@ use crate::{
     model::{
         arn::RoleArn,
         failure::{Failure, Lane, Reason, ReasonCode},
-        ids::{AccountId, ReplicaId},
+        ids::{AccountId, ConnectorId, ReplicaId},
         scope::{Group, Place},
     },
     store::{self, Db, integrations::Integration},
@@ -67,6 +67,8 @@ pub struct Crawler {
     pub db: Db,
     /// AWS.
     pub aws: Aws,
+    /// The connectors that this daemon hosts.
+    pub connectors: Arc<[ConnectorId]>,
     /// This process.
     pub replica: ReplicaId,
     /// Settings.

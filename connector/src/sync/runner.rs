@@ -103,7 +103,8 @@ async fn lease(crawler: &Crawler, slots: &Semaphore) -> Result<Vec<Group>, store
         return Ok(Vec::new());
     }
     let mut conn = crawler.db.conn().await?;
-    store::groups::lease(&mut conn, crawler.replica, crawler.config.lease, free).await
+    let (owner, length) = (crawler.replica, crawler.config.lease);
+    store::groups::lease(&mut conn, &crawler.connectors, owner, length, free).await
 }
 
 async fn beat(crawler: Crawler, reading: Reading) {
@@ -117,8 +118,12 @@ async fn beat(crawler: Crawler, reading: Reading) {
             let mut conn = crawler.db.conn().await?;
             store::groups::heartbeat(&mut conn, &groups, crawler.config.lease).await
         };
-        if let Err(error) = beaten.await {
-            warn!(error = %Chain(&error), "failed to extend leases; they run out unless the next try succeeds");
+        match tokio::time::timeout(crawler.config.lease / 3, beaten).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                warn!(error = %Chain(&error), "failed to extend leases; trying again");
+            }
+            Err(_) => warn!("the database did not extend leases in time; trying again"),
         }
     }
 }

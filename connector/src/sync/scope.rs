@@ -86,7 +86,7 @@ async fn complete(crawler: &Crawler, proof: &Complete, mut counts: Counts) -> Re
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
     let unseen = store::resources::unseen(&mut tx, proof).await?;
-    let verdict = if unseen.is_empty() {
+    let verdict = if unseen.len() < breaker::ROWS_MIN {
         Verdict::Remove
     } else {
         let (in_scope, in_integration) = store::resources::live_counts(&mut tx, scope).await?;

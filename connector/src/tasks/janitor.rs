@@ -26,7 +26,7 @@ impl Task for Janitor {
     }
 
     fn description(&self) -> &'static str {
-        "removes answered validations and ended role sessions"
+        "removes answered validations, groups of ended syncs, ended role sessions"
     }
 
     fn period(&self) -> Duration {
@@ -37,9 +37,11 @@ impl Task for Janitor {
         self.aws.forget_idle();
         let purge = async {
             let mut conn = self.db.conn().await?;
-            store::validations::purge(&mut conn).await
+            let validations = store::validations::purge(&mut conn).await?;
+            Ok((validations, store::groups::purge(&mut conn).await?))
         };
-        let purged = purge.await.map_err(|error: store::Error| Chain(&error).to_string())?;
-        Ok(format!("removed {purged} validations"))
+        let (validations, groups) =
+            purge.await.map_err(|error: store::Error| Chain(&error).to_string())?;
+        Ok(format!("removed {validations} validations and {groups} groups of ended syncs"))
     }
 }

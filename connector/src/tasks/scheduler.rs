@@ -4,14 +4,18 @@
 //! clock, so replicas need not agree on anything else. Missed periods are one sync:
 //! the next due time counts from the plan that was really made.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::Task;
 use crate::{
     base::{activator::Activator, chain::Chain, chance},
-    model::{ids::SyncId, schedule, sync::Trigger},
+    model::{
+        ids::{ConnectorId, SyncId},
+        schedule,
+        sync::Trigger,
+    },
     store::{self, Db},
 };
 
@@ -21,6 +25,8 @@ const DUE_MAX: i64 = 100;
 pub struct Scheduler {
     /// The database.
     pub db: Db,
+    /// The connectors that this daemon hosts.
+    pub connectors: Arc<[ConnectorId]>,
     /// Wakes the runner.
     pub groups: Activator,
     /// Without a poke, how often to look.
@@ -53,7 +59,7 @@ impl Task for Scheduler {
 impl Scheduler {
     async fn plan_due(&self) -> store::Result<usize> {
         let mut tx = self.db.begin().await?;
-        let due = store::integrations::lock_due(&mut tx, DUE_MAX).await?;
+        let due = store::integrations::lock_due(&mut tx, &self.connectors, DUE_MAX).await?;
         let mut planned = 0;
         for integration in &due {
             let (connector, id) = (&integration.connector, integration.id);

@@ -1,19 +1,30 @@
 //! Tries settings in AWS for callers who wait for the answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tracing::warn;
 
 use super::Task;
 use crate::{
     aws::Aws,
     base::{chain::Chain, chance},
+    model::{ids::ConnectorId, validation::Step},
     privileges::preflight,
-    store::{self, Db, validations::Findings},
+    store::{
+        self, Db,
+        validations::{Findings, Leased},
+    },
 };
 
-/// The longest that a validation takes; after that another replica takes it over.
-const LEASE: Duration = Duration::from_mins(2);
+/// The longest that a validation may take. The walk of ten thousand accounts at our share
+/// of the published rates takes most of it.
+const VALIDATION_MAX: Duration = Duration::from_mins(15);
+/// After that another replica takes it over.
+const LEASE: Duration = Duration::from_mins(16);
+/// Validations that run at once, so that a large organization does not hold up others.
+const AT_ONCE: usize = 8;
 
 /// Does the validations that are asked for.
 pub struct Validator {
@@ -21,6 +32,10 @@ pub struct Validator {
     pub db: Db,
     /// AWS.
     pub aws: Aws,
+    /// The connectors that this daemon hosts.
+    pub connectors: Arc<[ConnectorId]>,
+    /// The validations that run.
+    pub running: JoinSet<()>,
 }
 
 #[async_trait]
@@ -38,29 +53,45 @@ impl Task for Validator {
     }
 
     async fn activate(&mut self) -> Result<String, String> {
-        let done = self.validate_all().await.map_err(|error| Chain(&error).to_string())?;
-        Ok(format!("did {done} validations"))
+        while self.running.try_join_next().is_some() {}
+        let started = self.start_all().await.map_err(|error| Chain(&error).to_string())?;
+        Ok(format!("started {started} validations, {} run", self.running.len()))
     }
 }
 
 impl Validator {
-    async fn validate_all(&self) -> store::Result<usize> {
-        let mut done = 0;
-        loop {
+    async fn start_all(&mut self) -> store::Result<usize> {
+        let mut started = 0;
+        while self.running.len() < AT_ONCE {
             let mut conn = self.db.conn().await?;
-            let leased = store::validations::lease(&mut conn, chance::uuid(), LEASE).await?;
+            let token = chance::uuid();
+            let leased =
+                store::validations::lease(&mut conn, &self.connectors, token, LEASE).await?;
             drop(conn);
-            let Some(leased) = leased else {
-                return Ok(done);
-            };
-            let tried = preflight::run(&self.aws, &leased.connector, &leased.settings);
-            let Ok(found) = tokio::time::timeout(LEASE, tried).await else {
-                continue;
-            };
-            let findings = Findings { steps: found.steps, pins: found.pins };
-            let mut conn = self.db.conn().await?;
-            store::validations::finish(&mut conn, &leased, &findings).await?;
-            done += 1;
+            let Some(leased) = leased else { break };
+            self.running.spawn(validate(self.db.clone(), self.aws.clone(), leased));
+            started += 1;
         }
+        Ok(started)
+    }
+}
+
+async fn validate(db: Db, aws: Aws, leased: Leased) {
+    let tried = preflight::run(&aws, &leased.connector, &leased.settings);
+    let findings = match tokio::time::timeout(VALIDATION_MAX, tried).await {
+        Ok(found) => Findings { steps: found.steps, pins: found.pins },
+        Err(elapsed) => {
+            let remedy =
+                "Try again; if it stays, raise aws.rate_share for the organization's size.";
+            let step = Step::failed("IN_TIME", elapsed.to_string(), remedy);
+            Findings { steps: vec![step], pins: None }
+        }
+    };
+    let stored = async {
+        let mut conn = db.conn().await?;
+        store::validations::finish(&mut conn, &leased, &findings).await
+    };
+    if let Err(error) = stored.await {
+        warn!(error = %Chain(&error), "failed to store a validation; it is tried again");
     }
 }

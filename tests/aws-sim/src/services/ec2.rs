@@ -11,6 +11,8 @@ use crate::{
 
 /// `DescribeInstances` refuses smaller pages (its own documentation: 5 to 1000).
 const PAGE_MIN: usize = 5;
+/// AWS may give fewer than were asked for; here it always does.
+const PAGE_GIVEN_MAX: usize = 2;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
@@ -43,12 +45,12 @@ fn instances(world: &World, session: &Session, call: &Call) -> Result<Answer, Re
     let instances = account.and_then(|a| a.instances.get(&call.region)).unwrap_or(&none);
     let page_items = match call.form.get("MaxResults").map(|text| text.parse::<usize>()) {
         None => instances.len(),
-        Some(Ok(items)) if items >= PAGE_MIN => items,
+        Some(Ok(items)) if items >= PAGE_MIN => items.min(PAGE_GIVEN_MAX),
         Some(_) => {
             return Err(Refusal::new(400, "InvalidParameterValue", "MaxResults must be 5 to 1000"));
         }
     };
-    let (items, next) = page(call, instances, page_items, false)?;
+    let (items, next) = page(&session.account, call, instances, page_items, false)?;
     let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
     let mut xml = Xml::default();
     xml.element("DescribeInstancesResponse", |xml| {

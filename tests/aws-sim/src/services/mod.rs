@@ -38,27 +38,30 @@ fn unknown(call: &Call) -> Refusal {
 /// Cuts a list to a page. Tokens are opaque and belong to one list; a token of another
 /// one is refused.
 fn page<'a, T>(
+    account: &str,
     call: &Call,
     items: &'a [T],
     page_items: usize,
     first_is_empty: bool,
 ) -> Result<(&'a [T], Option<String>), Refusal> {
     let start = match call.token() {
-        None if first_is_empty => return Ok((&[], Some(token(call, 0)))),
+        None if first_is_empty => return Ok((&[], Some(token(account, call, 0)))),
         None => 0,
-        Some(given) => (0..=items.len()).find(|at| token(call, *at) == given).ok_or_else(|| {
-            Refusal::new(400, "InvalidInputException", "You provided an invalid token.")
-        })?,
+        Some(given) => {
+            (0..=items.len()).find(|at| token(account, call, *at) == given).ok_or_else(|| {
+                Refusal::new(400, "InvalidInputException", "You provided an invalid token.")
+            })?
+        }
     };
     let end = items.len().min(start + page_items.max(1));
-    let next = (end < items.len()).then(|| token(call, end));
+    let next = (end < items.len()).then(|| token(account, call, end));
     Ok((&items[start..end], next))
 }
 
 /// A token that tells nothing: a hash of the list and of the place in it (FNV-1a).
-fn token(call: &Call, at: usize) -> String {
+fn token(account: &str, call: &Call, at: usize) -> String {
     let list = format!(
-        "{}/{}/{}/{}/{at}",
+        "{account}/{}/{}/{}/{}/{at}",
         call.service,
         call.operation,
         call.region,

@@ -105,8 +105,13 @@ fn list(
     name: &str,
     items: &[Value],
 ) -> Result<Answer, Refusal> {
-    let (items, next) =
-        page(call, items, organization.page_items, organization.begins_with_empty_page)?;
+    let (items, next) = page(
+        &organization.management,
+        call,
+        items,
+        organization.page_items,
+        organization.begins_with_empty_page,
+    )?;
     let mut answer = json!({ name: items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);

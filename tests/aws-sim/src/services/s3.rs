@@ -12,6 +12,8 @@ use crate::{
 };
 
 const PAGE_ITEMS_MAX: usize = 10_000;
+/// AWS may give fewer than were asked for; here it always does.
+const PAGE_GIVEN_MAX: usize = 3;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
@@ -26,7 +28,13 @@ fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal
     let none = Vec::new();
     let buckets = world.accounts.get(&session.account).map_or(&none, |account| &account.buckets);
     let asked = call.form.get("max-buckets").and_then(|text| text.parse().ok());
-    let (items, next) = page(call, buckets, asked.unwrap_or(PAGE_ITEMS_MAX), false)?;
+    let (items, next) = page(
+        &session.account,
+        call,
+        buckets,
+        asked.map_or(PAGE_ITEMS_MAX, |asked: usize| asked.min(PAGE_GIVEN_MAX)),
+        false,
+    )?;
     let mut xml = Xml::default();
     xml.element("ListAllMyBucketsResult", |xml| {
         xml.element("Buckets", |xml| {

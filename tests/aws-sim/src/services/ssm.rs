@@ -48,7 +48,7 @@ fn information(world: &World, session: &Session, call: &Call) -> Result<Answer, 
             })
         })
         .collect();
-    let (items, next) = page(call, &found, PAGE_ITEMS, false)?;
+    let (items, next) = page(&session.account, call, &found, PAGE_ITEMS, false)?;
     let mut answer = json!({ "InstanceInformationList": items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);
