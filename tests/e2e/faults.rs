@@ -208,6 +208,7 @@ async fn a_walk_that_fails_half_way_changes_nothing() {
     );
     let sync = scene.sync().await;
     assert_eq!(sync.state(), SyncState::Failed);
+    assert_eq!(scene.api.status("prod").await, IntegrationStatus::Error);
     assert_eq!(scene.api.lines().await, scene.before);
     assert_eq!(scene.api.problem_lines().await, ["SERVICE_ERROR 2"]);
 }

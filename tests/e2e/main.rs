@@ -1,7 +1,7 @@
 //! End-to-end tests: the real daemon as a process, a real PostgreSQL, gRPC over a
 //! socket, AWS over HTTP. Each file says which AWS it ran against.
 //!
-//! `tests/run` starts the database server and says where it is (`TEST_DATABASE_URL`);
+//! `tests/bin/postgres` starts the database server and says where it is (`TEST_DATABASE_URL`);
 //! each test has a database of its own.
 
 mod access_table;

@@ -2,6 +2,7 @@
 
 use apono_connector_proto::v1::{
     AccountCoverage, GetTreeRequest, IntegrationSettings, IntegrationStatus, SyncState,
+    UpdateIntegrationRequest,
 };
 use aws_sim::{seed, text::Text};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -181,4 +182,34 @@ async fn tags_that_are_no_text_are_stored_without_loss() {
     assert_eq!(tags("aws-account", "222222222222")["mark"], "␚241a");
     assert_eq!(tags("aws-ec2-instance", "222222222222")[escaped], escaped);
     assert_eq!(tags("aws-s3-bucket", "222222222222")["pair 😀"], escaped);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_read_is_kept_and_marked() {
+    let cloud = a_furnished_cloud("aws").await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    api.create_and_sync(settings_for(&cloud)).await;
+    let before = api.lines().await;
+    let update = UpdateIntegrationRequest {
+        integration: "prod".to_owned(),
+        etag: api.get("prod").await.etag,
+        settings: Some(IntegrationSettings {
+            resource_types: vec!["aws-account".to_owned(), "aws-s3-bucket".to_owned()],
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["resource_types".to_owned()] }),
+        ..Default::default()
+    };
+    api.integrations().update_integration(update).await.expect("an update");
+    let sync = api.sync("prod").await;
+    assert_eq!((sync.state(), sync.resources_gone), (SyncState::Succeeded, 0));
+    assert_eq!(api.lines().await, before);
+    for resource in api.resources().await {
+        let is_instance = resource.r#type == "aws-ec2-instance";
+        let reason = if is_instance { "NOT_COVERED" } else { "" };
+        assert_eq!(resource.stale_reason, reason, "{}", resource.arn);
+    }
+    assert_eq!(api.status("prod").await, IntegrationStatus::Active);
 }

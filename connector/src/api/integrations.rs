@@ -28,9 +28,10 @@ use crate::{
         form,
         ids::{ConnectorId, IntegrationId, SyncId, ValidationId},
         integration::{self, Settings},
-        problem, schedule,
+        problem::{self, Severity},
+        schedule,
         status::Facts,
-        sync::Trigger,
+        sync::{SyncState, Trigger},
         validation::{Outcome, Step},
     },
     store::{
@@ -402,11 +403,15 @@ async fn shown(conn: &mut PgConnection, found: Integration) -> Result<v1::Integr
     let facts = async {
         let open = store::syncs::open(conn, &found.connector, found.id).await?;
         let problems = store::problems::list(conn, &found.connector, Some(found.id)).await?;
+        let failed = store::syncs::last_ended(conn, &found.connector, found.id).await?
+            == Some(SyncState::Failed);
+        let worst = problems.iter().map(|found| problem::severity(&found.code)).max();
         Ok::<_, store::Error>(Facts {
             enabled: found.enabled,
             initialized: found.initialized_at.is_some(),
             syncing: open.is_some(),
-            worst: problems.iter().map(|found| problem::severity(&found.code)).max(),
+            // Without the organization nothing can be read, whatever the reason.
+            worst: if failed { Some(Severity::Error) } else { worst },
         })
     };
     let facts = facts.await.map_err(|error| status::store(&error))?;

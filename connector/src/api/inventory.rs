@@ -80,7 +80,12 @@ impl InventoryService for Api {
             Some(key) => key
                 .split_once(' ')
                 .and_then(|(id, arn)| Some((Uuid::try_parse(id).ok()?, arn)))
-                .ok_or_else(|| status::bad_request("page_token", "is damaged"))?,
+                .ok_or_else(|| {
+                    status::bad_request(
+                        "page_token",
+                        "is damaged; use next_page_token of the page before",
+                    )
+                })?,
         };
         let mut conn = self.conn().await?;
         let integration = match request.integration.as_str() {

@@ -78,7 +78,9 @@ impl SyncService for Api {
         let connector = caller.connector(&request.connector_id)?;
         let page = Page::parse("syncs", request.page_size, &request.page_token)?;
         let before = page.after.as_deref().map_or(Ok(i64::MAX), str::parse);
-        let before = before.map_err(|_| status::bad_request("page_token", "is damaged"))?;
+        let before = before.map_err(|_| {
+            status::bad_request("page_token", "is damaged; use next_page_token of the page before")
+        })?;
         let mut conn = self.conn().await?;
         let integration = find(&mut conn, &connector, &request.integration).await?;
         let mut syncs =

@@ -211,6 +211,7 @@ impl Session {
             | ReasonCode::MemberRolePending
             | ReasonCode::AccountMismatch
             | ReasonCode::OrganizationMismatch
+            | ReasonCode::NotCovered
             | ReasonCode::Throttled
             | ReasonCode::Unreachable
             | ReasonCode::ServiceError

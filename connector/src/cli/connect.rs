@@ -14,6 +14,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -161,6 +162,11 @@ async fn remote(address: &str, ca_file: Option<&Path>) -> anyhow::Result<Channel
     let mut endpoint = Endpoint::from_shared(address.to_owned())
         .with_context(wrong)?
         .connect_timeout(CONNECT_TIMEOUT);
+    let host = endpoint.uri().host().unwrap_or_default();
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if endpoint.uri().scheme_str() == Some("http") && !is_here {
+        bail!("{address} would send the token unencrypted; use https");
+    }
     if endpoint.uri().scheme_str() == Some("https") {
         let mut tls = ClientTlsConfig::new().with_native_roots();
         if let Some(path) = ca_file {

@@ -4,9 +4,9 @@
 //! as people write them. [`parse`] turns it into the checked configuration of each
 //! room, so that a wrong value cannot travel further than this floor.
 //!
-//! The environment names a key by its path, `APONO__SYNC__GROUPS_AT_ONCE=4`. Four
-//! variables keep the meaning that they have in the real product: `APONO_CONNECTOR_ID`,
-//! `DATABASE_URL`, `APONO_TOKEN` and `APONO_URL` (the last two are the client's).
+//! The environment names a key by its path, `APONO__SYNC__GROUPS_AT_ONCE=4`. Two
+//! variables keep the meaning that they have in the real product: `APONO_CONNECTOR_ID`
+//! and `DATABASE_URL`.
 
 use std::path::{Path, PathBuf};
 

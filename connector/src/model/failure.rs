@@ -71,6 +71,8 @@ reason_codes! {
     DeniedByScp = "DENIED_BY_SCP",
     /// The region is not enabled in the account.
     RegionNotEnabled = "REGION_NOT_ENABLED",
+    /// It is no longer among what is read: excluded, deselected, or gone.
+    NotCovered = "NOT_COVERED",
     /// AWS asked to slow down, longer than we were willing to wait.
     Throttled = "THROTTLED",
     /// No answer: time-out, reset, no route.

@@ -66,7 +66,7 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
         ReasonCode::OwnIdentityUnavailable => (
             Error,
             "The daemon has no AWS identity that AWS accepts.".to_owned(),
-            "Give the host an AWS role (instance profile, ECS task role, IRSA, Pod Identity) or set a profile; `apono-connector check` shows which source was tried.".to_owned(),
+            "Give the host an AWS role (instance profile, ECS task role, IRSA, Pod Identity) or set a profile.".to_owned(),
         ),
         ReasonCode::ManagementRoleDenied => (
             Error,
@@ -113,6 +113,11 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             "Some of the chosen regions are not enabled in some accounts.".to_owned(),
             "Nothing, if that is meant; else enable the region in the account.".to_owned(),
         ),
+        ReasonCode::NotCovered => (
+            Notice,
+            "Some places are no longer read.".to_owned(),
+            "Nothing, if that is meant; what was found there is kept, marked stale.".to_owned(),
+        ),
         ReasonCode::Throttled => (
             Warning,
             format!("AWS kept asking to slow down ({subject})."),
@@ -126,7 +131,7 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
         ReasonCode::ServiceError => (
             Warning,
             format!("AWS answered with an error ({subject})."),
-            "Nothing for now: the next sync tries again. If it stays, open a case with AWS and name the request ids of the log.".to_owned(),
+            "Nothing for now: the next sync tries again. If it stays, open a case with AWS.".to_owned(),
         ),
         ReasonCode::UnreadableAnswer => (
             Warning,

@@ -167,8 +167,7 @@ impl Preflight<'_> {
         }
     }
 
-    /// Walks the organization: is everything there that the settings name, and can the
-    /// member role be assumed in what is left?
+    /// Walks the organization: is everything there that the settings name?
     async fn tree(&self, access: &Access, steps: &mut Vec<Step>) {
         let walk = match catalog::organization::walk(access).await {
             Ok(walk) => walk,

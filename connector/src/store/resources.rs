@@ -257,8 +257,7 @@ pub async fn list(
         r#"SELECT r.integration_id, r.arn, r.type AS kind, r.account_id, r.region, r.name,
              r.tags, r.attributes, r.unread, r.first_seen_at, r.changed_at,
              s.complete_at AS "fresh_at?",
-             CASE WHEN s.complete_generation IS DISTINCT FROM s.tried_generation
-                 THEN s.reason END AS stale_reason
+             s.reason AS "stale_reason?"
            FROM connector.resources r
            LEFT JOIN connector.scopes s
              ON s.connector_id = r.connector_id AND s.integration_id = r.integration_id
@@ -303,8 +302,7 @@ pub async fn get(
         r#"SELECT r.integration_id, r.arn, r.type AS kind, r.account_id, r.region, r.name,
              r.tags, r.attributes, r.unread, r.first_seen_at, r.changed_at,
              s.complete_at AS "fresh_at?",
-             CASE WHEN s.complete_generation IS DISTINCT FROM s.tried_generation
-                 THEN s.reason END AS stale_reason
+             s.reason AS "stale_reason?"
            FROM connector.resources r
            LEFT JOIN connector.scopes s
              ON s.connector_id = r.connector_id AND s.integration_id = r.integration_id

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::{Result, expect_one};
 use crate::model::{
     breaker::Held,
-    failure::Reason,
+    failure::{Reason, ReasonCode},
     ids::{AccountId, ConnectorId, IntegrationId},
     proof::Complete,
     scope::{Group, Place, Scope},
@@ -275,4 +275,26 @@ pub async fn unread_by_account(
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// Notes that scopes of former syncs are no longer read: all that a sync has neither
+/// tried nor planned. Their rows stay, marked stale. Called when it has ended.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn record_uncovered(conn: &mut PgConnection, group: &Group) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.scopes
+         SET reason = $4, subject = '', detail = ''
+         WHERE connector_id = $1 AND integration_id = $2 AND tried_generation < $3
+           AND reason IS DISTINCT FROM $4",
+        group.connector.as_str(),
+        group.integration.0,
+        group.generation,
+        ReasonCode::NotCovered.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

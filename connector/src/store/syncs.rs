@@ -392,3 +392,26 @@ pub async fn last_planned(
     .fetch_optional(conn)
     .await?)
 }
+
+/// How the last sync that was not cancelled has ended.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn last_ended(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<Option<SyncState>> {
+    let state = sqlx::query_scalar!(
+        "SELECT state FROM connector.syncs
+         WHERE connector_id = $1 AND integration_id = $2 AND ended_at IS NOT NULL
+           AND state <> 'cancelled'
+         ORDER BY generation DESC LIMIT 1",
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    state.map(|state| stored("syncs", "state", state.parse())).transpose()
+}

@@ -43,6 +43,7 @@ pub(super) async fn group(crawler: &Crawler, job: &Job) -> Result<(), Error> {
     let detail = if walked { "" } else { "the organization could not be read" };
     store::syncs::end(&mut tx, &group.connector, group.sync, state, detail).await?;
     if walked {
+        store::scopes::record_uncovered(&mut tx, group).await?;
         store::integrations::note_sync_end(&mut tx, &group.connector, group.integration).await?;
     }
     tx.commit().await?;

@@ -1,7 +1,7 @@
 //! A simulated AWS for the connector's tests and demo.
 //!
-//! It is harsher than AWS where AWS is merely surprising: pages are short, empty pages
-//! come with tokens, sessions end on the second, a call that a role's policy does not
+//! It is harsher than AWS where AWS is merely surprising: pages are shorter than asked
+//! for, empty pages can come with tokens, sessions end on the second, a call that a role's policy does not
 //! name is refused. Roles are not written for it: it reads them from the CloudFormation
 //! templates that customers deploy ([`template`]).
 //!

@@ -1,5 +1,6 @@
-//! IAM policies, as far as the simulator judges them: by principal, action and external
-//! id. What it does not understand it refuses.
+//! IAM policies, as far as the simulator judges them: trust by principal, action and
+//! external id, where a condition that it does not understand never holds; permissions by
+//! action alone.
 
 use serde_json::Value;
 
