@@ -15,4 +15,5 @@ mod faults;
 mod harness;
 mod moto;
 mod path;
+mod refusals;
 mod schedule;
