@@ -85,6 +85,19 @@ impl TryFrom<Row> for Integration {
     }
 }
 
+/// A checked query for whole rows, by what follows the table's name.
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
+                 version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
+             FROM connector.integrations " + $rest,
+            $($argument),+
+        )
+    };
+}
+
 /// The settings as they are stored.
 pub(super) fn settings_json(settings: &Settings) -> Result<serde_json::Value> {
     stored("integrations", "settings", serde_json::to_value(settings))
@@ -131,18 +144,11 @@ pub async fn get(
     connector: &ConnectorId,
     id: IntegrationId,
 ) -> Result<Option<Integration>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
-         FROM connector.integrations WHERE connector_id = $1 AND id = $2",
-        connector.as_str(),
-        id.0
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(TryInto::try_into)
-    .transpose()
+    select!("WHERE connector_id = $1 AND id = $2", connector.as_str(), id.0)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
 }
 
 /// One integration by its name.
@@ -155,18 +161,11 @@ pub async fn get_by_name(
     connector: &ConnectorId,
     name: &str,
 ) -> Result<Option<Integration>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
-         FROM connector.integrations WHERE connector_id = $1 AND name = $2",
-        connector.as_str(),
-        name
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(TryInto::try_into)
-    .transpose()
+    select!("WHERE connector_id = $1 AND name = $2", connector.as_str(), name)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
 }
 
 /// Integrations after a name, by name.
@@ -180,12 +179,8 @@ pub async fn list(
     after_name: &str,
     limit: i64,
 ) -> Result<Vec<Integration>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
-         FROM connector.integrations
-         WHERE connector_id = $1 AND name > $2
+    select!(
+        "WHERE connector_id = $1 AND name > $2
          ORDER BY name LIMIT $3",
         connector.as_str(),
         after_name,
@@ -209,12 +204,8 @@ pub async fn lock_due(
     connectors: &[ConnectorId],
     limit: i64,
 ) -> Result<Vec<Integration>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
-         FROM connector.integrations
-         WHERE next_sync_at <= connector.now() AND connector_id = ANY ($2)
+    select!(
+        "WHERE next_sync_at <= connector.now() AND connector_id = ANY ($2)
          ORDER BY next_sync_at LIMIT $1
          FOR UPDATE SKIP LOCKED",
         limit,

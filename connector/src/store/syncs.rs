@@ -87,6 +87,20 @@ impl TryFrom<Row> for Sync {
     }
 }
 
+/// A checked query for whole rows, by what follows the table's name.
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT id, integration_id, generation, state, trigger, resources_seen,
+                 resources_written, resources_gone, scopes_planned, scopes_complete,
+                 scopes_incomplete, created_at, started_at, ended_at, detail
+             FROM connector.syncs " + $rest,
+            $($argument),+
+        )
+    };
+}
+
 /// Plans a sync, or finds the one that is planned or running: an integration never
 /// has two. Says whether it was there before.
 ///
@@ -161,13 +175,8 @@ pub async fn open(
     connector: &ConnectorId,
     integration: IntegrationId,
 ) -> Result<Option<Sync>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT id, integration_id, generation, state, trigger, resources_seen,
-             resources_written, resources_gone, scopes_planned, scopes_complete,
-             scopes_incomplete, created_at, started_at, ended_at, detail
-         FROM connector.syncs
-         WHERE connector_id = $1 AND integration_id = $2 AND ended_at IS NULL",
+    select!(
+        "WHERE connector_id = $1 AND integration_id = $2 AND ended_at IS NULL",
         connector.as_str(),
         integration.0
     )
@@ -187,19 +196,11 @@ pub async fn get(
     connector: &ConnectorId,
     id: SyncId,
 ) -> Result<Option<Sync>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT id, integration_id, generation, state, trigger, resources_seen,
-             resources_written, resources_gone, scopes_planned, scopes_complete,
-             scopes_incomplete, created_at, started_at, ended_at, detail
-         FROM connector.syncs WHERE connector_id = $1 AND id = $2",
-        connector.as_str(),
-        id.0
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(TryInto::try_into)
-    .transpose()
+    select!("WHERE connector_id = $1 AND id = $2", connector.as_str(), id.0)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
 }
 
 /// Syncs of an integration before a generation, newest first.
@@ -214,13 +215,8 @@ pub async fn list(
     before_generation: i64,
     limit: i64,
 ) -> Result<Vec<Sync>> {
-    sqlx::query_as!(
-        Row,
-        "SELECT id, integration_id, generation, state, trigger, resources_seen,
-             resources_written, resources_gone, scopes_planned, scopes_complete,
-             scopes_incomplete, created_at, started_at, ended_at, detail
-         FROM connector.syncs
-         WHERE connector_id = $1 AND integration_id = $2 AND generation < $3
+    select!(
+        "WHERE connector_id = $1 AND integration_id = $2 AND generation < $3
          ORDER BY generation DESC LIMIT $4",
         connector.as_str(),
         integration.0,
@@ -306,12 +302,8 @@ pub async fn add(
 ///
 /// [`super::Error::Fenced`] when the sync is not open.
 pub async fn lock(conn: &mut PgConnection, connector: &ConnectorId, id: SyncId) -> Result<Sync> {
-    sqlx::query_as!(
-        Row,
-        "SELECT id, integration_id, generation, state, trigger, resources_seen,
-             resources_written, resources_gone, scopes_planned, scopes_complete,
-             scopes_incomplete, created_at, started_at, ended_at, detail
-         FROM connector.syncs WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
+    select!(
+        "WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
          FOR UPDATE",
         connector.as_str(),
         id.0
