@@ -8,6 +8,7 @@ mod access_table;
 mod bad_forms;
 mod bad_requests;
 mod bad_settings;
+mod check;
 mod cli;
 mod crash;
 mod embedded;

@@ -52,14 +52,13 @@ async fn a_role_that_needs_no_external_id() {
     spoil_trust(&cloud, |statement| {
         statement.as_object_mut().expect("a statement").remove("Condition");
     });
-    // It takes none, and any: both steps say so.
     let database = Database::create().await;
     let daemon = Daemon::start(&cloud, &database);
     let status = daemon.api().await.create(settings_for(&cloud)).await.expect_err("too open");
     let details = status.get_error_details();
     let failed = details.precondition_failure().expect("the failed steps").violations.clone();
     let codes: Vec<&str> = failed.iter().map(|step| step.r#type.as_str()).collect();
-    assert_eq!(codes, ["EXTERNAL_ID_REQUIRED", "EXTERNAL_ID_CHECKED"]);
+    assert_eq!(codes, ["EXTERNAL_ID"]);
     assert!(failed[0].description.contains(&cloud.connector_id), "{}", failed[0].description);
 }
 

@@ -31,7 +31,7 @@ mod integrations;
 mod inventory;
 mod operations;
 mod page;
-mod settings;
+pub mod settings;
 mod status;
 mod syncs;
 mod words;

@@ -10,7 +10,11 @@ use crate::{
 };
 
 /// Checks a form; all bad fields are named, as the request names them.
-pub(super) fn parse(settings: Option<v1::IntegrationSettings>) -> Result<Settings, Status> {
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` with every field that cannot be used, and why.
+pub fn parse(settings: Option<v1::IntegrationSettings>) -> Result<Settings, Status> {
     let settings = settings.ok_or_else(|| status::bad_request("settings", "is required"))?;
     form::parse(words::draft(settings), &catalog::type_ids()).map_err(|violations| {
         status::bad_fields(

@@ -12,7 +12,7 @@ use super::{
     wire,
 };
 use crate::model::{
-    arn::Partition,
+    arn::{Partition, RoleArn},
     ids::{AccountId, Region},
 };
 
@@ -76,6 +76,12 @@ impl Access {
     #[must_use]
     pub fn account(&self) -> &AccountId {
         self.session.key().role.account()
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> &RoleArn {
+        &self.session.key().role
     }
 
     /// The region.

@@ -57,7 +57,7 @@ pub(super) struct Reach {
     context: Option<String>,
     /// Connector, where the daemon hosts several.
     #[arg(long, global = true, env = "APONO_CONNECTOR_ID", value_name = "ID")]
-    connector: Option<String>,
+    pub(super) connector: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! An integration as a file: what `export` writes and `apply` reads.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::{
@@ -88,9 +88,11 @@ fn an_hour() -> String {
 }
 
 impl Form {
-    /// Reads a file's text.
-    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        toml::from_str(text).context("the file is no integration")
+    /// Reads a file.
+    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
+        let named = || format!("failed to read {}", file.display());
+        let text = fs::read_to_string(file).with_context(named)?;
+        toml::from_str(&text).with_context(|| format!("{} is no integration", file.display()))
     }
 
     /// As a file's text.

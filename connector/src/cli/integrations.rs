@@ -1,6 +1,6 @@
 //! Connecting organizations.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::{
@@ -76,8 +76,10 @@ impl Integrations {
         match self {
             Self::List => list(&mut api, client).await,
             Self::Create(form) => create(&mut api, client, *form).await,
-            Self::Validate { file } => validate(&mut api, client, read(&file)?).await,
-            Self::Apply { file, dry_run } => apply(&mut api, client, read(&file)?, dry_run).await,
+            Self::Validate { file } => validate(&mut api, client, Form::read(&file)?).await,
+            Self::Apply { file, dry_run } => {
+                apply(&mut api, client, Form::read(&file)?, dry_run).await
+            }
             Self::Export { integration } => {
                 let found = get(&mut api, client, &integration).await?;
                 let form = Form::from(found.settings.unwrap_or_default());
@@ -107,12 +109,6 @@ impl Integrations {
 }
 
 type Api = IntegrationServiceClient<Way>;
-
-fn read(file: &PathBuf) -> anyhow::Result<Form> {
-    let text =
-        fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
-    Form::parse(&text).with_context(|| file.display().to_string())
-}
 
 async fn list(api: &mut Api, client: &Client) -> anyhow::Result<()> {
     let mut request = ListIntegrationsRequest {

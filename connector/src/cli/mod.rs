@@ -1,6 +1,6 @@
 //! Floor 9: commands.
 //!
-//! `run`, `migrate` and `healthcheck` are the daemon's own. All others are clients: they
+//! `run`, `migrate`, `check` and `healthcheck` are the daemon's own. All others are clients: they
 //! use the gRPC API alone, and know nothing of the daemon but where it listens.
 
 use std::{path::PathBuf, process::ExitCode};
@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod accounts;
+mod check;
 mod connect;
 mod form;
 mod healthcheck;
@@ -48,6 +49,8 @@ enum Command {
     Run(SettingsFile),
     /// Brings the database to this version's schema, and ends.
     Migrate(SettingsFile),
+    /// Tries everything that the daemon needs, step by step, and says what to mend.
+    Check(check::Check),
     /// Asks a daemon's health over HTTP; exit code 0: it is ready.
     Healthcheck(healthcheck::Healthcheck),
     /// Connected organizations.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
             serve(file, |settings, stopper| Box::pin(daemon::run(settings, stopper)))
         }
         Command::Migrate(file) => serve(file, |settings, _| Box::pin(daemon::migrate(settings))),
+        Command::Check(check) => check.run(cli.reach.connector.as_deref(), cli.output),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -181,6 +185,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Version => operations::version(&client).await,
         Command::Run(_)
         | Command::Migrate(_)
+        | Command::Check(_)
         | Command::Healthcheck(_)
         | Command::Completions { .. } => Ok(()),
     }

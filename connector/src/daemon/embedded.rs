@@ -73,6 +73,38 @@ pub enum Error {
     },
 }
 
+/// A cluster as it was met.
+#[derive(Debug)]
+pub enum Seen {
+    /// None was made yet; this is what would make it.
+    None {
+        /// Where PostgreSQL is.
+        binaries: PathBuf,
+    },
+    /// A daemon uses it; connections are open to us too.
+    Running(Box<store::Config>),
+    /// It is there, and nobody uses it.
+    Stopped,
+}
+
+/// Looks at the cluster of a state directory, and leaves it as it is.
+///
+/// # Errors
+///
+/// When PostgreSQL is missing, or the directory cannot be used.
+pub fn look(state: &Path, binaries: Option<&Path>, connections_max: u32) -> Result<Seen, Error> {
+    let binaries = named_binaries(binaries)?;
+    let directory = directory(state)?;
+    if !directory.join("data").join("PG_VERSION").exists() {
+        return Ok(Seen::None { binaries });
+    }
+    if UnixStream::connect(directory.join(SOCKET)).is_err() {
+        return Ok(Seen::Stopped);
+    }
+    let password = password(&directory)?;
+    Ok(Seen::Running(Box::new(config(&directory, &password, connections_max))))
+}
+
 /// A running cluster. It is stopped by [`Cluster::stop`]; a daemon that is killed
 /// leaves it to the next one.
 #[derive(Debug)]
@@ -91,14 +123,8 @@ impl Cluster {
     ///
     /// When PostgreSQL is missing, or the directory cannot be used.
     pub async fn start(state: &Path, binaries: Option<&Path>) -> Result<Self, Error> {
-        let binaries = match binaries {
-            Some(binaries) => binaries.to_owned(),
-            None => find_binaries().ok_or(Error::NotInstalled)?,
-        };
-        let directory = state.join("postgresql");
-        if directory.as_os_str().len() > SOCKET_DIRECTORY_BYTES_MAX {
-            return Err(Error::PathTooLong(state.to_owned()));
-        }
+        let binaries = named_binaries(binaries)?;
+        let directory = directory(state)?;
         let owner = owner();
         create(&directory, owner)?;
         let lock = lock(state)?;
@@ -118,12 +144,7 @@ impl Cluster {
     /// How to connect.
     #[must_use]
     pub fn config(&self, connections_max: u32) -> store::Config {
-        let options = PgConnectOptions::new_without_pgpass()
-            .socket(&self.directory)
-            .username(USER)
-            .database("postgres")
-            .password(&self.password);
-        store::Config { options, connections_max, acquire_timeout: Duration::from_secs(10) }
+        config(&self.directory, &self.password, connections_max)
     }
 
     /// Stops the server.
@@ -236,6 +257,27 @@ impl Cluster {
         let output = fs::read_to_string(&path).unwrap_or_default();
         Err(Error::Tool { tool, output: output.trim().to_owned() })
     }
+}
+
+fn config(directory: &Path, password: &str, connections_max: u32) -> store::Config {
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket(directory)
+        .username(USER)
+        .database("postgres")
+        .password(password);
+    store::Config { options, connections_max, acquire_timeout: Duration::from_secs(10) }
+}
+
+fn named_binaries(named: Option<&Path>) -> Result<PathBuf, Error> {
+    named.map(Path::to_owned).or_else(find_binaries).ok_or(Error::NotInstalled)
+}
+
+fn directory(state: &Path) -> Result<PathBuf, Error> {
+    let directory = state.join("postgresql");
+    if directory.as_os_str().len() > SOCKET_DIRECTORY_BYTES_MAX {
+        return Err(Error::PathTooLong(state.to_owned()));
+    }
+    Ok(directory)
 }
 
 /// Whether a process is a PostgreSQL server that still runs: one that was killed stays

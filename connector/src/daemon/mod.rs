@@ -30,6 +30,7 @@ use crate::{
     telemetry,
 };
 
+pub mod check;
 pub mod embedded;
 
 /// How often the scheduler looks without a poke.

@@ -36,9 +36,10 @@ pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
     };
     let mut member = of(&[Reach::Account, Reach::Region]);
     member.extend(catalog::regions::IAM_ACTIONS);
+    member.extend(preflight::MEMBER_IAM_ACTIONS);
     let mut management = of(&[Reach::Organization]);
     management.extend(&member);
     management.extend(catalog::organization::IAM_ACTIONS);
-    management.extend(preflight::IAM_ACTIONS);
+    management.extend(preflight::MANAGEMENT_IAM_ACTIONS);
     Actions { management, member }
 }

@@ -28,6 +28,7 @@ pub mod problems;
 pub mod resources;
 pub mod schema;
 pub mod scopes;
+pub mod server;
 pub mod syncs;
 pub mod tokens;
 pub mod validations;

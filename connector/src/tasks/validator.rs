@@ -77,9 +77,8 @@ impl Validator {
 }
 
 async fn validate(db: Db, aws: Aws, leased: Leased) {
-    let tried = preflight::run(&aws, &leased.connector, &leased.settings);
-    let findings = match tokio::time::timeout(VALIDATION_MAX, tried).await {
-        Ok(found) => Findings { steps: found.steps, pins: found.pins },
+    let findings = match tokio::time::timeout(VALIDATION_MAX, steps(&aws, &leased)).await {
+        Ok(findings) => findings,
         Err(elapsed) => {
             let remedy =
                 "Try again; if it stays, raise aws.rate_share for the organization's size.";
@@ -94,4 +93,17 @@ async fn validate(db: Db, aws: Aws, leased: Leased) {
     if let Err(error) = stored.await {
         warn!(error = %Chain(&error), "failed to store a validation; it is tried again");
     }
+}
+
+async fn steps(aws: &Aws, leased: &Leased) -> Findings {
+    let (step, identity) = preflight::own_identity(aws, &leased.settings.region).await;
+    let mut steps = vec![step];
+    let pins = match identity {
+        Some(identity) => {
+            let report = &mut |step| steps.push(step);
+            preflight::run(aws, &leased.connector, &leased.settings, &identity, report).await
+        }
+        None => None,
+    };
+    Findings { steps, pins }
 }

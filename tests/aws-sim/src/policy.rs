@@ -102,7 +102,7 @@ fn matches_principal(principal: Option<&Value>, caller: &str) -> bool {
     )
 }
 
-/// Only `StringEquals` on `sts:ExternalId` is understood.
+/// Only string operators on `sts:ExternalId` are understood.
 fn holds(condition: Option<&Value>, request: &Request<'_>) -> bool {
     let Some(Value::Object(operators)) = condition else {
         return condition.is_none();
@@ -111,11 +111,20 @@ fn holds(condition: Option<&Value>, request: &Request<'_>) -> bool {
         let Value::Object(keys) = keys else {
             return false;
         };
-        operator == "StringEquals"
-            && keys.iter().all(|(key, wanted)| {
-                key == "sts:ExternalId"
-                    && request.external_id.is_some_and(|given| texts(Some(wanted)).contains(&given))
-            })
+        keys.iter().all(|(key, wanted)| {
+            let wanted = texts(Some(wanted));
+            key == "sts:ExternalId"
+                && match (operator.as_str(), request.external_id) {
+                    ("StringEquals" | "StringEqualsIfExists", Some(given)) => {
+                        wanted.contains(&given)
+                    }
+                    ("StringLike", Some(given)) => {
+                        wanted.iter().any(|pattern| matches(pattern, given))
+                    }
+                    ("StringEqualsIfExists", None) => true,
+                    _ => false,
+                }
+        })
     })
 }
 

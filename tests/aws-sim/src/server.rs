@@ -4,6 +4,7 @@
 use std::{convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -83,8 +84,18 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
             .unwrap_or_else(|refusal| refusal.answer(&call.service)),
         (None, None, _) => Refusal::unknown_key(&call.service).answer(&call.service),
     };
-    note(&mut shared.world(), session.as_ref(), &call, &answer);
-    Ok(response(answer))
+    let mut world = shared.world();
+    note(&mut world, session.as_ref(), &call, &answer);
+    Ok(dated(response(answer), world.clock.now()))
+}
+
+/// Answers bear the simulated time, by which a client may find its own clock wrong.
+fn dated(mut response: Response<Full<Bytes>>, now: DateTime<Utc>) -> Response<Full<Bytes>> {
+    let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        response.headers_mut().insert(http::header::DATE, date);
+    }
+    response
 }
 
 #[expect(clippy::disallowed_methods, reason = "a late answer is what was asked for")]

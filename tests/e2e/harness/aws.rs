@@ -106,6 +106,19 @@ impl Cloud {
         }
     }
 
+    /// What makes a process a host of connectors.
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
+        let credentials = self.sim.world().hub_credentials(&self.hub_role_arn);
+        vec![
+            ("AWS_ENDPOINT_URL", self.sim.url()),
+            ("AWS_REGION", self.region().to_owned()),
+            ("AWS_ACCESS_KEY_ID", credentials.access_key),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret),
+            ("AWS_SESSION_TOKEN", credentials.token),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ]
+    }
+
     /// Every live resource below the root, as `arn name tags`.
     pub(crate) fn expected(&self, excluded: &[&str]) -> Vec<String> {
         let world = self.sim.world();

@@ -71,18 +71,12 @@ impl Daemon {
         let file = directory.join("connector.toml");
         let settings = format!("state_directory = {:?}\n{settings}", directory.to_string_lossy());
         std::fs::write(&file, settings).expect("a settings file");
-        let credentials = cloud.sim.world().hub_credentials(&cloud.hub_role_arn);
         let mut child = Command::new(env!("CARGO_BIN_EXE_apono-connector"))
             .arg("run")
             .arg("--settings")
             .arg(&file)
             .env_remove("DATABASE_URL")
-            .env("AWS_ENDPOINT_URL", cloud.sim.url())
-            .env("AWS_REGION", cloud.region())
-            .env("AWS_ACCESS_KEY_ID", &credentials.access_key)
-            .env("AWS_SECRET_ACCESS_KEY", &credentials.secret)
-            .env("AWS_SESSION_TOKEN", &credentials.token)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(cloud.env())
             .envs(options.env)
             .stderr(Stdio::piped())
             .spawn()

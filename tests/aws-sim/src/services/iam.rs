@@ -1,9 +1,10 @@
-//! IAM: instance profiles and their roles.
+//! IAM: instance profiles and their roles, and what a role's policies allow.
 
 use super::unknown;
 use crate::{
     answer::{Answer, Refusal},
     identity::Session,
+    policy,
     request::Call,
     world::World,
     xml::Xml,
@@ -13,6 +14,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     match call.operation.as_str() {
         "GetInstanceProfile" => profile(world, session, call),
         "ListAttachedRolePolicies" => policies(world, session, call),
+        "SimulatePrincipalPolicy" => simulate(world, session, call),
         _ => Err(unknown(call)),
     }
 }
@@ -71,6 +73,35 @@ fn policies(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
                     xml.element("member", |xml| {
                         xml.text("PolicyName", policy)
                             .text("PolicyArn", format!("arn:aws:iam::aws:policy/{policy}"));
+                    });
+                }
+            });
+            xml.text("IsTruncated", "false");
+        });
+    });
+    Ok(Answer::xml(xml))
+}
+
+/// `SimulatePrincipalPolicy`: the decision for each action, as the role's policies have it.
+fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let arn = call.form.get("PolicySourceArn").map(String::as_str).unwrap_or_default();
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let role = world
+        .accounts
+        .get(&session.account)
+        .and_then(|account| account.roles.get(name))
+        .filter(|_| arn.contains(&format!("::{}:role/", session.account)))
+        .ok_or_else(|| missing(arn))?;
+    let mut xml = Xml::default();
+    xml.element("SimulatePrincipalPolicyResponse", |xml| {
+        xml.element("SimulatePrincipalPolicyResult", |xml| {
+            xml.element("EvaluationResults", |xml| {
+                for action in call.members("ActionNames.member") {
+                    let allowed = policy::allows(&role.policies, action);
+                    xml.element("member", |xml| {
+                        xml.text("EvalActionName", action)
+                            .text("EvalResourceName", "*")
+                            .text("EvalDecision", if allowed { "allowed" } else { "implicitDeny" });
                     });
                 }
             });
