@@ -1,9 +1,18 @@
 # `make` shows what there is.
 
-.PHONY: help test fmt sqlx baseline
+.PHONY: help demo demo-env demo-clean test fmt sqlx baseline
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## Shows the product with a simulated AWS; ONCE=1 ends after printing
+	@tests/bin/demo
+
+demo-env: ## Prints what a shell needs to talk to the running demo: eval "$$(make -s demo-env)"
+	@tests/bin/demo env
+
+demo-clean: ## Ends whatever a demo left, and removes its files
+	@tests/bin/demo clean
 
 test: ## Sets the machine up, then checks and tests everything
 	tests/bin/setup

@@ -11,14 +11,6 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| asked[name].as_str().unwrap_or_default();
     match path {
-        "/_sim/hub-credentials" => {
-            let made = world.hub_credentials(text("role_arn"));
-            Answer::json(&json!({
-                "access_key": made.access_key,
-                "secret": made.secret,
-                "token": made.token,
-            }))
-        }
         "/_sim/copy-role" => {
             let role = world
                 .accounts
@@ -31,7 +23,6 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
             }
             Answer::json(&json!({ "planted": found }))
         }
-        "/_sim/calls" => Answer::json(&json!({ "calls": world.journal.len() })),
         _ => Answer { status: 404, ..Answer::json(&json!({ "error": "no such request" })) },
     }
 }

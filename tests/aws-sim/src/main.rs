@@ -1,37 +1,110 @@
-//! The simulator as a process: `aws-sim --listen 127.0.0.1:5055 --sample`.
+//! The simulator as a process, for the demo and for trying things by hand.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, path::PathBuf};
 
-use anyhow::Context as _;
-use aws_sim::{Sim, World, seed};
+use anyhow::{Context as _, ensure};
+use aws_sim::{Effect, Fault, Sim, World, seed};
+use bytes::Bytes;
 use clap::Parser;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::json;
 
 /// A simulated AWS for tests and demos.
 #[derive(Debug, Parser)]
 #[command(name = "aws-sim", version, about)]
-struct Arguments {
+enum Command {
+    /// Serves until Ctrl-C, with the sample organization of the demo.
+    Serve(Serve),
+    /// Plants the member role in the sample's account that lacks it.
+    PlantRole {
+        /// Where the simulator serves.
+        #[arg(long, env = "AWS_ENDPOINT_URL")]
+        url: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Holds the sample organization of the demo, deployed for this connector id.
-    #[arg(long, value_name = "CONNECTOR_ID")]
-    sample: Option<String>,
+    /// The connector that the sample organization trusts.
+    #[arg(long, value_name = "ID")]
+    connector: String,
     /// The management template, from which roles are read.
     #[arg(long, default_value = "deploy/cloudformation/management.yaml")]
-    template: std::path::PathBuf,
+    template: PathBuf,
+    /// How long each answer takes, in milliseconds, as the network's would.
+    #[arg(long, default_value_t = 0)]
+    latency: u64,
+    /// Once it serves, writes the environment of a host of connectors to this file.
+    #[arg(long, value_name = "FILE")]
+    env: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let mut world = World::default();
-    if let Some(connector) = &arguments.sample {
-        let template = std::fs::read_to_string(&arguments.template)
-            .with_context(|| format!("failed to read {}", arguments.template.display()))?;
-        seed::sample(&mut world, &template, connector)?;
+    match Command::parse() {
+        Command::Serve(serve) => serve.run().await,
+        Command::PlantRole { url } => plant_role(&url).await,
     }
-    let sim = Sim::listen(arguments.listen, world, None).await?;
-    println!("{}", sim.url());
-    tokio::signal::ctrl_c().await?;
+}
+
+impl Serve {
+    async fn run(self) -> anyhow::Result<()> {
+        let mut world = World::default();
+        let template = fs::read_to_string(&self.template)
+            .with_context(|| format!("failed to read {}", self.template.display()))?;
+        seed::sample(&mut world, &template, &self.connector)?;
+        if self.latency > 0 {
+            let late = Effect::Delay(std::time::Duration::from_millis(self.latency));
+            world.faults.push(Fault::new(late));
+        }
+        let sim = Sim::listen(self.listen, world, None).await?;
+        println!("{}", sim.url());
+        if let Some(path) = &self.env {
+            write_whole(path, &environment(&sim))?;
+        }
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    }
+}
+
+/// What a shell evaluates to become a host of connectors.
+fn environment(sim: &Sim) -> String {
+    let made = sim.world().hub_credentials(seed::HUB_ROLE_ARN);
+    [
+        ("AWS_ENDPOINT_URL", sim.url()),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", made.access_key),
+        ("AWS_SECRET_ACCESS_KEY", made.secret),
+        ("AWS_SESSION_TOKEN", made.token),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ]
+    .map(|(name, value)| format!("export {name}={value}\n"))
+    .concat()
+}
+
+/// Whoever waits for the file finds all of it.
+fn write_whole(path: &PathBuf, text: &str) -> anyhow::Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, text).with_context(|| part.display().to_string())?;
+    fs::rename(&part, path).with_context(|| path.display().to_string())
+}
+
+async fn plant_role(url: &str) -> anyhow::Result<()> {
+    let body = json!({
+        "from": seed::SAMPLE_WITH_ROLE,
+        "to": seed::SAMPLE_WITHOUT_ROLE,
+        "role": "apono-connector-member",
+    });
+    let request = Request::post(format!("{url}/_sim/copy-role"))
+        .body(Full::new(Bytes::from(body.to_string())))?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await.with_context(|| format!("no answer at {url}"))?;
+    ensure!(answer.status().is_success(), "the simulator answered {}", answer.status());
+    println!("planted apono-connector-member in {}", seed::SAMPLE_WITHOUT_ROLE);
     Ok(())
 }

@@ -18,6 +18,8 @@ pub const HUB_ROLE_ARN: &str = "arn:aws:iam::999999999999:role/apono-hub";
 pub const SAMPLE_ORGANIZATION: &str = "o-sample1234";
 /// The sample's management account.
 pub const SAMPLE_MANAGEMENT: &str = "100000000000";
+/// One of the sample's accounts with the member role.
+pub const SAMPLE_WITH_ROLE: &str = "100000000001";
 /// The sample's account without the member role.
 pub const SAMPLE_WITHOUT_ROLE: &str = "100000000007";
 
@@ -41,7 +43,7 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
         world.add_unit(organization, parent, id, name);
     }
     let accounts = [
-        ("100000000001", "ou-samp-product1", "payments"),
+        (SAMPLE_WITH_ROLE, "ou-samp-product1", "payments"),
         ("100000000002", "ou-samp-product1", "checkout"),
         ("100000000003", "ou-samp-product1", "search"),
         ("100000000004", "ou-samp-staging1", "payments-staging"),

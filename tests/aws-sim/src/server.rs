@@ -112,7 +112,7 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
         return (Some(session), Err(Refusal::expired(&call.service)));
     }
     let struck = fault::strike(&mut world.faults, &session.account, call);
-    if struck.is_none()
+    if matches!(struck, None | Some(Effect::Delay(_)))
         && let Err(refusal) = permit(world, &session, call)
     {
         return (Some(session), Err(refusal));
