@@ -1,6 +1,9 @@
 # `make` shows what there is.
 
-.PHONY: help demo demo-env demo-clean test fmt sqlx baseline
+# Docker where it is, else Buildah.
+ENGINE ?= $(shell command -v docker || command -v buildah)
+
+.PHONY: help demo demo-env demo-clean test image fmt sqlx baseline
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +20,10 @@ demo-clean: ## Ends whatever a demo left, and removes its files
 test: ## Sets the machine up, then checks and tests everything
 	tests/bin/setup
 	tests/bin/check
+
+image: ## Builds the image apono-connector; PLATFORM=linux/arm64 for another machine
+	@test -n "$(ENGINE)" || { echo "install Docker or Buildah first"; exit 1; }
+	$(ENGINE) build $(if $(PLATFORM),--platform $(PLATFORM)) --tag apono-connector .
 
 fmt: ## Formats the code
 	cargo fmt

@@ -11,7 +11,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::{
-        fs::{OpenOptionsExt as _, PermissionsExt as _, chown},
+        fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -278,6 +278,18 @@ fn directory(state: &Path) -> Result<PathBuf, Error> {
         return Err(Error::PathTooLong(state.to_owned()));
     }
     Ok(directory)
+}
+
+/// Whether we are in a container, and the directory lies in the container's own layer.
+#[must_use]
+pub fn goes_with_the_container(state: &Path) -> bool {
+    let is_container =
+        ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
+            || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    // One that is not there yet is made beside its nearest ancestor.
+    let place = state.ancestors().find_map(device);
+    is_container && place == device(Path::new("/"))
 }
 
 /// Whether a process is a PostgreSQL server that still runs: one that was killed stays

@@ -246,6 +246,12 @@ async fn open_database(settings: &Settings) -> Result<(Db, Option<embedded::Clus
     match &settings.database {
         Database::Url(config) => Ok((Db::connect(config).await?, None)),
         Database::Embedded { binaries, connections_max } => {
+            if embedded::goes_with_the_container(&settings.state_directory) {
+                warn!(
+                    "{} is no volume: everything in it, the database too, is lost with this container; mount one, or set DATABASE_URL",
+                    settings.state_directory.display()
+                );
+            }
             let cluster =
                 embedded::Cluster::start(&settings.state_directory, binaries.as_deref()).await?;
             let db = Db::connect(&cluster.config(*connections_max)).await?;
