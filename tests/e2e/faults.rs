@@ -2,7 +2,7 @@
 //! `aws-sim`.
 
 use apono_connector_proto::v1::{IntegrationStatus, Resource, Severity, Sync, SyncState};
-use aws_sim::{Effect, Fault, answer::Refusal};
+use aws_sim::{Effect, Entry, Fault, answer::Refusal};
 use chrono::TimeDelta;
 use rand::{SeedableRng as _, rngs::StdRng};
 
@@ -166,15 +166,26 @@ async fn credentials_that_end_amid_a_scope_are_renewed() {
     let scene = read_once().await;
     scene.cloud.sim.world().session_length_max = Some(TimeDelta::seconds(60));
     scene.cloud.sim.world().clock.advance(TimeDelta::hours(2));
+    // The sessions of the sync live 60 seconds, and end between two pages.
+    scene.strike(
+        Fault::new(Effect::TimePasses(TimeDelta::seconds(61)))
+            .on("ec2:DescribeInstances")
+            .in_account(A)
+            .on_later_pages()
+            .times(1),
+    );
     let sync = scene.sync().await;
     assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", scene.api.problems().await);
     assert_eq!(scene.api.lines().await, scene.before);
+    let world = scene.cloud.sim.world();
+    let ended = |entry: &&Entry| entry.account == A && entry.has_token && !entry.code.is_empty();
+    assert!(world.journal.iter().filter(ended).count() > 0, "no session ended amid a scope");
 }
 
 #[tokio::test]
 async fn credentials_that_cannot_be_renewed_never_read_as_nothing_here() {
     let scene = read_once().await;
-    // Every session that there is ends, and those that follow are refused there.
+    // Every session that there is ends, and those that follow are refused after a page.
     scene.cloud.sim.world().clock.advance(TimeDelta::hours(2));
     scene.strike(
         Fault::new(Effect::Refuse(Refusal::new(
@@ -183,7 +194,8 @@ async fn credentials_that_cannot_be_renewed_never_read_as_nothing_here() {
             "The security token included in the request is expired",
         )))
         .on("ec2:DescribeInstances")
-        .in_account(A),
+        .in_account(A)
+        .on_later_pages(),
     );
     let sync = scene.sync().await;
     assert_eq!((sync.state(), sync.resources_gone), (SyncState::SucceededWithProblems, 0));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::{answer::Refusal, request::Call};
 
 /// What happens to a call.
@@ -19,6 +21,8 @@ pub enum Effect {
     Hang,
     /// The answer comes late.
     Delay(Duration),
+    /// So much time has passed by the time it arrives: sessions may have ended.
+    TimePasses(TimeDelta),
 }
 
 /// A rule. Empty texts match everything.

@@ -58,7 +58,7 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
     let (session, struck) = enter(&mut shared.world(), &call);
     let mut delay = Duration::ZERO;
     let refusal = match struck {
-        Ok(None) => None,
+        Ok(None | Some(Effect::TimePasses(_))) => None,
         Err(refusal) | Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
         Ok(Some(Effect::Throttle)) => Some(Refusal::throttled(&call.service)),
         Ok(Some(Effect::DenyByScp)) => Some(denied_by_scp(&call, session.as_ref())),
@@ -112,7 +112,13 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
         return (Some(session), Err(Refusal::expired(&call.service)));
     }
     let struck = fault::strike(&mut world.faults, &session.account, call);
-    if matches!(struck, None | Some(Effect::Delay(_)))
+    if let Some(Effect::TimePasses(by)) = struck {
+        world.clock.advance(by);
+        if session.expires <= world.clock.now() {
+            return (Some(session), Err(Refusal::expired(&call.service)));
+        }
+    }
+    if matches!(struck, None | Some(Effect::Delay(_) | Effect::TimePasses(_)))
         && let Err(refusal) = permit(world, &session, call)
     {
         return (Some(session), Err(refusal));
