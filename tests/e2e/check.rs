@@ -232,6 +232,9 @@ broken! {
     the_portal_of_another_instance:
         async |s| s.form = s.form.replace("d-test123456", "d-0000000000"),
         0 "PORTAL_URL", "is the portal of d-0000000000, but this instance is d-test123456", "console in eu-west-1";
+    session_audit_that_has_no_effect_yet:
+        async |s| s.form.push_str("audit_enabled = true\n"),
+        0 "AUDIT", "does not read session audit yet", "later version";
     an_account_without_the_member_role:
         async |s| s.cloud.sim.world().account(MEMBERS[1]).roles.clear(),
         0 "MEMBER_ROLES", "in 1 of 2 member accounts; not in 333333333333", "StackSet";

@@ -1,6 +1,6 @@
 //! The client, as a person or a script uses it. Against `aws-sim`.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ fn client(daemon: &Daemon, arguments: &[&str]) -> Output {
         .args(arguments)
         .env("APONO_SOCKET", &daemon.socket)
         .env("HOME", "/nowhere")
+        .stdin(Stdio::null())
         .output()
         .expect("a client")
 }
@@ -71,6 +72,22 @@ async fn an_organization_is_connected_read_and_shown() {
     assert_eq!(plan, "prod is as the file says\n");
     good(&daemon, &["integrations", "delete", "prod", "--yes"]);
     assert_eq!(database.count("SELECT count(*) FROM connector.resources").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wizard_needs_a_terminal_and_flags_are_named_by_field() {
+    let cloud = Cloud::empty("aws").await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let said = |arguments: &[&str]| {
+        let output = client(&daemon, arguments);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let answer = said(&["integrations", "create"]);
+    assert!(answer.contains("there is no terminal to ask on"), "{answer}");
+    let answer = said(&["integrations", "create", "--name", "prod", "--region", "eu-west-1"]);
+    assert!(answer.contains("settings.root_or_ou_id is required"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

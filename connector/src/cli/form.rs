@@ -14,73 +14,73 @@ use toml::Value;
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {
     /// Unique name: letters, digits, `-` and `_`.
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub(super) name: String,
     /// Home region, for STS and signing.
-    #[arg(long)]
-    region: String,
+    #[arg(long, default_value = "")]
+    pub(super) region: String,
     /// Region of IAM Identity Center.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    sso_region: String,
+    pub(super) sso_region: String,
     /// Access portal URL, for sign-in links.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    sso_portal_url: String,
+    pub(super) sso_portal_url: String,
     /// The stack's output `ManagementAccountRoleArnOutput`.
-    #[arg(long)]
-    management_role_arn: String,
+    #[arg(long, default_value = "")]
+    pub(super) management_role_arn: String,
     /// The root (r-…) or organizational unit (ou-…) to connect.
-    #[arg(long)]
-    root_or_ou_id: String,
+    #[arg(long, default_value = "")]
+    pub(super) root_or_ou_id: String,
     /// Unit to leave out, with everything below it; may be given several times.
     #[arg(long = "exclude-ou", value_name = "OU")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    excluded_ou_ids: Vec<String>,
+    pub(super) excluded_ou_ids: Vec<String>,
     /// Only these regions; none: all that are enabled.
     #[arg(long = "only-region", value_name = "REGION")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    regions: Vec<String>,
+    pub(super) regions: Vec<String>,
     /// Resource type to discover (`apono-connector types` lists them); at least one.
-    #[arg(long = "type", value_name = "TYPE", required = true)]
-    resource_types: Vec<String>,
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(super) resource_types: Vec<String>,
     /// Reads session audit.
     #[arg(long)]
     #[serde(default)]
-    audit_enabled: bool,
+    pub(super) audit_enabled: bool,
     /// Instructions shown with access: at most 400 characters.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    custom_access_details: String,
+    pub(super) custom_access_details: String,
     /// From one sync to the next: 1h, 30min.
     #[arg(long, default_value = "1h")]
     #[serde(default = "an_hour")]
-    sync_interval: String,
+    pub(super) sync_interval: String,
     /// Fallback approver.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    integration_owner: Option<OwnerForm>,
+    pub(super) integration_owner: Option<OwnerForm>,
     /// Tag that names a resource's owner.
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    resource_owner: Option<ResourceOwnerForm>,
+    pub(super) resource_owner: Option<ResourceOwnerForm>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OwnerForm {
+pub(super) struct OwnerForm {
     /// `user` or `group`.
-    attribute: String,
-    source: String,
-    values: Vec<String>,
+    pub(super) attribute: String,
+    pub(super) source: String,
+    pub(super) values: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ResourceOwnerForm {
-    tag_key: String,
-    attribute: String,
-    source: String,
+pub(super) struct ResourceOwnerForm {
+    pub(super) tag_key: String,
+    pub(super) attribute: String,
+    pub(super) source: String,
 }
 
 fn an_hour() -> String {
@@ -88,6 +88,11 @@ fn an_hour() -> String {
 }
 
 impl Form {
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self { sync_interval: an_hour(), ..Self::default() }
+    }
+
     /// Reads a file.
     pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
         let named = || format!("failed to read {}", file.display());

@@ -15,14 +15,16 @@ use tonic::Code;
 use super::{
     connect::{Client, Way},
     form::Form,
-    output::{Format, print_table, time, word},
+    output::{Format, failure, print_table, time, word},
+    wizard,
 };
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Integrations {
     /// Lists integrations.
     List,
-    /// Connects an organization; it is tried in AWS first.
+    /// Connects an organization; it is tried in AWS first. Without flags it asks for one
+    /// setting after the other.
     Create(Box<Form>),
     /// Tries settings in AWS, step by step, and stores nothing.
     Validate {
@@ -75,6 +77,9 @@ impl Integrations {
         let connector_id = client.connector_id.clone();
         match self {
             Self::List => list(&mut api, client).await,
+            Self::Create(form) if form.is_empty() => {
+                create_by_wizard(&mut api, client, *form).await
+            }
             Self::Create(form) => create(&mut api, client, *form).await,
             Self::Validate { file } => validate(&mut api, client, Form::read(&file)?).await,
             Self::Apply { file, dry_run } => {
@@ -163,6 +168,18 @@ async fn create(api: &mut Api, client: &Client, form: Form) -> anyhow::Result<()
         eprintln!("created; its first sync is {} (`sync watch` follows it)", answer.sync_id);
     }
     print(client, answer.integration.into_iter().collect())
+}
+
+/// Asks until the daemon takes the answers, or the person gives up.
+async fn create_by_wizard(api: &mut Api, client: &Client, mut form: Form) -> anyhow::Result<()> {
+    loop {
+        form = wizard::ask(client, form).await?;
+        eprintln!("trying it in AWS …");
+        let Err(error) = create(api, client, form.clone()).await else { return Ok(()) };
+        eprintln!("{}", failure(&error));
+        let again = inquire::Confirm::new("Correct it?").with_default(true).prompt()?;
+        anyhow::ensure!(again, "nothing was created");
+    }
 }
 
 async fn validate(api: &mut Api, client: &Client, form: Form) -> anyhow::Result<()> {

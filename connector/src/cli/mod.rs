@@ -23,6 +23,7 @@ mod operations;
 mod output;
 mod resources;
 mod syncs;
+mod wizard;
 
 use self::{connect::Reach, output::Format};
 

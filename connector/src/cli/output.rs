@@ -14,6 +14,9 @@ use tonic_types::StatusExt as _;
 
 use super::connect::Client;
 
+/// Terminals that are narrower get rows that run over.
+const TABLE_WIDTH_MIN: u16 = 80;
+
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -42,7 +45,11 @@ impl Client {
 /// Prints columns.
 pub(super) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(NOTHING);
+    // Columns that do not fit are wrapped, unless that would leave a letter a line.
+    if table.width().is_some_and(|width| width >= TABLE_WIDTH_MIN) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
     table.add_rows(rows);
     println!("{table}");
