@@ -17,4 +17,5 @@ mod harness;
 mod moto;
 mod path;
 mod refusals;
+mod reload;
 mod schedule;

@@ -10,7 +10,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::{
     base::{chain::Chain, stopper::Stopper},
     config::{self, Settings},
-    daemon, telemetry,
+    daemon::{self, reload::Source},
+    telemetry,
 };
 
 mod accounts;
@@ -98,10 +99,10 @@ struct SettingsFile {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
-        Command::Run(file) => {
-            serve(file, |settings, stopper| Box::pin(daemon::run(settings, stopper)))
-        }
-        Command::Migrate(file) => serve(file, |settings, _| Box::pin(daemon::migrate(settings))),
+        Command::Run(file) => serve(file, |settings, source, stopper| {
+            Box::pin(daemon::run(settings, source, stopper))
+        }),
+        Command::Migrate(file) => serve(file, |settings, _, _| Box::pin(daemon::migrate(settings))),
         Command::Check(check) => check.run(cli.reach.connector.as_deref(), cli.output),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::Completions { shell } => {
@@ -130,7 +131,7 @@ pub fn main() -> ExitCode {
 type Serving = std::pin::Pin<Box<dyn Future<Output = Result<(), daemon::Error>>>>;
 
 /// Runs a command of the daemon with its settings.
-fn serve(file: &SettingsFile, work: impl FnOnce(Settings, Stopper) -> Serving) -> ExitCode {
+fn serve(file: &SettingsFile, work: impl FnOnce(Settings, Source, Stopper) -> Serving) -> ExitCode {
     let settings = match config::load(file.settings.as_deref()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -138,12 +139,13 @@ fn serve(file: &SettingsFile, work: impl FnOnce(Settings, Stopper) -> Serving) -
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    telemetry::start_log(settings.log_format, settings.log_filter.clone());
+    let log = telemetry::start_log(settings.log_format, settings.log_filter.clone());
+    let source = Source { file: file.settings.clone(), log };
     let ended =
         tokio::runtime::Runtime::new().map_err(daemon::Error::runtime).and_then(|runtime| {
             runtime.block_on(async {
                 let stopper = Stopper::on_signals().map_err(daemon::Error::runtime)?;
-                work(settings, stopper).await
+                work(settings, source, stopper).await
             })
         });
     match ended {

@@ -201,18 +201,16 @@ fn database(raw: RawDatabase) -> Result<Database, Error> {
             "is not a PostgreSQL URL; use postgres://user@host:5432/database?sslmode=verify-full",
         );
     };
-    if let Some(path) = raw.password_file {
-        options = options.password(read("database.password_file", &path)?.trim_end_matches('\n'));
-    }
     if let Some(path) = raw.ca_file {
         read("database.ca_file", &path)?;
         options = options.ssl_root_cert(path).ssl_mode(PgSslMode::VerifyFull);
     }
-    Ok(Database::Url(Box::new(store::Config {
-        options,
-        connections_max,
-        acquire_timeout: Duration::from_secs(10),
-    })))
+    let mut config = store::Config::new(options, connections_max);
+    config.password_file = raw.password_file;
+    config.read_password().or_else(|error| {
+        wrong("database.password_file", format!("names a file that cannot be read: {error}"))
+    })?;
+    Ok(Database::Url(Box::new(config)))
 }
 
 fn grpc(raw: RawGrpc, state_directory: &Path) -> Result<Grpc, Error> {

@@ -209,7 +209,8 @@ async fn schema(config: &store::Config, server: &Server, report: Report<'_>) -> 
         report(Step::passed(CODE, finding).into());
         return Some(None);
     }
-    match Db::connect(&store::Config { connections_max: CONNECTIONS_MAX, ..config.clone() }).await {
+    let config = store::Config::new(config.options.clone(), CONNECTIONS_MAX);
+    match Db::connect(&config).await {
         Ok(db) => {
             report(Step::passed(CODE, format!("version {known}, current")).into());
             Some(Some(db))

@@ -265,7 +265,7 @@ fn config(directory: &Path, password: &str, connections_max: u32) -> store::Conf
         .username(USER)
         .database("postgres")
         .password(password);
-    store::Config { options, connections_max, acquire_timeout: Duration::from_secs(10) }
+    store::Config::new(options, connections_max)
 }
 
 fn named_binaries(named: Option<&Path>) -> Result<PathBuf, Error> {

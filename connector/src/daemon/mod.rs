@@ -12,26 +12,33 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::{Identity as TlsIdentity, Server, ServerTlsConfig, server::TcpIncoming};
+use tonic::transport::{Server, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
     api::Api,
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
-    config::{Database, Grpc, Settings, Tls},
+    config::{Database, Settings, Tls},
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
     sync::{self, Crawler},
     tasks::{
-        self, Board, Task, identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler,
-        validator::Validator,
+        self, Board, Task, database_password::DatabasePassword, identity::OwnIdentity,
+        janitor::Janitor, scheduler::Scheduler, validator::Validator,
     },
     telemetry,
 };
 
 pub mod check;
 pub mod embedded;
+pub mod reload;
+pub mod tls;
+
+use self::{
+    reload::{Reload, Source},
+    tls::Certificate,
+};
 
 /// How often the scheduler looks without a poke.
 const SCHEDULE_PERIOD: Duration = Duration::from_secs(1);
@@ -65,6 +72,12 @@ pub enum Error {
     /// gRPC.
     #[error("failed to serve gRPC")]
     Grpc(#[from] tonic::transport::Error),
+    /// Certificate or key.
+    #[error("the gRPC port cannot be encrypted")]
+    Certificate(#[from] tls::Error),
+    /// TLS.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] tokio_rustls::rustls::Error),
     /// A part that should run for ever has ended.
     #[error("{0} has ended by itself")]
     Ended(&'static str),
@@ -107,9 +120,9 @@ pub async fn migrate(settings: Settings) -> Result<(), Error> {
 /// # Errors
 ///
 /// When it cannot start, or a part of it ends.
-pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
+pub async fn run(settings: Settings, source: Source, stopper: Stopper) -> Result<(), Error> {
     let (db, cluster) = open_database(&settings).await?;
-    let ended = Box::pin(run_on(settings, &db, cluster.is_some(), stopper)).await;
+    let ended = Box::pin(run_on(settings, source, &db, cluster.is_some(), stopper)).await;
     db.close().await;
     if let Some(cluster) = cluster {
         cluster.stop().await?;
@@ -120,6 +133,7 @@ pub async fn run(settings: Settings, stopper: Stopper) -> Result<(), Error> {
 /// Runs on an open database.
 async fn run_on(
     settings: Settings,
+    source: Source,
     db: &Db,
     is_alone: bool,
     stopper: Stopper,
@@ -144,6 +158,10 @@ async fn run_on(
         stopper: stopper.clone(),
     };
     let http = bind(settings.http).await?;
+    let certificate = match &settings.grpc.tls {
+        Tls::Files { certificate, key } => Some(Certificate::read(certificate, key)?),
+        Tls::None => None,
+    };
     let grpc = bind(settings.grpc.listen).await?;
     let socket = bind_socket(&settings.grpc.socket)?;
     info!(
@@ -156,13 +174,15 @@ async fn run_on(
     );
 
     let mut parts: JoinSet<Result<&'static str, Error>> = JoinSet::new();
-    parts.spawn(serve_tcp(api.clone(), grpc, settings.grpc, stopper.clone()));
+    parts.spawn(serve_tcp(api.clone(), grpc, certificate.clone(), stopper.clone()));
     parts.spawn(serve_socket(api, socket, stopper.clone()));
     let serving = telemetry::serve(http, db.clone(), metrics, stopper.clone());
     parts.spawn(async move {
         serving.await.map_err(|source| Error::Io { what: "the HTTP port".into(), source })?;
         Ok("the HTTP server")
     });
+    let reloading = reload::run(Reload { source, certificate }, stopper.clone());
+    parts.spawn(async move { reloading.await.map_err(Error::runtime) });
     let crawler = Crawler {
         db: db.clone(),
         aws: aws.clone(),
@@ -185,12 +205,21 @@ async fn run_on(
     let validator =
         Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
     let janitor = Janitor { db: db.clone(), aws: aws.clone() };
+    let database_password = match &settings.database {
+        Database::Url(config) if config.password_file.is_some() => {
+            Some(DatabasePassword { db: db.clone(), config: (**config).clone() })
+        }
+        Database::Url(_) | Database::Embedded { .. } => None,
+    };
     let own_identity = OwnIdentity { aws, identity };
     let mut start = Start { parts: &mut parts, board: &board, stopper: &stopper };
     start.task(scheduler, schedule);
     start.task(validator, validations);
     start.task(janitor, Activator::default());
     start.task(own_identity, Activator::default());
+    if let Some(task) = database_password {
+        start.task(task, Activator::default());
+    }
 
     attend(&mut parts, &stopper).await
 }
@@ -317,22 +346,19 @@ fn bind_socket(path: &PathBuf) -> Result<UnixListener, Error> {
 async fn serve_tcp(
     api: Api,
     listener: TcpListener,
-    grpc: Grpc,
+    certificate: Option<Arc<Certificate>>,
     stopper: Stopper,
 ) -> Result<&'static str, Error> {
-    let mut server = Server::builder();
-    if let Tls::Files { certificate, key } = &grpc.tls {
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|source| Error::Io { what: path.display().to_string(), source })
-        };
-        let identity = TlsIdentity::from_pem(read(certificate)?, read(key)?);
-        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    let router = Server::builder().add_routes(api.routes());
+    let stopping = stopper.clone();
+    let stopping = async move { stopping.stopping().await };
+    if let Some(certificate) = certificate {
+        let incoming = tls::accept(listener, certificate, stopper).map_err(Error::Tls)?;
+        router.serve_with_incoming_shutdown(incoming, stopping).await?;
+    } else {
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        router.serve_with_incoming_shutdown(incoming, stopping).await?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server
-        .add_routes(api.routes())
-        .serve_with_incoming_shutdown(incoming, async move { stopper.stopping().await })
-        .await?;
     Ok("the gRPC server")
 }
 

@@ -7,7 +7,9 @@
 //! Time is the database's: SQL asks `connector.now()` and nothing else.
 
 use std::{
+    fs, io,
     ops::{Deref, DerefMut},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -33,6 +35,8 @@ pub mod syncs;
 pub mod tokens;
 pub mod validations;
 
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A statement that takes longer is ended; the longest of ours takes seconds.
 const STATEMENT_TIMEOUT_S: u32 = 60;
 /// A lock that is not had within this time is given up: another replica may hang.
@@ -45,10 +49,40 @@ const IDLE_IN_TRANSACTION_TIMEOUT_S: u32 = 15;
 pub struct Config {
     /// Where, who, and with which TLS.
     pub options: PgConnectOptions,
+    /// Where the password stands, if in a file.
+    pub password_file: Option<PathBuf>,
+    /// The password as it was last read there.
+    password: Option<String>,
     /// Connections that this process opens at most.
     pub connections_max: u32,
     /// How long a caller waits for a free connection.
     pub acquire_timeout: Duration,
+}
+
+impl Config {
+    /// A way to connect, with the password that `options` bear.
+    #[must_use]
+    pub fn new(options: PgConnectOptions, connections_max: u32) -> Self {
+        let acquire_timeout = ACQUIRE_TIMEOUT;
+        Self { options, password_file: None, password: None, connections_max, acquire_timeout }
+    }
+
+    /// Takes the password from its file; whether it is another one than before.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn read_password(&mut self) -> io::Result<bool> {
+        let Some(path) = &self.password_file else { return Ok(false) };
+        let found = fs::read_to_string(path)?;
+        let found = found.trim_end_matches('\n');
+        if self.password.as_deref() == Some(found) {
+            return Ok(false);
+        }
+        self.options = self.options.clone().password(found);
+        self.password = Some(found.to_owned());
+        Ok(true)
+    }
 }
 
 /// What can go wrong with the database.
@@ -129,20 +163,19 @@ impl Db {
     ///
     /// When there is no connection.
     pub async fn connect(config: &Config) -> Result<Self> {
-        let options = config.options.clone().application_name("apono-connector").options([
-            // Never `"$user"`: our schema may have the name of whoever connects.
-            ("search_path", "public".to_owned()),
-            ("statement_timeout", format!("{STATEMENT_TIMEOUT_S}s")),
-            ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
-            ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s")),
-        ]);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)
-            .connect_with(options)
+            .connect_with(options(config))
             .await
             .map_err(Error::Connect)?;
         Ok(Self(pool))
+    }
+
+    /// Connects by other options from now on: the password has changed. Connections that
+    /// are open stay.
+    pub fn connect_from_now_on(&self, config: &Config) {
+        self.0.set_connect_options(options(config));
     }
 
     /// A connection for reading, or for a single write.
@@ -167,6 +200,16 @@ impl Db {
     pub async fn close(&self) {
         self.0.close().await;
     }
+}
+
+fn options(config: &Config) -> PgConnectOptions {
+    config.options.clone().application_name("apono-connector").options([
+        // Never `"$user"`: our schema may have the name of whoever connects.
+        ("search_path", "public".to_owned()),
+        ("statement_timeout", format!("{STATEMENT_TIMEOUT_S}s")),
+        ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
+        ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s")),
+    ])
 }
 
 /// A transaction.

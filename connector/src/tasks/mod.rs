@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::base::{activator::Activator, clock, stopper::Stopper};
 
+pub mod database_password;
 pub mod identity;
 pub mod janitor;
 pub mod scheduler;

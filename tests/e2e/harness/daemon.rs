@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Daemon {
     pub http: SocketAddr,
     /// Its local socket.
     pub socket: PathBuf,
+    log: Arc<Mutex<String>>,
     _state: Option<TempDir>,
 }
 
@@ -82,11 +83,14 @@ impl Daemon {
             .spawn()
             .expect("a daemon");
         let (send, addresses) = mpsc::channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 // Shown only when the test fails.
                 println!("{line}");
+                written.lock().expect("a log").extend([line.as_str(), "\n"]);
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
                 let address = |name: &str| entry[name].as_str().and_then(|text| text.parse().ok());
                 if let (Some(grpc), Some(http)) = (address("grpc.address"), address("http.address"))
@@ -101,12 +105,17 @@ impl Daemon {
             let _ = child.kill();
             panic!("the daemon did not start: {:?}", child.wait());
         };
-        Self { child, grpc, http, socket, _state: state }
+        Self { child, grpc, http, socket, log, _state: state }
     }
 
     /// The API, as the local admin.
     pub(crate) async fn api(&self) -> Api {
         Api::local(&self.socket).await
+    }
+
+    /// Whether a line of its log holds these words.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.log.lock().expect("a log").contains(words)
     }
 
     /// Sends a signal.
