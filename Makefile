@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test image fmt sqlx baseline
+.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,9 @@ demo-clean: ## Ends whatever a demo left, and removes its files
 test: ## Sets the machine up, then checks and tests everything
 	tests/bin/setup
 	tests/bin/check
+
+bench: ## Prints how fast things are, as tables
+	cargo bench --quiet -p aws-sim --bench calls
 
 image: ## Builds the image apono-connector; PLATFORM=linux/arm64 for another machine
 	@test -n "$(ENGINE)" || { echo "install Docker or Buildah first"; exit 1; }

@@ -19,3 +19,4 @@ mod path;
 mod refusals;
 mod reload;
 mod schedule;
+mod traces;

@@ -14,6 +14,7 @@ use axum::{
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic::{Status, transport::server::UdsConnectInfo};
+use tracing::{Instrument as _, info_span};
 use uuid::Uuid;
 
 use super::{Api, status};
@@ -128,8 +129,9 @@ pub async fn authenticate(State(api): State<Api>, request: Request, next: Next) 
             status::role_denied(caller.role, needed).into_http()
         }
         Some(_) => {
+            let span = info_span!("rpc", otel.name = parts.uri.path(), caller.role = %caller.role);
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            next.run(Request::from_parts(parts, body)).instrument(span).await
         }
     }
 }

@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
+use tracing::{Instrument as _, info_span};
 
 use super::{
     budget::{Account, Budgets},
@@ -65,13 +66,25 @@ impl HttpConnector for Wire {
 
 impl Wire {
     async fn attempt(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let operation =
-            request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
+        let operation = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|target| target.rsplit('.').next())
+            .map(str::to_owned);
+        let operation = operation.as_deref();
         let bucket = self.budgets.bucket(&self.account, operation);
         bucket.acquire(self.lane).await;
         metrics::counter!("connector_aws_attempts_total", "service" => self.account.service)
             .increment(1);
-        let answered = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let span = info_span!(
+            "aws",
+            service = self.account.service,
+            account.id = self.account.id,
+            region = self.account.region,
+            operation
+        );
+        let answered =
+            tokio::time::timeout(self.timeout, self.answer(request).instrument(span)).await;
         let response =
             answered.unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into())))?;
         if response.status().as_u16() >= 400 && asks_to_slow_down(&response) {

@@ -139,15 +139,28 @@ fn serve(file: &SettingsFile, work: impl FnOnce(Settings, Source, Stopper) -> Se
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let log = telemetry::start_log(settings.log_format, settings.log_filter.clone());
-    let source = Source { file: file.settings.clone(), log };
-    let ended =
-        tokio::runtime::Runtime::new().map_err(daemon::Error::runtime).and_then(|runtime| {
-            runtime.block_on(async {
-                let stopper = Stopper::on_signals().map_err(daemon::Error::runtime)?;
-                work(settings, source, stopper).await
-            })
-        });
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("apono-connector: failed to start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let entered = runtime.enter();
+    let log = match telemetry::start_log(settings.log_format, settings.log_filter.clone()) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("apono-connector: OTEL_EXPORTER_OTLP_ENDPOINT: {}", Chain(&error));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    drop(entered);
+    let source = Source { file: file.settings.clone(), filter: log.filter.clone() };
+    let ended = runtime.block_on(async {
+        let stopper = Stopper::on_signals().map_err(daemon::Error::runtime)?;
+        work(settings, source, stopper).await
+    });
+    log.end();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

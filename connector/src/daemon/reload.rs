@@ -15,12 +15,12 @@ use crate::{
     telemetry::LogFilter,
 };
 
-/// Where the settings came from, and the handle of the log.
+/// Where the settings came from, and what changes the log.
 pub struct Source {
     /// The file; none: the default one.
     pub file: Option<PathBuf>,
     /// Changes which lines are written.
-    pub log: LogFilter,
+    pub filter: LogFilter,
 }
 
 /// What changes.
@@ -75,7 +75,7 @@ impl Reload {
             (Tls::Files { .. }, None) => return Err(Error::TlsSwitched("off")),
             (Tls::None, Some(_)) => return Err(Error::TlsSwitched("on")),
         };
-        self.source.log.reload(settings.log_filter)?;
+        self.source.filter.reload(settings.log_filter)?;
         if let Some((current, fresh)) = fresh {
             current.replace(fresh);
         }
