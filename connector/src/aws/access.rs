@@ -23,47 +23,55 @@ use crate::model::{
 pub struct Access {
     session: Session,
     region: Region,
-    ec2: OnceLock<aws_sdk_ec2::Client>,
-    ssm: OnceLock<aws_sdk_ssm::Client>,
-    s3: OnceLock<aws_sdk_s3::Client>,
-    iam: OnceLock<aws_sdk_iam::Client>,
-    organizations: OnceLock<aws_sdk_organizations::Client>,
-    sso_admin: OnceLock<aws_sdk_ssoadmin::Client>,
+    clients: Clients,
 }
 
 macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $sdk:ident, $service:literal;)+) => {
-        $(
-            $(#[$doc])*
-            #[must_use]
-            pub fn $name(&self) -> &$sdk::Client {
-                self.$name.get_or_init(|| {
-                    let config = self.sdk_config($service);
-                    $sdk::Client::from_conf(
-                        $sdk::config::Builder::from(&config)
-                            .retry_partition(self.retry_partition($service))
-                            .build(),
-                    )
-                })
-            }
-        )+
+        #[derive(Debug, Default)]
+        struct Clients {
+            $($name: OnceLock<$sdk::Client>),+
+        }
+
+        impl Access {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name(&self) -> &$sdk::Client {
+                    self.clients.$name.get_or_init(|| {
+                        let config = self.sdk_config($service);
+                        $sdk::Client::from_conf(
+                            $sdk::config::Builder::from(&config)
+                                .retry_partition(self.retry_partition($service))
+                                .build(),
+                        )
+                    })
+                }
+            )+
+        }
     };
+}
+
+clients! {
+    /// EC2.
+    ec2: aws_sdk_ec2, "ec2";
+    /// Systems Manager.
+    ssm: aws_sdk_ssm, "ssm";
+    /// S3.
+    s3: aws_sdk_s3, "s3";
+    /// IAM.
+    iam: aws_sdk_iam, "iam";
+    /// Organizations; only the management account answers.
+    organizations: aws_sdk_organizations, "organizations";
+    /// IAM Identity Center.
+    sso_admin: aws_sdk_ssoadmin, "sso";
 }
 
 impl Access {
     /// The reach of a session in a region.
     #[must_use]
     pub fn new(session: Session, region: Region) -> Self {
-        Self {
-            session,
-            region,
-            ec2: OnceLock::new(),
-            ssm: OnceLock::new(),
-            s3: OnceLock::new(),
-            iam: OnceLock::new(),
-            organizations: OnceLock::new(),
-            sso_admin: OnceLock::new(),
-        }
+        Self { session, region, clients: Clients::default() }
     }
 
     /// The same role in another region.
@@ -108,21 +116,6 @@ impl Access {
     /// Drops cached credentials, after AWS said that they have ended.
     pub async fn renew(&self) {
         self.session.invalidate().await;
-    }
-
-    clients! {
-        /// EC2.
-        ec2: aws_sdk_ec2, "ec2";
-        /// Systems Manager.
-        ssm: aws_sdk_ssm, "ssm";
-        /// S3.
-        s3: aws_sdk_s3, "s3";
-        /// IAM.
-        iam: aws_sdk_iam, "iam";
-        /// Organizations; only the management account answers.
-        organizations: aws_sdk_organizations, "organizations";
-        /// IAM Identity Center.
-        sso_admin: aws_sdk_ssoadmin, "sso";
     }
 
     fn sdk_config(&self, service: &'static str) -> SdkConfig {

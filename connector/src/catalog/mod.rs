@@ -27,8 +27,8 @@ pub mod regions;
 mod s3_bucket;
 
 /// Every collector.
-pub static COLLECTORS: [&dyn Collector; 3] =
-    [&account::Accounts, &ec2_instance::Instances, &s3_bucket::Buckets];
+pub static COLLECTORS: &[&dyn Collector] =
+    &[&account::Accounts, &ec2_instance::Instances, &s3_bucket::Buckets];
 
 /// A kind of resource.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub fn type_ids() -> Vec<&'static str> {
 
 /// The collectors that the settings choose for places of one reach.
 pub fn chosen(settings: &Settings, reach: Reach) -> impl Iterator<Item = &'static dyn Collector> {
-    COLLECTORS.into_iter().filter(move |collector| {
+    COLLECTORS.iter().copied().filter(move |collector| {
         collector.reach() == reach
             && collector.types().iter().any(|kind| settings.resource_types.contains(kind.id))
     })

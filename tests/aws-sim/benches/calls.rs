@@ -83,7 +83,6 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 async fn run(address: SocketAddr, key: &str, load: &Load) -> Duration {
     let began = Instant::now();
     let connections = (0..CONNECTIONS).map(|_| async {
