@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use apono_connector_proto::v1::SyncState;
 use aws_sim::{Effect, Fault};
+use connector::{
+    model::ids::ConnectorId,
+    store::{Config, Db, connectors},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::harness::{Cloud, Daemon, Database, settings_for, wait_for};
@@ -69,4 +73,28 @@ async fn two_replicas_share_a_sync_and_no_scope_is_read_twice() {
     assert_eq!(api.lines().await, cloud.expected(&[]));
     let places = 11 * 3;
     assert_eq!(cloud.sim.world().calls("ec2:DescribeInstances"), places);
+}
+
+#[tokio::test]
+async fn replicas_that_start_at_once_on_an_empty_database_agree_on_one_connector() {
+    let database = Database::create().await;
+    let options = database.url.parse().expect("a URL");
+    let db = Db::connect(&Config::new(options, 8)).await.expect("a database");
+    let starting = (0..6).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            let mine = ConnectorId::from(connector::base::chance::uuid());
+            let mut tx = db.begin().await.expect("a transaction");
+            let agreed = connectors::list_or_make(&mut tx, &mine).await.expect("connectors");
+            tx.commit().await.expect("a commit");
+            agreed
+        })
+    });
+    let starting: Vec<_> = starting.collect();
+    let mut agreed = Vec::new();
+    for replica in starting {
+        agreed.push(replica.await.expect("a replica"));
+    }
+    assert_eq!(agreed[0].len(), 1);
+    assert!(agreed.iter().all(|connectors| *connectors == agreed[0]), "{agreed:?}");
 }

@@ -51,6 +51,23 @@ async fn what_was_committed_survives_the_kill_of_daemon_and_server() {
 }
 
 #[tokio::test]
+async fn a_daemon_whose_server_was_killed_ends_and_the_next_one_brings_it_back() {
+    let cloud = Cloud::empty("aws").await;
+    let state = short_directory();
+    let options = Options { state: Some(state.path().to_owned()), ..Options::default() };
+    let mut daemon = Daemon::start_with(&cloud, options.clone());
+    make_token(&daemon.api().await, "before").await;
+    let pid_file = state.path().join("postgresql/data/postmaster.pid");
+    let pid = std::fs::read_to_string(&pid_file).expect("a server");
+    let pid = pid.lines().next().expect("a process id").to_owned();
+    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+    assert_eq!(daemon.end().await.code(), Some(1));
+    assert!(daemon.has_said("the embedded PostgreSQL has ended by itself"));
+    let daemon = Daemon::start_with(&cloud, options);
+    assert_eq!(token_names(&daemon.api().await).await, ["before"]);
+}
+
+#[tokio::test]
 async fn it_writes_durably_and_listens_on_its_socket_alone() {
     let cloud = Cloud::empty("aws").await;
     let state = short_directory();

@@ -24,7 +24,7 @@ use tokio::process::Command;
 use tracing::info;
 
 use crate::{
-    base::{chance, clock},
+    base::{chance, clock, stopper::Stopper},
     store,
 };
 
@@ -38,6 +38,8 @@ const SOCKET: &str = ".s.PGSQL.5432";
 /// Looks at a server that is on its way, one each half second.
 const START_LOOKS_MAX: usize = 120;
 const START_TRIES_MAX: usize = 10;
+/// So often nobody answers before the server counts as gone.
+const SILENT_LOOKS_MAX: usize = 6;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// The cluster cannot be used.
@@ -145,6 +147,22 @@ impl Cluster {
     #[must_use]
     pub fn config(&self, connections_max: u32) -> store::Config {
         config(&self.directory, &self.password, connections_max)
+    }
+
+    /// Waits until the server answers no more, or the daemon stops. Without its database
+    /// a daemon can only be started again: that brings the server back.
+    pub fn watch(&self, stopper: Stopper) -> impl Future<Output = ()> + 'static {
+        let socket = self.directory.join(SOCKET);
+        async move {
+            let mut silent = 0;
+            while silent < SILENT_LOOKS_MAX && !stopper.is_stopping() {
+                silent = if UnixStream::connect(&socket).is_ok() { 0 } else { silent + 1 };
+                tokio::select! {
+                    () = clock::sleep(BETWEEN_LOOKS) => {}
+                    () = stopper.stopping() => {}
+                }
+            }
+        }
     }
 
     /// Stops the server.

@@ -122,12 +122,13 @@ pub async fn migrate(settings: Settings) -> Result<(), Error> {
 /// When it cannot start, or a part of it ends.
 pub async fn run(settings: Settings, source: Source, stopper: Stopper) -> Result<(), Error> {
     let (db, cluster) = open_database(&settings).await?;
-    let ended = Box::pin(run_on(settings, source, &db, cluster.is_some(), stopper)).await;
+    let ended = Box::pin(run_on(settings, source, &db, cluster.as_ref(), stopper)).await;
     db.close().await;
-    if let Some(cluster) = cluster {
-        cluster.stop().await?;
-    }
-    ended
+    let stopped = match cluster {
+        Some(cluster) => cluster.stop().await.map_err(Error::from),
+        None => Ok(()),
+    };
+    ended.and(stopped)
 }
 
 /// Runs on an open database.
@@ -135,11 +136,11 @@ async fn run_on(
     settings: Settings,
     source: Source,
     db: &Db,
-    is_alone: bool,
+    cluster: Option<&embedded::Cluster>,
     stopper: Stopper,
 ) -> Result<(), Error> {
     let metrics = telemetry::start_metrics()?;
-    let connectors: Arc<[ConnectorId]> = prepare(&settings, db, is_alone).await?.into();
+    let connectors: Arc<[ConnectorId]> = prepare(&settings, db, cluster.is_some()).await?.into();
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
     let (groups, schedule, validations) = <(Activator, Activator, Activator)>::default();
@@ -174,6 +175,13 @@ async fn run_on(
     );
 
     let mut parts: JoinSet<Result<&'static str, Error>> = JoinSet::new();
+    if let Some(cluster) = cluster {
+        let watching = cluster.watch(stopper.clone());
+        parts.spawn(async move {
+            watching.await;
+            Ok("the embedded PostgreSQL")
+        });
+    }
     parts.spawn(serve_tcp(api.clone(), grpc, certificate.clone(), stopper.clone()));
     parts.spawn(serve_socket(api, socket, stopper.clone()));
     let serving = telemetry::serve(http, db.clone(), metrics, stopper.clone());
@@ -294,16 +302,17 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
     let mut conn = db.conn().await?;
     store::schema::migrate(&mut conn).await?;
     let mut connectors = settings.connectors.clone();
-    if connectors.is_empty() {
-        connectors = store::connectors::list(&mut conn).await?;
-    }
-    if connectors.is_empty() {
-        let made = chance::uuid().to_string();
-        connectors.extend(made.parse::<ConnectorId>());
-        info!("no connector id is set; this connector is {made} from now on");
-    }
     for connector in &connectors {
         store::connectors::ensure(&mut conn, connector).await?;
+    }
+    if connectors.is_empty() {
+        let made = ConnectorId::from(chance::uuid());
+        let mut tx = db.begin().await?;
+        connectors = store::connectors::list_or_make(&mut tx, &made).await?;
+        tx.commit().await?;
+        if connectors.contains(&made) {
+            info!("no connector id is set; this connector is {made} from now on");
+        }
     }
     if is_alone {
         let released = store::groups::release_all(&mut conn).await?;

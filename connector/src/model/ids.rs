@@ -75,6 +75,12 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 );
 
+impl From<Uuid> for ConnectorId {
+    fn from(random: Uuid) -> Self {
+        Self(random.to_string())
+    }
+}
+
 text_id!(
     /// An AWS account.
     AccountId,

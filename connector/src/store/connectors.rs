@@ -20,6 +20,28 @@ pub async fn ensure(conn: &mut PgConnection, connector: &ConnectorId) -> Result<
     Ok(())
 }
 
+/// All connectors; where there is none, `first` is made. Replicas that start at once on
+/// an empty database agree on one: the table is locked until the transaction ends.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list_or_make(tx: &mut PgConnection, first: &ConnectorId) -> Result<Vec<ConnectorId>> {
+    let there = list(&mut *tx).await?;
+    if !there.is_empty() {
+        return Ok(there);
+    }
+    sqlx::query!("LOCK TABLE connector.connectors IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await?;
+    let there = list(&mut *tx).await?;
+    if !there.is_empty() {
+        return Ok(there);
+    }
+    ensure(tx, first).await?;
+    Ok(vec![first.clone()])
+}
+
 /// All connectors, by id.
 ///
 /// # Errors

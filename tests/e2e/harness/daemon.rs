@@ -133,6 +133,11 @@ impl Daemon {
     /// Asks it to stop, and waits for its end.
     pub(crate) async fn stop(&mut self) -> std::process::ExitStatus {
         self.signal(rustix::process::Signal::TERM);
+        self.end().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(&mut self) -> std::process::ExitStatus {
         let child = &mut self.child;
         let ended = std::cell::RefCell::new(child);
         wait_for("the end of the daemon", || async {
