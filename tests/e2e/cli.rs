@@ -113,4 +113,11 @@ async fn a_remote_client_needs_a_token_and_is_told_so() {
     assert!(said.contains("ask an admin for a new one"), "{said}");
     let (_, said) = remote(Some(secret.trim()), &["tokens", "list"]);
     assert!(said.contains("a token with the role viewer may not do this"), "{said}");
+
+    // Revoked, it is refused from the next call on.
+    let tokens = json(&daemon, &["tokens", "list"]);
+    let id = tokens["tokens"][0]["id"].as_str().expect("an id");
+    good(&daemon, &["tokens", "revoke", id]);
+    let (works, said) = remote(Some(secret.trim()), &["version"]);
+    assert!(!works && said.contains("ask an admin for a new one"), "{said}");
 }
