@@ -12,6 +12,7 @@ mod check;
 mod cli;
 mod crash;
 mod embedded;
+mod exclusion;
 mod faults;
 mod harness;
 mod moto;

@@ -194,6 +194,7 @@ pub(super) fn account_state(state: &str) -> v1::AccountState {
 pub(super) fn coverage(coverage: Coverage) -> v1::AccountCoverage {
     match coverage {
         Coverage::Crawled => v1::AccountCoverage::Crawled,
+        Coverage::Announced => v1::AccountCoverage::Announced,
         Coverage::Excluded => v1::AccountCoverage::Excluded,
         Coverage::Outside => v1::AccountCoverage::Outside,
         Coverage::Inactive => v1::AccountCoverage::Inactive,

@@ -219,6 +219,7 @@ impl Session {
             | ReasonCode::RemovalHeld
             | ReasonCode::ExcludedOuGone
             | ReasonCode::AccountStateUnknown
+            | ReasonCode::AccountNoLongerExcluded
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);

@@ -107,6 +107,9 @@ fn state(account: &Account) -> String {
         AccountCoverage::Inactive => {
             format!("not read: {}", word(account.state().as_str_name(), "ACCOUNT_STATE_"))
         }
+        AccountCoverage::Announced => {
+            "not read yet: it was excluded; the next sync reads it".to_owned()
+        }
         coverage @ (AccountCoverage::Unspecified
         | AccountCoverage::Excluded
         | AccountCoverage::Outside

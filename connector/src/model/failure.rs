@@ -87,6 +87,8 @@ reason_codes! {
     ExcludedOuGone = "EXCLUDED_OU_GONE",
     /// The state of an account is not known to this daemon.
     AccountStateUnknown = "ACCOUNT_STATE_UNKNOWN",
+    /// It moved out of an excluded unit.
+    AccountNoLongerExcluded = "ACCOUNT_NO_LONGER_EXCLUDED",
     /// Reading it failed in the daemon itself.
     Internal = "INTERNAL",
 }

@@ -138,6 +138,9 @@ impl Walk {
 pub enum Coverage {
     /// It is.
     Crawled,
+    /// It moved out of an excluded organizational unit, and is crawled from the next sync
+    /// on: whoever excluded it may not know.
+    Announced,
     /// It lies in an excluded organizational unit.
     Excluded,
     /// It does not lie below the connected root or unit.
@@ -152,8 +155,9 @@ pub enum Coverage {
 
 impl Coverage {
     /// Every value.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Crawled,
+        Self::Announced,
         Self::Excluded,
         Self::Outside,
         Self::Inactive,
@@ -161,7 +165,8 @@ impl Coverage {
         Self::Gone,
     ];
 
-    /// Judges an account. Exclusion wins: an account that has several paths is
+    /// Judges an account by where it is now; that it was excluded before, only the
+    /// database knows. Exclusion wins: an account that has several paths is
     /// excluded as soon as one of them leads through an excluded unit. Paths are
     /// matched by whole segments.
     #[must_use]
@@ -188,6 +193,7 @@ impl Coverage {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crawled => "crawled",
+            Self::Announced => "announced",
             Self::Excluded => "excluded",
             Self::Outside => "outside",
             Self::Inactive => "inactive",

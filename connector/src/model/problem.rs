@@ -59,6 +59,7 @@ pub struct Explanation {
 }
 
 /// Explains a problem.
+#[expect(clippy::too_many_lines, reason = "a table: one entry a code")]
 #[must_use]
 pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
     use Severity::{Error, Notice, Warning};
@@ -152,6 +153,11 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             Warning,
             format!("AWS reports an account state that this version does not know: {subject}."),
             "Update the connector. Until then these accounts are neither read nor removed.".to_owned(),
+        ),
+        ReasonCode::AccountNoLongerExcluded => (
+            Notice,
+            "Accounts have moved out of an excluded organizational unit.".to_owned(),
+            "Nothing, if they may be read: the next sync does. Else move them back, or exclude the unit that they are in now.".to_owned(),
         ),
         ReasonCode::Internal => (
             Warning,

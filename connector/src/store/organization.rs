@@ -71,7 +71,8 @@ impl TryFrom<Row> for Account {
     }
 }
 
-/// Stores a complete walk. What it did not meet is gone: the walk is the proof.
+/// Stores a complete walk. What it did not meet is gone: the walk is the proof. What lay
+/// in a unit that is still excluded, and now lies outside, is announced.
 ///
 /// # Errors
 ///
@@ -132,6 +133,7 @@ async fn record_accounts(
 ) -> Result<()> {
     let accounts = walk.accounts();
     let ids: Vec<String> = accounts.iter().map(|account| account.id.to_string()).collect();
+    let excluded: Vec<String> = settings.excluded_ou_ids.iter().map(ToString::to_string).collect();
     let rows: Vec<serde_json::Value> = accounts
         .iter()
         .map(|account| {
@@ -154,14 +156,17 @@ async fn record_accounts(
              state text, path text[], coverage text)
          ON CONFLICT (connector_id, integration_id, account_id) DO UPDATE
          SET arn = excluded.arn, name = excluded.name, email = excluded.email,
-             state = excluded.state, path = excluded.path, coverage = excluded.coverage,
-             gone_at = NULL
+             state = excluded.state, path = excluded.path, gone_at = NULL,
+             coverage = CASE
+                 WHEN a.coverage = 'excluded' AND excluded.coverage = 'crawled' AND a.path && $4
+                 THEN 'announced' ELSE excluded.coverage END
          WHERE (a.arn, a.name, a.email, a.state, a.path, a.coverage)
              IS DISTINCT FROM (excluded.arn, excluded.name, excluded.email, excluded.state,
                  excluded.path, excluded.coverage)",
         group.connector.as_str(),
         group.integration.0,
-        serde_json::Value::Array(rows)
+        serde_json::Value::Array(rows),
+        &excluded
     )
     .execute(&mut *conn)
     .await?;
@@ -262,6 +267,32 @@ pub async fn accounts(
     .await?
     .into_iter()
     .map(TryInto::try_into)
+    .collect()
+}
+
+/// The accounts of one coverage, by id.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn covered(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+    coverage: Coverage,
+) -> Result<Vec<AccountId>> {
+    sqlx::query_scalar!(
+        "SELECT account_id FROM connector.accounts
+         WHERE connector_id = $1 AND integration_id = $2 AND coverage = $3
+         ORDER BY account_id",
+        connector.as_str(),
+        integration.0,
+        coverage.as_str()
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(|id| stored("accounts", "account_id", id.parse()))
     .collect()
 }
 

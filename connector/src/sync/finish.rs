@@ -6,6 +6,7 @@ use super::{Crawler, Error, Job, WALK};
 use crate::{
     model::{
         failure::{Reason, ReasonCode},
+        organization::Coverage,
         problem::{self, Folded, Severity},
         scope::{Group, Place},
         sync::SyncState,
@@ -91,6 +92,10 @@ async fn problems(
 
     for (account, state) in store::organization::unknown_states(tx, connector, id).await? {
         reasons.push((Reason::new(ReasonCode::AccountStateUnknown, state, ""), account));
+    }
+    for account in store::organization::covered(tx, connector, id, Coverage::Announced).await? {
+        let reason = Reason::new(ReasonCode::AccountNoLongerExcluded, "", "");
+        reasons.push((reason, account.to_string()));
     }
     let units = store::organization::units(tx, connector, id).await?;
     for ou in &integration.settings.excluded_ou_ids {

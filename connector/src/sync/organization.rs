@@ -1,7 +1,5 @@
 //! The first group of a sync: walks the organization and plans its accounts.
 
-use std::collections::BTreeSet;
-
 use tracing::{info, warn};
 
 use super::{Crawler, Error, Job, WALK, attempt::attempt, group::count};
@@ -10,7 +8,7 @@ use crate::{
     catalog::{self, organization as lists},
     model::{
         failure::{Reason, ReasonCode},
-        ids::{AccountId, OuId},
+        ids::OuId,
         organization::{Coverage, Walk},
         proof::{Next, PageLoop},
         scope::{Reach, Scope},
@@ -82,13 +80,6 @@ async fn unseen_exclusion(
 /// Stores the walk and plans a group for every account that is crawled.
 async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> {
     let (group, settings) = (&job.group, &job.integration.settings);
-    let crawled: BTreeSet<AccountId> = walk
-        .accounts()
-        .iter()
-        .filter(|account| Coverage::of(account, settings) == Coverage::Crawled)
-        .map(|account| account.id.clone())
-        .collect();
-    let crawled: Vec<AccountId> = crawled.into_iter().collect();
     let scope = Scope { group: group.clone(), collector: WALK };
     let keys: Vec<String> = walk.accounts().iter().map(|account| account.id.to_string()).collect();
 
@@ -100,6 +91,8 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
         return Ok(());
     }
     store::organization::record_walk(&mut tx, group, walk, settings).await?;
+    let (connector, id) = (&group.connector, group.integration);
+    let crawled = store::organization::covered(&mut tx, connector, id, Coverage::Crawled).await?;
     store::groups::plan_accounts(&mut tx, &group.connector, group.sync, &crawled).await?;
     if let Ok(Next::End(proof)) = PageLoop::start(scope).page(keys, None) {
         store::scopes::record_complete(&mut tx, &proof, None).await?;
