@@ -36,6 +36,8 @@ pub struct Fault {
     pub action: String,
     /// Only calls with a page token (true), or without (false).
     pub with_token: Option<bool>,
+    /// Only this page of a list, from 1.
+    pub page: Option<usize>,
     /// Matching calls that pass before it begins.
     pub after: u32,
     /// How often it happens; none: for ever.
@@ -53,6 +55,7 @@ impl Fault {
             region: String::new(),
             action: String::new(),
             with_token: None,
+            page: None,
             after: 0,
             times: None,
             effect,
@@ -87,6 +90,20 @@ impl Fault {
         self
     }
 
+    /// Only this page of a list, from 1.
+    #[must_use]
+    pub fn on_page(mut self, page: usize) -> Self {
+        self.page = Some(page);
+        self
+    }
+
+    /// Only after so many matching calls have passed.
+    #[must_use]
+    pub fn after(mut self, calls: u32) -> Self {
+        self.after = calls;
+        self
+    }
+
     /// Only so many times.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
@@ -100,6 +117,7 @@ impl Fault {
             && matches(&self.region, &call.region)
             && matches(&self.action, &call.action())
             && self.with_token.is_none_or(|with| with == call.token().is_some())
+            && self.page.is_none_or(|page| page == call.page_number())
     }
 }
 

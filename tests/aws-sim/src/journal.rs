@@ -21,3 +21,12 @@ pub struct Entry {
     /// Error code; empty: it succeeded.
     pub code: String,
 }
+
+/// How often an action was called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls, however they ended.
+    pub calls: usize,
+    /// Of them, those over a quota.
+    pub throttled: usize,
+}

@@ -26,7 +26,9 @@ pub mod fault;
 pub mod gate;
 pub mod identity;
 pub mod journal;
+pub mod latency;
 pub mod policy;
+pub mod quota;
 pub mod request;
 pub mod seed;
 mod server;
@@ -38,6 +40,8 @@ mod xml;
 
 pub use fault::{Effect, Fault};
 pub use journal::Entry;
+pub use latency::Latency;
+pub use quota::Quotas;
 pub use world::World;
 
 /// A running simulator. Dropped, it stops.

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, ensure};
-use aws_sim::{Effect, Fault, Sim, World, seed};
+use aws_sim::{Latency, Sim, World, seed};
 use bytes::Bytes;
 use clap::Parser;
 use http::Request;
@@ -59,8 +59,8 @@ impl Serve {
             .with_context(|| format!("failed to read {}", self.template.display()))?;
         seed::sample(&mut world, &template, &self.connector)?;
         if self.latency > 0 {
-            let late = Effect::Delay(std::time::Duration::from_millis(self.latency));
-            world.faults.push(Fault::new(late));
+            let latency = std::time::Duration::from_millis(self.latency);
+            world.latency = Some(Latency::fixed(latency));
         }
         let sim = Sim::listen(self.listen, world, None).await?;
         println!("{}", sim.url());

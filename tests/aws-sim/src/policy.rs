@@ -16,7 +16,7 @@ pub struct Request<'a> {
 /// Whether a trust policy allows an action to a caller.
 #[must_use]
 pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
-    judge(document, |statement| {
+    judge(statements(document), |statement| {
         matches_any(statement.get("Action"), action)
             && matches_principal(statement.get("Principal"), request.principal)
             && holds(statement.get("Condition"), request)
@@ -26,15 +26,17 @@ pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
 /// Whether policies of an identity allow an action.
 #[must_use]
 pub fn allows(documents: &[Value], action: &str) -> bool {
-    let merged: Vec<Value> = documents.iter().flat_map(statements).cloned().collect();
-    let document = serde_json::json!({ "Statement": merged });
-    judge(&document, |statement| matches_any(statement.get("Action"), action))
+    let statements = documents.iter().flat_map(statements);
+    judge(statements, |statement| matches_any(statement.get("Action"), action))
 }
 
 /// An allow, and no deny.
-fn judge(document: &Value, applies: impl Fn(&Value) -> bool) -> bool {
+fn judge<'a>(
+    statements: impl Iterator<Item = &'a Value>,
+    applies: impl Fn(&Value) -> bool,
+) -> bool {
     let mut allowed = false;
-    for statement in statements(document).filter(|statement| applies(statement)) {
+    for statement in statements.filter(|statement| applies(statement)) {
         match statement.get("Effect").and_then(Value::as_str) {
             Some("Allow") => allowed = true,
             _ => return false,

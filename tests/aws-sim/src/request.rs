@@ -80,6 +80,13 @@ impl Call {
             .or_else(|| self.form.get("continuation-token").map(String::as_str))
             .or_else(|| self.form.get("Marker").map(String::as_str))
     }
+
+    /// Which page of a list it asks for, from 1.
+    #[must_use]
+    pub fn page_number(&self) -> usize {
+        let number = self.token().and_then(|token| token.rsplit('.').next());
+        number.and_then(|number| usize::from_str_radix(number, 16).ok()).unwrap_or(1)
+    }
 }
 
 fn s3_operation(form: &BTreeMap<String, String>, bucket: &str) -> String {

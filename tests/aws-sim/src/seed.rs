@@ -72,6 +72,83 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
     Ok(())
 }
 
+/// The regions that an account of `aws` has without opting in.
+pub const DEFAULT_REGIONS: [&str; 17] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// An organization that is made from a seed.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// `o-…`.
+    pub organization: &'a str,
+    /// The first account id; the management account has it, members follow.
+    pub first_account: u64,
+    /// Member accounts.
+    pub accounts: usize,
+    /// Units below the root; members lie in them by turns.
+    pub units: usize,
+    /// Enabled regions.
+    pub regions: &'a [&'a str],
+    /// Instances in each region of each member.
+    pub instances: usize,
+    /// Buckets in each member.
+    pub buckets: usize,
+    /// Chance.
+    pub seed: u64,
+}
+
+impl Plan<'_> {
+    /// The management account.
+    #[must_use]
+    pub fn management(&self) -> String {
+        format!("{:012}", self.first_account)
+    }
+
+    /// The members' ids.
+    #[must_use]
+    pub fn members(&self) -> Vec<String> {
+        (self.first_account + 1..).take(self.accounts).map(|id| format!("{id:012}")).collect()
+    }
+
+    /// Makes it, without roles. Returns the root's id.
+    pub fn make(&self, world: &mut World) -> String {
+        let management = self.management();
+        let root = world.add_organization(self.organization, "aws", &management);
+        let units: Vec<String> =
+            (0..self.units).map(|at| format!("ou-{}-{at:08}", &self.organization[2..6])).collect();
+        for (at, unit) in units.iter().enumerate() {
+            world.add_unit(self.organization, &root, unit, &format!("unit-{at}"));
+        }
+        let mut chance = StdRng::seed_from_u64(self.seed);
+        world.account(&management).regions = self.regions.iter().map(ToString::to_string).collect();
+        for (at, id) in self.members().iter().enumerate() {
+            let parent = if units.is_empty() { &root } else { &units[at % units.len()] };
+            let account =
+                world.add_account(self.organization, parent, id, &format!("account-{at}"));
+            account.regions = self.regions.iter().map(ToString::to_string).collect();
+            furnish(world, id, &mut chance, self.instances, self.buckets);
+        }
+        root
+    }
+}
+
 /// Puts instances into every region of an account, and buckets into the account.
 ///
 /// # Panics
@@ -129,4 +206,31 @@ fn team(chance: &mut StdRng) -> &'static str {
 
 fn tags(pairs: &[(&str, &str)]) -> BTreeMap<Text, Text> {
     pairs.iter().map(|(key, value)| (Text::from(*key), Text::from(*value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_makes_the_same_ten_thousand_accounts() {
+        let plan = Plan {
+            organization: "o-large12345",
+            first_account: 500_000_000_000,
+            accounts: 10_000,
+            units: 40,
+            regions: &DEFAULT_REGIONS[..2],
+            instances: 1,
+            buckets: 1,
+            seed: 3,
+        };
+        let made = || {
+            let mut world = World::default();
+            plan.make(&mut world);
+            world.accounts.values().map(|account| format!("{:?}", account.instances)).collect()
+        };
+        let first: Vec<String> = made();
+        assert_eq!(first.len(), 10_001);
+        assert_eq!(first, made());
+    }
 }

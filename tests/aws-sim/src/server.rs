@@ -19,6 +19,7 @@ use crate::{
     gate,
     identity::Session,
     journal::Entry,
+    latency::Latency,
     policy,
     request::Call,
     services,
@@ -55,8 +56,11 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
             Refusal::new(403, "MissingAuthenticationToken", "Missing Authentication Token");
         return Ok(response(refusal.answer("")));
     };
-    let (session, struck) = enter(&mut shared.world(), &call);
-    let mut delay = Duration::ZERO;
+    let (session, struck, mut delay) = {
+        let mut world = shared.world();
+        let (session, struck) = enter(&mut world, &call);
+        (session, struck, world.latency.as_mut().map(Latency::draw).unwrap_or_default())
+    };
     let refusal = match struck {
         Ok(None | Some(Effect::TimePasses(_))) => None,
         Err(refusal) | Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
@@ -68,7 +72,7 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
             match never {}
         }
         Ok(Some(Effect::Delay(by))) => {
-            delay = by;
+            delay += by;
             None
         }
     };
@@ -110,6 +114,11 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
     };
     if session.expires <= world.clock.now() {
         return (Some(session), Err(Refusal::expired(&call.service)));
+    }
+    let now = world.clock.now();
+    let quotas = world.quotas.as_mut();
+    if quotas.is_some_and(|quotas| !quotas.take(&session.account, call, now)) {
+        return (Some(session), Err(Refusal::throttled(&call.service)));
     }
     let struck = fault::strike(&mut world.faults, &session.account, call);
     if let Some(Effect::TimePasses(by)) = struck {
@@ -162,6 +171,14 @@ fn denied_by_scp(call: &Call, session: Option<&Session>) -> Refusal {
 }
 
 fn note(world: &mut World, session: Option<&Session>, call: &Call, answer: &Answer) {
+    let tally = world.tally.entry(call.action()).or_default();
+    tally.calls += 1;
+    if answer.code == Refusal::throttled(&call.service).code {
+        tally.throttled += 1;
+    }
+    if world.only_counts {
+        return;
+    }
     let at = world.clock.now();
     world.journal.push(Entry {
         at,

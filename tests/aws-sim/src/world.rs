@@ -9,7 +9,9 @@ use crate::{
     clock::Clock,
     fault::Fault,
     identity::{Credentials, Session},
-    journal::Entry,
+    journal::{Entry, Tally},
+    latency::Latency,
+    quota::Quotas,
     template::{Deployment, Role},
     text::Text,
 };
@@ -30,8 +32,19 @@ pub struct World {
     pub sessions: HashMap<String, Session>,
     /// Faults, the first that matches strikes.
     pub faults: Vec<Fault>,
+    /// Quotas; none: calls are not counted.
+    pub quotas: Option<Quotas>,
+    /// How long answers take; none: no longer than they must.
+    pub latency: Option<Latency>,
     /// Every call.
     pub journal: Vec<Entry>,
+    /// How often each action was called, journal or not.
+    pub tally: BTreeMap<String, Tally>,
+    /// Whether calls are only counted: a million of them would fill the memory.
+    pub only_counts: bool,
+    /// Whether pages are as long as was asked for. AWS may give fewer items, so here it
+    /// does, unless somebody measures speed.
+    pub pages_as_asked: bool,
     /// The longest session that is given, whatever was asked for.
     pub session_length_max: Option<TimeDelta>,
     keys_made: u64,
@@ -268,7 +281,12 @@ impl World {
     /// The calls of an action, however they ended.
     #[must_use]
     pub fn calls(&self, action: &str) -> usize {
-        self.journal.iter().filter(|entry| entry.action == action).count()
+        self.tally.get(action).map_or(0, |tally| tally.calls)
+    }
+
+    /// How many items a page has of those that were asked for, where AWS may give fewer.
+    pub(crate) fn page_items(&self, asked: usize, given_max: usize) -> usize {
+        if self.pages_as_asked { asked } else { asked.min(given_max) }
     }
 }
 

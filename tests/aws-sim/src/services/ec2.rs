@@ -11,7 +11,7 @@ use crate::{
 
 /// `DescribeInstances` refuses smaller pages (its own documentation: 5 to 1000).
 const PAGE_MIN: usize = 5;
-/// AWS may give fewer than were asked for; here it always does.
+/// AWS may give fewer than were asked for.
 const PAGE_GIVEN_MAX: usize = 2;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
@@ -45,7 +45,7 @@ fn instances(world: &World, session: &Session, call: &Call) -> Result<Answer, Re
     let instances = account.and_then(|a| a.instances.get(&call.region)).unwrap_or(&none);
     let page_items = match call.form.get("MaxResults").map(|text| text.parse::<usize>()) {
         None => instances.len(),
-        Some(Ok(items)) if items >= PAGE_MIN => items.min(PAGE_GIVEN_MAX),
+        Some(Ok(items)) if items >= PAGE_MIN => world.page_items(items, PAGE_GIVEN_MAX),
         Some(_) => {
             return Err(Refusal::new(400, "InvalidParameterValue", "MaxResults must be 5 to 1000"));
         }

@@ -44,22 +44,28 @@ fn page<'a, T>(
     page_items: usize,
     first_is_empty: bool,
 ) -> Result<(&'a [T], Option<String>), Refusal> {
+    let number = call.page_number();
     let start = match call.token() {
-        None if first_is_empty => return Ok((&[], Some(token(account, call, 0)))),
+        None if first_is_empty => return Ok((&[], Some(token(account, call, 0, number + 1)))),
         None => 0,
-        Some(given) => {
-            (0..=items.len()).find(|at| token(account, call, *at) == given).ok_or_else(|| {
+        // The place stands in the token; its hash tells whether this list made it.
+        Some(given) => given
+            .split('.')
+            .nth(1)
+            .and_then(|at| usize::from_str_radix(at, 16).ok())
+            .filter(|at| *at <= items.len() && token(account, call, *at, number) == given)
+            .ok_or_else(|| {
                 Refusal::new(400, "InvalidInputException", "You provided an invalid token.")
-            })?
-        }
+            })?,
     };
     let end = items.len().min(start + page_items.max(1));
-    let next = (end < items.len()).then(|| token(account, call, end));
+    let next = (end < items.len()).then(|| token(account, call, end, number + 1));
     Ok((&items[start..end], next))
 }
 
-/// A token that tells nothing: a hash of the list and of the place in it (FNV-1a).
-fn token(account: &str, call: &Call, at: usize) -> String {
+/// A token that tells nothing to a client: a hash of the list (FNV-1a), then the place in
+/// it and the number of its page.
+fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
     let list = format!(
         "{account}/{}/{}/{}/{}/{at}",
         call.service,
@@ -70,5 +76,5 @@ fn token(account: &str, call: &Call, at: usize) -> String {
     let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("{hash:016x}{at:x}")
+    format!("{hash:016x}.{at:x}.{number:x}")
 }

@@ -7,7 +7,7 @@ use crate::{
     answer::{Answer, Refusal},
     identity::Session,
     request::Call,
-    world::{Account, Organization, World},
+    world::{Account, Organization, Unit, World},
 };
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
@@ -21,20 +21,20 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         "DescribeOrganization" => Ok(describe(organization)),
         "ListAccounts" => {
             let accounts = accounts(world, organization, |_| true);
-            list(call, organization, "Accounts", &accounts)
+            list(call, organization, "Accounts", &accounts, account)
         }
         "ListAccountsForParent" => {
             let parent = call.text("ParentId");
             let accounts = accounts(world, organization, |account| account.parent == parent);
-            list(call, organization, "Accounts", &accounts)
+            list(call, organization, "Accounts", &accounts, account)
         }
         "ListRoots" => {
             let roots = units(organization, "");
-            list(call, organization, "Roots", &roots)
+            list(call, organization, "Roots", &roots, unit)
         }
         "ListOrganizationalUnitsForParent" => {
             let units = units(organization, call.text("ParentId"));
-            list(call, organization, "OrganizationalUnits", &units)
+            list(call, organization, "OrganizationalUnits", &units, unit)
         }
         "ListTagsForResource" => tags(world, organization, call),
         _ => Err(unknown(call)),
@@ -59,51 +59,48 @@ fn describe(organization: &Organization) -> Answer {
     } }))
 }
 
-fn accounts(
-    world: &World,
+fn accounts<'a>(
+    world: &'a World,
     organization: &Organization,
     wanted: impl Fn(&Account) -> bool,
-) -> Vec<Value> {
-    world
-        .accounts
-        .iter()
-        .filter(|(_, account)| account.organization == organization.id && wanted(account))
-        .map(|(id, account)| {
-            let mut shown = json!({
-                "Id": id,
-                "Arn": arn(organization, "account", id),
-                "Name": account.name,
-                "Email": format!("{}@example.com", account.name),
-                "State": account.state,
-                "JoinedMethod": "CREATED",
-                "JoinedTimestamp": 1_700_000_000.0,
-            });
-            if organization.tells_paths {
-                let path = organization.path(&account.parent).join("/");
-                shown["Paths"] = json!([format!("{}/{path}/{id}/", organization.id)]);
-            }
-            shown
-        })
-        .collect()
+) -> Vec<(&'a String, &'a Account)> {
+    let own = |account: &Account| account.organization == organization.id && wanted(account);
+    world.accounts.iter().filter(|(_, account)| own(account)).collect()
 }
 
-fn units(organization: &Organization, parent: &str) -> Vec<Value> {
-    let kind = if parent.is_empty() { "root" } else { "ou" };
-    organization
-        .units
-        .iter()
-        .filter(|(_, unit)| unit.parent == parent)
-        .map(
-            |(id, unit)| json!({ "Id": id, "Arn": arn(organization, kind, id), "Name": unit.name }),
-        )
-        .collect()
+fn account(organization: &Organization, (id, account): &(&String, &Account)) -> Value {
+    let mut shown = json!({
+        "Id": id,
+        "Arn": arn(organization, "account", id),
+        "Name": account.name,
+        "Email": format!("{}@example.com", account.name),
+        "State": account.state,
+        "JoinedMethod": "CREATED",
+        "JoinedTimestamp": 1_700_000_000.0,
+    });
+    if organization.tells_paths {
+        let path = organization.path(&account.parent).join("/");
+        shown["Paths"] = json!([format!("{}/{path}/{id}/", organization.id)]);
+    }
+    shown
 }
 
-fn list(
+fn units<'a>(organization: &'a Organization, parent: &str) -> Vec<(&'a String, &'a Unit)> {
+    organization.units.iter().filter(|(_, unit)| unit.parent == parent).collect()
+}
+
+fn unit(organization: &Organization, (id, unit): &(&String, &Unit)) -> Value {
+    let kind = if unit.parent.is_empty() { "root" } else { "ou" };
+    json!({ "Id": id, "Arn": arn(organization, kind, id), "Name": unit.name })
+}
+
+/// Only what is on the page is written: an organization may have thousands of accounts.
+fn list<T>(
     call: &Call,
     organization: &Organization,
     name: &str,
-    items: &[Value],
+    items: &[T],
+    show: impl Fn(&Organization, &T) -> Value,
 ) -> Result<Answer, Refusal> {
     let (items, next) = page(
         &organization.management,
@@ -112,6 +109,7 @@ fn list(
         organization.page_items,
         organization.begins_with_empty_page,
     )?;
+    let items: Vec<Value> = items.iter().map(|item| show(organization, item)).collect();
     let mut answer = json!({ name: items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);

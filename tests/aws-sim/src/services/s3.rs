@@ -12,7 +12,7 @@ use crate::{
 };
 
 const PAGE_ITEMS_MAX: usize = 10_000;
-/// AWS may give fewer than were asked for; here it always does.
+/// AWS may give fewer than were asked for.
 const PAGE_GIVEN_MAX: usize = 3;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
@@ -32,7 +32,7 @@ fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal
         &session.account,
         call,
         buckets,
-        asked.map_or(PAGE_ITEMS_MAX, |asked: usize| asked.min(PAGE_GIVEN_MAX)),
+        asked.map_or(PAGE_ITEMS_MAX, |asked| world.page_items(asked, PAGE_GIVEN_MAX)),
         false,
     )?;
     let mut xml = Xml::default();

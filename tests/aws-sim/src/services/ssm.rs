@@ -10,7 +10,9 @@ use crate::{
     world::World,
 };
 
-const PAGE_ITEMS: usize = 10;
+const PAGE_ITEMS: usize = 50;
+/// AWS may give fewer than were asked for.
+const PAGE_GIVEN_MAX: usize = 10;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
@@ -48,7 +50,8 @@ fn information(world: &World, session: &Session, call: &Call) -> Result<Answer, 
             })
         })
         .collect();
-    let (items, next) = page(&session.account, call, &found, PAGE_ITEMS, false)?;
+    let page_items = world.page_items(PAGE_ITEMS, PAGE_GIVEN_MAX);
+    let (items, next) = page(&session.account, call, &found, page_items, false)?;
     let mut answer = json!({ "InstanceInformationList": items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);
