@@ -9,7 +9,7 @@ use aws_smithy_runtime::client::{identity::IdentityCache, retries::RetryPartitio
 use super::{
     budget,
     sessions::{Error, Session},
-    wire,
+    wire::{self, Usage},
 };
 use crate::model::{
     arn::{Partition, RoleArn},
@@ -24,6 +24,7 @@ pub struct Access {
     session: Session,
     region: Region,
     clients: Clients,
+    usage: Arc<Usage>,
 }
 
 macro_rules! clients {
@@ -71,13 +72,20 @@ impl Access {
     /// The reach of a session in a region.
     #[must_use]
     pub fn new(session: Session, region: Region) -> Self {
-        Self { session, region, clients: Clients::default() }
+        Self { session, region, clients: Clients::default(), usage: Arc::default() }
     }
 
-    /// The same role in another region.
+    /// The same role in another region; its calls count as ours.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
-        Self::new(self.session.clone(), region)
+        let usage = Arc::clone(&self.usage);
+        Self { usage, ..Self::new(self.session.clone(), region) }
+    }
+
+    /// What the calls so far have come to.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// The account.
@@ -132,7 +140,13 @@ impl Access {
             .credentials_provider(SharedCredentialsProvider::new(self.session.clone()))
             // Sessions are cached in `sessions`, where they can be dropped.
             .identity_cache(IdentityCache::no_cache())
-            .http_client(wire::client(&aws.http, budgets, account, self.session.lane()))
+            .http_client(wire::client(
+                &aws.http,
+                budgets,
+                account,
+                self.session.lane(),
+                Arc::clone(&self.usage),
+            ))
             .build()
     }
 

@@ -3,12 +3,12 @@
 //!
 //! AWS counts calls in token buckets per account, region and API. We keep to a share
 //! of the published rate, and to less as soon as AWS asks to slow down: the rate is
-//! multiplied by 0.7 at each throttle and grows back by a twentieth of its ceiling
-//! with each second without one. More calls than that only buy more throttles.
+//! multiplied by 0.7, then grows back quickly to just below the rate that was too much,
+//! and slowly beyond it, since the customer's workload may have taken the rest. More
+//! calls than that only buy more throttles.
 
 use std::{
-    collections::HashMap,
-    num::NonZeroU32,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -16,8 +16,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::model::failure::Lane;
@@ -26,8 +24,14 @@ use crate::model::failure::Lane;
 const BACK_OFF: f64 = 0.7;
 /// Calls per second that are always left.
 const RATE_MIN: f64 = 0.5;
-/// The share of the ceiling that comes back with each calm second.
-const RECOVERY_SHARE: f64 = 0.05;
+/// Throttles of calls that were under way together count once.
+const THROTTLES_TOGETHER: Duration = Duration::from_millis(500);
+/// Up to this share of the rate that was too much, the way back is quick.
+const QUICK_SHARE: f64 = 0.85;
+/// The share of the ceiling that comes back with each calm second, quickly.
+const QUICK_RECOVERY: f64 = 0.05;
+/// The same beyond.
+const SLOW_RECOVERY: f64 = 0.005;
 
 /// Whose budget: calls of different accounts never wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,10 +98,26 @@ impl Budgets {
         Arc::clone(bucket)
     }
 
-    /// Forgets the budgets of places that nobody calls.
+    /// Forgets the budgets of places that nobody calls and that are whole again; one that
+    /// AWS has slowed down is remembered until it has recovered.
     pub fn forget_idle(&self) {
+        self.forget_idle_at(Instant::now());
+    }
+
+    fn forget_idle_at(&self, now: Instant) {
+        let mut slowed: BTreeMap<&'static str, f64> = BTreeMap::new();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1);
+        buckets.retain(|(account, _), bucket| {
+            let slow = slowed.entry(account.service).or_default();
+            if bucket.is_slowed(now) {
+                *slow += 1.0;
+            }
+            Arc::strong_count(bucket) > 1 || !bucket.is_whole(now)
+        });
+        drop(buckets);
+        for (service, count) in slowed {
+            metrics::gauge!("connector_aws_budgets_slowed", "service" => service).set(count);
+        }
     }
 }
 
@@ -105,16 +125,22 @@ impl Budgets {
 #[derive(Debug)]
 pub struct Bucket {
     ceiling: Rate,
-    limiter: ArcSwap<DefaultDirectRateLimiter>,
     pace: Mutex<Pace>,
     interactive_waiting: AtomicUsize,
     interactive_done: Notify,
 }
 
+/// How the bucket is doing.
 #[derive(Debug)]
 struct Pace {
     per_second: f64,
-    changed: Instant,
+    /// Below nothing: so many callers wait.
+    tokens: f64,
+    /// The rate that was too much; none: the ceiling was not.
+    too_much: Option<f64>,
+    throttled_at: Option<Instant>,
+    /// When rate and tokens were brought up to date.
+    seen_at: Instant,
 }
 
 impl Bucket {
@@ -123,10 +149,17 @@ impl Bucket {
             per_second: (published.per_second * share).max(RATE_MIN),
             burst: (published.burst * share).max(1.0),
         };
+        let now = Instant::now();
+        let pace = Pace {
+            per_second: ceiling.per_second,
+            tokens: ceiling.burst,
+            too_much: None,
+            throttled_at: None,
+            seen_at: now,
+        };
         Self {
             ceiling,
-            limiter: ArcSwap::from_pointee(limiter(ceiling)),
-            pace: Mutex::new(Pace { per_second: ceiling.per_second, changed: Instant::now() }),
+            pace: Mutex::new(pace),
             interactive_waiting: AtomicUsize::new(0),
             interactive_done: Notify::new(),
         }
@@ -138,7 +171,7 @@ impl Bucket {
             Lane::Interactive => {
                 self.interactive_waiting.fetch_add(1, Ordering::SeqCst);
                 let leave = Leave(self);
-                self.limiter.load_full().until_ready().await;
+                tokio::time::sleep_until(self.reserve(Instant::now())).await;
                 drop(leave);
             }
             Lane::Crawl => {
@@ -149,38 +182,79 @@ impl Bucket {
                     }
                     done.await;
                 }
-                self.limiter.load_full().until_ready().await;
+                tokio::time::sleep_until(self.reserve(Instant::now())).await;
             }
         }
     }
 
-    /// AWS asked to slow down.
-    pub fn slow_down(&self) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.per_second = (pace.per_second * BACK_OFF).max(RATE_MIN);
-        pace.changed = Instant::now();
-        // The burst is spent: that is what AWS just said.
-        self.limiter.store(Arc::new(limiter(Rate { per_second: pace.per_second, burst: 1.0 })));
+    /// Takes the next token, and says when it will be there.
+    fn reserve(&self, now: Instant) -> Instant {
+        let mut pace = self.pace();
+        pace.pass(self.ceiling, now);
+        pace.tokens -= 1.0;
+        now + Duration::from_secs_f64((-pace.tokens / pace.per_second).max(0.0))
     }
 
-    /// A call went well.
-    pub fn speed_up(&self) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let calm = pace.changed.elapsed();
-        if pace.per_second >= self.ceiling.per_second || calm < Duration::from_secs(1) {
+    /// AWS asked to slow down.
+    pub fn slow_down(&self) {
+        self.slow_down_at(Instant::now());
+    }
+
+    fn slow_down_at(&self, now: Instant) {
+        let mut pace = self.pace();
+        if pace.throttled_at.is_some_and(|at| now - at < THROTTLES_TOGETHER) {
             return;
         }
-        let gained = self.ceiling.per_second * RECOVERY_SHARE * calm.as_secs_f64();
-        pace.per_second = (pace.per_second + gained).min(self.ceiling.per_second);
-        pace.changed = Instant::now();
-        let burst = self.ceiling.burst * (pace.per_second / self.ceiling.per_second);
-        self.limiter.store(Arc::new(limiter(Rate { per_second: pace.per_second, burst })));
+        pace.pass(self.ceiling, now);
+        pace.throttled_at = Some(now);
+        pace.too_much = Some(pace.per_second);
+        pace.per_second = (pace.per_second * BACK_OFF).max(RATE_MIN);
+        // The burst is spent: that is what AWS just said.
+        pace.tokens = pace.tokens.min(0.0);
     }
 
     /// Calls per second at present.
     #[must_use]
     pub fn per_second(&self) -> f64 {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).per_second
+        self.pace().per_second
+    }
+
+    fn is_slowed(&self, now: Instant) -> bool {
+        let mut pace = self.pace();
+        pace.pass(self.ceiling, now);
+        pace.per_second < self.ceiling.per_second
+    }
+
+    fn is_whole(&self, now: Instant) -> bool {
+        !self.is_slowed(now) && self.pace().tokens >= self.ceiling.burst
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    /// What the time since the last look brings: tokens, and some of the rate.
+    fn pass(&mut self, ceiling: Rate, now: Instant) {
+        let mut calm = now.saturating_duration_since(self.seen_at).as_secs_f64();
+        self.seen_at = self.seen_at.max(now);
+        self.tokens = (self.tokens + calm * self.per_second).min(ceiling.burst);
+        if self.per_second >= ceiling.per_second {
+            return;
+        }
+        let quick_until = self.too_much.map_or(ceiling.per_second, |rate| rate * QUICK_SHARE);
+        if self.per_second < quick_until {
+            let per_second = ceiling.per_second * QUICK_RECOVERY;
+            let needed = (quick_until - self.per_second) / per_second;
+            self.per_second += per_second * calm.min(needed);
+            calm -= calm.min(needed);
+        }
+        self.per_second += ceiling.per_second * SLOW_RECOVERY * calm;
+        if self.per_second >= ceiling.per_second {
+            self.per_second = ceiling.per_second;
+            self.too_much = None;
+        }
     }
 }
 
@@ -194,42 +268,68 @@ impl Drop for Leave<'_> {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a burst is at least 1 and at most a few hundred"
-)]
-fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
-    let burst = NonZeroU32::new(rate.burst.max(1.0) as u32).unwrap_or(NonZeroU32::MIN);
-    let period = Duration::from_secs_f64(1.0 / rate.per_second.max(RATE_MIN));
-    let quota = Quota::with_period(period)
-        .map_or_else(|| Quota::per_second(NonZeroU32::MIN), |quota| quota.allow_burst(burst));
-    RateLimiter::direct(quota)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn account(id: &str, service: &'static str) -> Account {
+        Account { id: id.into(), region: "eu-west-1".into(), service }
+    }
+
+    /// Calls that get through in some seconds, by somebody who asks without a break.
+    fn calls_within(bucket: &Bucket, start: Instant, seconds: u64) -> usize {
+        let end = start + Duration::from_secs(seconds);
+        let next = |now: &Instant| Some(bucket.reserve(*now)).filter(|at| *at < end);
+        std::iter::successors(Some(start), next).skip(1).count()
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let budgets = Budgets::new(0.5);
+        let bucket = budgets.bucket(&account("1", "ec2"), None);
+        let calls = calls_within(&bucket, Instant::now(), 10);
+        assert!((149..=151).contains(&calls), "50 at once, then 10 a second: {calls}");
+    }
+
     #[test]
     fn throttles_slow_one_bucket_down_and_no_other() {
         let budgets = Budgets::new(0.5);
-        let account =
-            |id: &str| Account { id: id.into(), region: "eu-west-1".into(), service: "ec2" };
-        let slow = budgets.bucket(&account("1"), None);
-        for _ in 0..50 {
-            slow.slow_down();
-        }
-        assert!((slow.per_second() - RATE_MIN).abs() < f64::EPSILON);
-        assert!((budgets.bucket(&account("2"), None).per_second() - 10.0).abs() < f64::EPSILON);
-        assert!(Arc::ptr_eq(&slow, &budgets.bucket(&account("1"), Some("DescribeInstances"))));
+        let slow = budgets.bucket(&account("1", "ec2"), None);
+        let now = Instant::now();
+        slow.slow_down_at(now);
+        slow.slow_down_at(now);
+        assert!((slow.per_second() - 7.0).abs() < 0.01, "together they count once");
+        let other = budgets.bucket(&account("2", "ec2"), None);
+        assert!((other.per_second() - 10.0).abs() < 1e-9);
+        assert!(Arc::ptr_eq(
+            &slow,
+            &budgets.bucket(&account("1", "ec2"), Some("DescribeInstances"))
+        ));
+        let calls = calls_within(&slow, now, 1);
+        assert!((6..=7).contains(&calls), "no burst is left: {calls}");
+    }
+
+    #[test]
+    fn what_was_slowed_recovers_quickly_then_slowly_and_is_remembered_until_then() {
+        let budgets = Budgets::new(0.5);
+        let slow = budgets.bucket(&account("1", "ec2"), None);
+        let now = Instant::now();
+        slow.slow_down_at(now);
+        drop(slow);
+        budgets.forget_idle_at(now + Duration::from_secs(4));
+        let slow = budgets.bucket(&account("1", "ec2"), None);
+        assert!(slow.is_slowed(now), "it was forgotten too early");
+        let rate = slow.per_second();
+        assert!((8.5..8.6).contains(&rate), "quick to 0.85 of what was too much: {rate}");
+        drop(slow);
+        budgets.forget_idle_at(now + Duration::from_mins(1));
+        assert!(budgets.buckets.lock().expect("buckets").is_empty());
     }
 
     #[test]
     fn organizations_counts_each_operation_by_itself() {
         let budgets = Budgets::new(1.0);
-        let account =
-            Account { id: "1".into(), region: "us-east-1".into(), service: "organizations" };
+        let account = account("1", "organizations");
         let accounts = budgets.bucket(&account, Some("ListAccounts"));
         let roots = budgets.bucket(&account, Some("ListRoots"));
         assert!(!Arc::ptr_eq(&accounts, &roots));

@@ -284,7 +284,13 @@ pub(super) fn sts_client(aws: &Aws, region: &Region, lane: Lane) -> aws_sdk_sts:
         .base
         .to_builder()
         .region(aws_types::region::Region::new(region.to_string()))
-        .http_client(wire::client(&aws.http, Arc::clone(&aws.budgets), account, lane))
+        .http_client(wire::client(
+            &aws.http,
+            Arc::clone(&aws.budgets),
+            account,
+            lane,
+            Arc::default(),
+        ))
         .build();
     aws_sdk_sts::Client::new(&config)
 }

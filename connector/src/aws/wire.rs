@@ -4,7 +4,13 @@
 //! It sits below the SDK's retries, so that a retry waits for its share like any
 //! other attempt, and so that waiting does not eat up the time of the attempt.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -15,6 +21,7 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
+use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use super::{
@@ -30,6 +37,27 @@ use crate::model::{
 /// The largest answer that is taken; the largest page of any API is far below.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// What the attempts of one role session in one region have come to.
+#[derive(Debug, Default)]
+pub struct Usage {
+    calls: AtomicU32,
+    throttles: AtomicU32,
+    waited_us: AtomicU64,
+}
+
+impl Usage {
+    /// Attempts, those among them that AWS throttled, and the time that they waited for
+    /// their budgets.
+    #[must_use]
+    pub fn so_far(&self) -> (u32, u32, Duration) {
+        (
+            self.calls.load(Ordering::Relaxed),
+            self.throttles.load(Ordering::Relaxed),
+            Duration::from_micros(self.waited_us.load(Ordering::Relaxed)),
+        )
+    }
+}
+
 /// An HTTP client whose attempts count against the budgets of one account, region
 /// and service.
 pub fn client(
@@ -37,12 +65,14 @@ pub fn client(
     budgets: Arc<Budgets>,
     account: Account,
     lane: Lane,
+    usage: Arc<Usage>,
 ) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Wire {
         inner: http.connector(),
         budgets,
         account,
         lane,
+        usage,
         timeout: http.attempt_timeout,
     });
     http_client_fn(move |_, _| connector.clone())
@@ -54,6 +84,7 @@ struct Wire {
     budgets: Arc<Budgets>,
     account: Account,
     lane: Lane,
+    usage: Arc<Usage>,
     timeout: Duration,
 }
 
@@ -72,13 +103,20 @@ impl Wire {
             .and_then(|target| target.rsplit('.').next())
             .map(str::to_owned);
         let operation = operation.as_deref();
+        let service = self.account.service;
         let bucket = self.budgets.bucket(&self.account, operation);
+        let asked = Instant::now();
         bucket.acquire(self.lane).await;
-        metrics::counter!("connector_aws_attempts_total", "service" => self.account.service)
-            .increment(1);
+        let waited = asked.elapsed();
+        self.usage.calls.fetch_add(1, Ordering::Relaxed);
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.usage.waited_us.fetch_add(waited_us, Ordering::Relaxed);
+        metrics::counter!("connector_aws_attempts_total", "service" => service).increment(1);
+        metrics::histogram!("connector_aws_budget_wait_seconds", "service" => service, "lane" => self.lane.as_str())
+            .record(waited);
         let span = info_span!(
             "aws",
-            service = self.account.service,
+            service,
             account.id = self.account.id,
             region = self.account.region,
             operation
@@ -88,11 +126,9 @@ impl Wire {
         let response =
             answered.unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into())))?;
         if response.status().as_u16() >= 400 && asks_to_slow_down(&response) {
-            metrics::counter!("connector_aws_throttles_total", "service" => self.account.service)
-                .increment(1);
+            self.usage.throttles.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("connector_aws_throttles_total", "service" => service).increment(1);
             bucket.slow_down();
-        } else {
-            bucket.speed_up();
         }
         Ok(response)
     }

@@ -28,6 +28,17 @@ pub enum Lane {
     Crawl,
 }
 
+impl Lane {
+    /// For metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Crawl => "crawl",
+        }
+    }
+}
+
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
         /// Why something could not be read. The texts are stable: they are stored,
