@@ -402,10 +402,11 @@ pub(super) async fn find(
 async fn shown(conn: &mut PgConnection, found: Integration) -> Result<v1::Integration, Status> {
     let facts = async {
         let open = store::syncs::open(conn, &found.connector, found.id).await?;
-        let problems = store::problems::list(conn, &found.connector, Some(found.id)).await?;
+        let problems = store::problems::list(conn, &found.connector, Some(found.id), false).await?;
         let failed = store::syncs::last_ended(conn, &found.connector, found.id).await?
             == Some(SyncState::Failed);
-        let worst = problems.iter().map(|found| problem::severity(&found.code)).max();
+        let unmuted = problems.iter().filter(|found| found.muted_until.is_none());
+        let worst = unmuted.map(|found| problem::severity(&found.code)).max();
         Ok::<_, store::Error>(Facts {
             enabled: found.enabled,
             initialized: found.initialized_at.is_some(),

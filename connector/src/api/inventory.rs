@@ -98,6 +98,7 @@ impl InventoryService for Api {
             account_id: request.account_id,
             region: request.region,
             text: request.text,
+            held: false,
         };
         let after = (after_integration, after_arn);
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())

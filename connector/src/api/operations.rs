@@ -98,7 +98,7 @@ impl OperationsService for Api {
             "" => None,
             name => Some(find(&mut conn, &connector, name).await?.id),
         };
-        let found = store::problems::list(&mut conn, &connector, integration)
+        let found = store::problems::list(&mut conn, &connector, integration, false)
             .await
             .map_err(|error| status::store(&error))?;
         let problems = found.into_iter().map(problem).collect();

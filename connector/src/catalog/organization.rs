@@ -16,7 +16,7 @@ use crate::{
         failure::{Failure, Reason, ReasonCode},
         ids::{AccountId, OrganizationId, OuId},
         organization::{Account, AccountState, Unit, Walk, WholeOrganization, parse_path},
-        proof::{Next, PageLoop, PageToken},
+        proof::{KeyDigest, Next, PageLoop, PageToken},
     },
 };
 
@@ -100,7 +100,7 @@ pub async fn walk(access: &Access) -> Result<Walk, ApiError> {
         let following = queue.front().map(|(_, token)| {
             PageToken(format!("{lists_read} {}", token.as_deref().unwrap_or_default()))
         });
-        match pages.page(keys, following) {
+        match pages.page(keys.iter().map(|key| KeyDigest::of(key)), following) {
             Ok(Next::More(rest, _)) => pages = rest,
             Ok(Next::End(proof)) => {
                 let accounts = gathered.accounts.into_values().collect();

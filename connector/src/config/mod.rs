@@ -84,6 +84,7 @@ struct Raw {
     http: RawHttp,
     aws: RawAws,
     sync: RawSync,
+    retention: RawRetention,
     log: RawLog,
 }
 
@@ -130,8 +131,17 @@ struct RawAws {
 #[serde(default, deny_unknown_fields)]
 struct RawSync {
     groups_at_once: Option<u32>,
+    groups_at_once_per_connector: Option<u32>,
     lease: Option<String>,
     heartbeat: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRetention {
+    gone_resources: Option<String>,
+    syncs: Option<String>,
+    problems: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,8 +11,8 @@ use std::{
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tracing_subscriber::EnvFilter;
 
-use super::{Error, Raw, RawDatabase, RawGrpc};
-use crate::{aws, model::ids::ConnectorId, store, sync};
+use super::{Error, Raw, RawDatabase, RawGrpc, RawSync};
+use crate::{aws, model::ids::ConnectorId, store, sync, tasks::janitor::Retention};
 
 const STATE_DIRECTORY_DEFAULT: &str = "/var/lib/apono-connector";
 const CONNECTIONS_MAX_DEFAULT: u32 = 20;
@@ -23,6 +23,13 @@ const ATTEMPT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 const GROUPS_AT_ONCE_DEFAULT: u32 = 16;
 const LEASE_DEFAULT: Duration = Duration::from_secs(15);
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
+/// How often an idle replica looks for groups that another one has planned.
+const POLL: Duration = Duration::from_secs(1);
+const GONE_RESOURCES_DEFAULT: Duration = Duration::from_hours(30 * 24);
+const SYNCS_DEFAULT: Duration = Duration::from_hours(30 * 24);
+const PROBLEMS_DEFAULT: Duration = Duration::from_hours(90 * 24);
+const RETENTION_MIN: Duration = Duration::from_hours(1);
+const RETENTION_MAX: Duration = Duration::from_hours(10 * 366 * 24);
 const GRPC_PORT: u16 = 8443;
 const HTTP_PORT: u16 = 8080;
 
@@ -44,6 +51,8 @@ pub struct Settings {
     pub aws: aws::Config,
     /// The crawl.
     pub sync: sync::Config,
+    /// How long what has ended is kept.
+    pub retention: Retention,
     /// Shape of log lines.
     pub log_format: LogFormat,
     /// Which log lines.
@@ -62,6 +71,15 @@ pub enum Database {
         /// Connections at most.
         connections_max: u32,
     },
+}
+
+impl Database {
+    fn connections_max(&self) -> u32 {
+        match self {
+            Self::Url(config) => config.connections_max,
+            Self::Embedded { connections_max, .. } => *connections_max,
+        }
+    }
 }
 
 /// Where callers are served.
@@ -111,21 +129,13 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             format!("is {rate_share}; choose more than 0 and at most 1"),
         );
     }
-    let groups_at_once = raw.sync.groups_at_once.unwrap_or(GROUPS_AT_ONCE_DEFAULT);
-    if !(1..=512).contains(&groups_at_once) {
-        return wrong("sync.groups_at_once", format!("is {groups_at_once}; choose 1 to 512"));
-    }
-    let lease = duration("sync.lease", raw.sync.lease.as_deref(), LEASE_DEFAULT)?;
-    let heartbeat = duration("sync.heartbeat", raw.sync.heartbeat.as_deref(), HEARTBEAT_DEFAULT)?;
-    if heartbeat * 2 > lease {
-        return wrong(
-            "sync.heartbeat",
-            "is more than half of sync.lease, so one late heartbeat would lose the lease; shorten it",
-        );
-    }
+    let database = database(raw.database)?;
+    let connectors = connectors(raw.connector_id, raw.connector.into_iter().map(|c| c.id))?;
+    let sync = sync(&raw.sync, connectors.len() > 1, database.connections_max())?;
+    let kept = |key, text: Option<String>, default| retention(key, text.as_deref(), default);
     Ok(Settings {
-        connectors: connectors(raw.connector_id, raw.connector.into_iter().map(|c| c.id))?,
-        database: database(raw.database)?,
+        connectors,
+        database,
         http: address("http.listen", raw.http.listen.as_deref())?
             .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT))),
         aws: aws::Config {
@@ -137,11 +147,15 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             )?,
             ca_bundle: std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from),
         },
-        sync: sync::Config {
-            groups_at_once: groups_at_once as usize,
-            lease,
-            heartbeat,
-            poll: heartbeat,
+        sync,
+        retention: Retention {
+            gone_resources: kept(
+                "retention.gone_resources",
+                raw.retention.gone_resources,
+                GONE_RESOURCES_DEFAULT,
+            )?,
+            syncs: kept("retention.syncs", raw.retention.syncs, SYNCS_DEFAULT)?,
+            problems: kept("retention.problems", raw.retention.problems, PROBLEMS_DEFAULT)?,
         },
         log_format: match raw.log.format.as_deref() {
             None | Some("human") => LogFormat::Human,
@@ -153,6 +167,38 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
         log_filter: log_filter(raw.log.filter.as_deref())?,
         state_directory,
         grpc,
+    })
+}
+
+fn sync(raw: &RawSync, has_several: bool, connections_max: u32) -> Result<sync::Config, Error> {
+    let groups_at_once = raw.groups_at_once.unwrap_or(GROUPS_AT_ONCE_DEFAULT);
+    if !(1..=512).contains(&groups_at_once) {
+        return wrong("sync.groups_at_once", format!("is {groups_at_once}; choose 1 to 512"));
+    }
+    // One of several connectors leaves a quarter to the others.
+    let share = |all: u32| if has_several { (all - all / 4).max(1) } else { all };
+    let per_connector = raw.groups_at_once_per_connector.unwrap_or(share(groups_at_once));
+    if !(1..=groups_at_once).contains(&per_connector) {
+        return wrong(
+            "sync.groups_at_once_per_connector",
+            format!("is {per_connector}; choose 1 to sync.groups_at_once, {groups_at_once}"),
+        );
+    }
+    let lease = duration("sync.lease", raw.lease.as_deref(), LEASE_DEFAULT)?;
+    let heartbeat = duration("sync.heartbeat", raw.heartbeat.as_deref(), HEARTBEAT_DEFAULT)?;
+    if heartbeat * 2 > lease {
+        return wrong(
+            "sync.heartbeat",
+            "is more than half of sync.lease, so one late heartbeat would lose the lease; shorten it",
+        );
+    }
+    Ok(sync::Config {
+        groups_at_once: groups_at_once as usize,
+        groups_at_once_per_connector: per_connector as usize,
+        connections_per_connector: share(connections_max - CONNECTIONS_MIN / 2) as usize,
+        lease,
+        heartbeat,
+        poll: POLL.min(heartbeat),
     })
 }
 
@@ -268,6 +314,15 @@ fn duration(key: &'static str, text: Option<&str>, default: Duration) -> Result<
         }
         Ok(_) => wrong(key, format!("is {text:?}; choose 100ms to 1h")),
         Err(_) => wrong(key, format!("is {text:?}; write it as 15s, 500ms or 2min")),
+    }
+}
+
+fn retention(key: &'static str, text: Option<&str>, default: Duration) -> Result<Duration, Error> {
+    let Some(text) = text else { return Ok(default) };
+    match humantime::parse_duration(text) {
+        Ok(kept) if (RETENTION_MIN..=RETENTION_MAX).contains(&kept) => Ok(kept),
+        Ok(_) => wrong(key, format!("is {text:?}; choose 1h to 10years")),
+        Err(_) => wrong(key, format!("is {text:?}; write it as 30days, 12h")),
     }
 }
 

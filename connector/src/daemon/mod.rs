@@ -212,7 +212,7 @@ async fn run_on(
     };
     let validator =
         Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
-    let janitor = Janitor { db: db.clone(), aws: aws.clone() };
+    let janitor = Janitor { db: db.clone(), aws: aws.clone(), retention: settings.retention };
     let database_password = match &settings.database {
         Database::Url(config) if config.password_file.is_some() => {
             Some(DatabasePassword { db: db.clone(), config: (**config).clone() })

@@ -1,11 +1,15 @@
 //! The organization as one walk saw it, and which of its accounts are crawled.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use super::{
     ids::{AccountId, OuId},
     integration::Settings,
-    proof::Complete,
+    proof::{Complete, KeyDigest},
 };
 
 /// State of an account in AWS Organizations (`State`; `Status` is retired).
@@ -105,12 +109,13 @@ impl Walk {
         units: Vec<Unit>,
         accounts: Vec<Account>,
     ) -> Self {
-        let ids: BTreeSet<String> = units
+        let ids: HashSet<KeyDigest> = units
             .iter()
-            .map(|unit| unit.id.to_string())
-            .chain(accounts.iter().map(|account| account.id.to_string()))
+            .map(|unit| KeyDigest::of(unit.id.as_str()))
+            .chain(accounts.iter().map(|account| KeyDigest::of(account.id.as_str())))
             .collect();
-        assert_eq!(&ids, proof.seen(), "a walk holds what its proof saw");
+        let holds_all = ids.len() == proof.seen() && ids.iter().all(|id| proof.saw(*id));
+        assert!(holds_all, "a walk holds what its proof saw");
         Self { units, accounts }
     }
 

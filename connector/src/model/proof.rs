@@ -8,13 +8,31 @@
 //! Invariant: a `Complete` owns every key that its loop saw, and names what it speaks
 //! for: a scope with generation and fence, or the whole organization. An interrupted
 //! loop is dropped and starts again from the first page; its tokens are not kept.
+//!
+//! Keys are kept as digests, so that half a million of them fit into a few megabytes. Two
+//! keys with one digest could only make a thing that has gone look as if it were there.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
+
+use sha2::{Digest as _, Sha256};
 
 use super::scope::Scope;
 
 /// Pages that a loop reads before it gives up: at 100 items a page, ten million.
 pub const PAGES_MAX: usize = 100_000;
+
+/// Stands for a key: the first 16 bytes of its SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyDigest(u128);
+
+impl KeyDigest {
+    /// The digest of a key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        let hash = Sha256::digest(key);
+        Self(hash.iter().take(16).fold(0, |digest, byte| digest << 8 | u128::from(*byte)))
+    }
+}
 
 /// Where the next page begins; opaque to all but the collector that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +61,7 @@ pub enum Endless {
 #[derive(Debug)]
 pub struct PageLoop<S = Scope> {
     scope: S,
-    seen: BTreeSet<String>,
+    seen: HashSet<KeyDigest>,
     tokens: HashSet<PageToken>,
 }
 
@@ -60,7 +78,7 @@ impl<S> PageLoop<S> {
     /// Begins with the first page.
     #[must_use]
     pub fn start(scope: S) -> Self {
-        Self { scope, seen: BTreeSet::new(), tokens: HashSet::new() }
+        Self { scope, seen: HashSet::new(), tokens: HashSet::new() }
     }
 
     /// What is read.
@@ -77,7 +95,7 @@ impl<S> PageLoop<S> {
     /// When the list does not come to an end.
     pub fn page(
         mut self,
-        keys: impl IntoIterator<Item = String>,
+        keys: impl IntoIterator<Item = KeyDigest>,
         next: Option<PageToken>,
     ) -> Result<Next<S>, Endless> {
         self.seen.extend(keys);
@@ -107,7 +125,7 @@ impl<S> PageLoop<S> {
 #[derive(Debug)]
 pub struct Complete<S = Scope> {
     scope: S,
-    seen: BTreeSet<String>,
+    seen: HashSet<KeyDigest>,
 }
 
 impl<S> Complete<S> {
@@ -117,10 +135,16 @@ impl<S> Complete<S> {
         &self.scope
     }
 
-    /// Every key that was on its pages.
+    /// Whether a key was on one of its pages.
     #[must_use]
-    pub fn seen(&self) -> &BTreeSet<String> {
-        &self.seen
+    pub fn saw(&self, key: KeyDigest) -> bool {
+        self.seen.contains(&key)
+    }
+
+    /// How many keys were on its pages.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        self.seen.len()
     }
 }
 
@@ -140,6 +164,7 @@ pub(crate) mod tests {
                 integration: IntegrationId(id),
                 sync: SyncId(id),
                 generation: 1,
+                settings_version: 1,
                 place: Place::Account("123456789012".parse().expect("an id")),
                 owner: ReplicaId(id),
                 fence: 1,
@@ -155,16 +180,18 @@ pub(crate) mod tests {
     #[test]
     fn only_the_last_page_ends_the_loop_and_the_proof_owns_all_keys() {
         let walk = PageLoop::start(a_scope());
-        let Next::More(walk, _) = walk.page(["a".into()], token("1")).expect("goes on") else {
+        let key = KeyDigest::of;
+        let Next::More(walk, _) = walk.page([key("a")], token("1")).expect("goes on") else {
             panic!("a page with a token is not the last")
         };
         let Next::More(walk, _) = walk.page([], token("2")).expect("goes on") else {
             panic!("an empty page with a token is not the last")
         };
-        let Next::End(proof) = walk.page(["b".into()], None).expect("ends") else {
+        let Next::End(proof) = walk.page([key("b")], None).expect("ends") else {
             panic!("no token: the end")
         };
-        assert_eq!(proof.seen().iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(proof.saw(key("a")) && proof.saw(key("b")) && !proof.saw(key("c")));
+        assert_eq!(proof.seen(), 2);
     }
 
     #[test]

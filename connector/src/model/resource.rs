@@ -60,20 +60,46 @@ impl Resource {
 
     /// SHA-256 over everything that is stored of it but its key. Two equal ones mean
     /// that there is nothing to write.
+    ///
+    /// # Panics
+    ///
+    /// Never: text and numbers can always be written as JSON.
     #[must_use]
     pub fn content_hash(&self) -> [u8; 32] {
         let region = self.region.as_ref().map_or("", Region::as_str);
-        // `Map` sorts its keys, so the text is canonical.
-        let content = json!([
+        let unread: BTreeMap<&str, &str> =
+            self.unread.iter().map(|(field, code)| (field.as_str(), code.as_str())).collect();
+        // Maps are sorted by key, so the text is canonical.
+        let content = serde_json::to_vec(&(
             self.kind,
-            self.account,
+            &self.account,
             region,
-            self.name,
-            self.tags,
-            self.attributes,
-            self.unread_json()
-        ]);
-        Sha256::digest(content.to_string()).into()
+            &self.name,
+            &self.tags,
+            &self.attributes,
+            unread,
+        ));
+        Sha256::digest(content.expect("text and numbers are JSON")).into()
+    }
+
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        let attributes: usize =
+            self.attributes.iter().map(|(name, value)| name.len() + 64 + value_size(value)).sum();
+        size_of::<Self>() + self.arn.len() + self.name.len() + tags + attributes
+    }
+}
+
+fn value_size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 32 + value_size(item)).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + 64 + value_size(value)).sum()
+        }
     }
 }
 

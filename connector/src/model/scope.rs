@@ -96,6 +96,8 @@ pub struct Group {
     pub sync: SyncId,
     /// That sync's generation.
     pub generation: i64,
+    /// Version of the integration's settings when it was leased.
+    pub settings_version: i64,
     /// Where.
     pub place: Place,
     /// Who holds it.

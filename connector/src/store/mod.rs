@@ -10,6 +10,7 @@ use std::{
     fs, io,
     ops::{Deref, DerefMut},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,14 +18,19 @@ use chrono::{DateTime, Utc};
 pub use sqlx::PgConnection;
 use sqlx::{
     PgPool, Postgres, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult},
 };
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::ids::ConnectorId;
 
 pub mod connectors;
+pub mod feeds;
 pub mod groups;
 pub mod integrations;
+pub mod inventory;
 pub mod organization;
 pub mod problems;
 pub mod resources;
@@ -95,7 +101,7 @@ pub enum Error {
     #[error("a query failed")]
     Query(#[from] sqlx::Error),
     /// A guarded write did not meet its row.
-    #[error("expected to write {expected} row, wrote {actual}")]
+    #[error("expected to write {expected} rows, wrote {actual}")]
     RowsAffected {
         /// Rows that the caller counted on.
         expected: u64,
@@ -154,7 +160,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The connections to one database. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Db(PgPool);
+pub struct Db {
+    pool: PgPool,
+    share: Option<Arc<Semaphore>>,
+}
 
 impl Db {
     /// Connects, and checks that somebody answers.
@@ -169,13 +178,25 @@ impl Db {
             .connect_with(options(config))
             .await
             .map_err(Error::Connect)?;
-        Ok(Self(pool))
+        Ok(Self { pool, share: None })
+    }
+
+    /// The same database for somebody who may use at most so many connections at once,
+    /// so that others find some free.
+    #[must_use]
+    pub fn share(&self, connections: usize) -> Self {
+        Self { pool: self.pool.clone(), share: Some(Arc::new(Semaphore::new(connections))) }
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let share = Arc::clone(self.share.as_ref()?);
+        Some(share.acquire_owned().await.expect("a share is never closed"))
     }
 
     /// Connects by other options from now on: the password has changed. Connections that
     /// are open stay.
     pub fn connect_from_now_on(&self, config: &Config) {
-        self.0.set_connect_options(options(config));
+        self.pool.set_connect_options(options(config));
     }
 
     /// A connection for reading, or for a single write.
@@ -183,8 +204,10 @@ impl Db {
     /// # Errors
     ///
     /// When none is free in time.
-    pub async fn conn(&self) -> Result<impl DerefMut<Target = PgConnection> + use<>> {
-        self.0.acquire().await.map_err(Error::Connect)
+    pub async fn conn(&self) -> Result<Conn> {
+        let permit = self.permit().await;
+        let conn = self.pool.acquire().await.map_err(Error::Connect)?;
+        Ok(Conn { conn, _permit: permit })
     }
 
     /// Begins a transaction; dropped without [`Tx::commit`], it is undone.
@@ -193,12 +216,14 @@ impl Db {
     ///
     /// When no connection is free in time.
     pub async fn begin(&self) -> Result<Tx> {
-        self.0.begin().await.map(Tx).map_err(Error::Connect)
+        let permit = self.permit().await;
+        let tx = self.pool.begin().await.map_err(Error::Connect)?;
+        Ok(Tx { tx, _permit: permit })
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 }
 
@@ -212,9 +237,33 @@ fn options(config: &Config) -> PgConnectOptions {
     ])
 }
 
+/// A connection.
+#[derive(Debug)]
+pub struct Conn {
+    conn: PoolConnection<Postgres>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Conn {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Conn {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+}
+
 /// A transaction.
 #[derive(Debug)]
-pub struct Tx(Transaction<'static, Postgres>);
+pub struct Tx {
+    tx: Transaction<'static, Postgres>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 impl Tx {
     /// Makes it last.
@@ -223,7 +272,7 @@ impl Tx {
     ///
     /// When the database does not say that it did.
     pub async fn commit(self) -> Result<()> {
-        Ok(self.0.commit().await?)
+        Ok(self.tx.commit().await?)
     }
 }
 
@@ -231,13 +280,13 @@ impl Deref for Tx {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0
+        &self.tx
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.tx
     }
 }
 
@@ -252,9 +301,15 @@ pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
 
 /// Proves that a guarded write met its row.
 fn expect_one(done: &PgQueryResult) -> Result<()> {
+    expect(1, done)
+}
+
+/// Proves that a guarded write met all of its rows.
+fn expect(rows: usize, done: &PgQueryResult) -> Result<()> {
+    let expected = u64::try_from(rows).unwrap_or(u64::MAX);
     match done.rows_affected() {
-        1 => Ok(()),
-        actual => Err(Error::RowsAffected { expected: 1, actual }),
+        actual if actual == expected => Ok(()),
+        actual => Err(Error::RowsAffected { expected, actual }),
     }
 }
 

@@ -1,4 +1,6 @@
-//! Folded problems.
+//! Folded problems: open ones, and those that were resolved.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -27,10 +29,17 @@ pub struct Problem {
     pub first_seen_at: DateTime<Utc>,
     /// Last seen.
     pub last_seen_at: DateTime<Utc>,
+    /// When a sync did not meet it any more; none: it is open.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Until when it is muted; none: it is not.
+    pub muted_until: Option<DateTime<Utc>>,
+    /// Why it is muted.
+    pub mute_reason: Option<String>,
 }
 
-/// Puts the problems of a sync in the place of those of the sync before. One that
-/// was there already keeps the time when it was first seen.
+/// Puts the problems of a sync in the place of those of the sync before. One that was
+/// open already keeps the time when it was first seen; those that were not met are
+/// resolved.
 ///
 /// # Errors
 ///
@@ -41,33 +50,39 @@ pub async fn replace(
     integration: IntegrationId,
     problems: &[Folded],
 ) -> Result<()> {
-    for problem in problems {
-        sqlx::query!(
-            "INSERT INTO connector.problems AS p
-                 (connector_id, integration_id, code, subject, count, examples,
-                  first_seen_at, last_seen_at)
-             VALUES ($1, $2, $3, $4, $5, $6, connector.now(), connector.now())
-             ON CONFLICT (connector_id, integration_id, code, subject) DO UPDATE
-             SET count = excluded.count, examples = excluded.examples,
-                 last_seen_at = excluded.last_seen_at",
-            connector.as_str(),
-            integration.0,
-            problem.code.as_str(),
-            problem.subject,
-            problem.count,
-            &problem.examples
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    let (codes, subjects): (Vec<String>, Vec<String>) =
-        problems.iter().map(|problem| (problem.code.to_string(), problem.subject.clone())).unzip();
+    let codes: Vec<String> = problems.iter().map(|problem| problem.code.to_string()).collect();
+    let subjects: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
+    let counts: Vec<i64> = problems.iter().map(|problem| problem.count).collect();
+    let examples: Vec<serde_json::Value> =
+        problems.iter().map(|problem| serde_json::json!(problem.examples)).collect();
     sqlx::query!(
-        "DELETE FROM connector.problems p
-         WHERE connector_id = $1 AND integration_id = $2
+        "INSERT INTO connector.problems AS p
+             (connector_id, integration_id, code, subject, count, examples,
+              first_seen_at, last_seen_at)
+         SELECT $1, $2, code, subject, count,
+             ARRAY(SELECT jsonb_array_elements_text(examples)), connector.now(), connector.now()
+         FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[])
+             AS found(code, subject, count, examples)
+         ON CONFLICT (connector_id, integration_id, code, subject) DO UPDATE
+         SET count = excluded.count, examples = excluded.examples,
+             last_seen_at = excluded.last_seen_at, resolved_at = NULL,
+             first_seen_at = CASE WHEN p.resolved_at IS NULL THEN p.first_seen_at
+                 ELSE excluded.first_seen_at END",
+        connector.as_str(),
+        integration.0,
+        &codes,
+        &subjects,
+        &counts,
+        &examples
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE connector.problems p SET resolved_at = connector.now()
+         WHERE connector_id = $1 AND integration_id = $2 AND resolved_at IS NULL
            AND NOT EXISTS (
-               SELECT FROM unnest($3::text[], $4::text[]) AS now(code, subject)
-               WHERE now.code = p.code AND now.subject = p.subject)",
+               SELECT FROM unnest($3::text[], $4::text[]) AS found(code, subject)
+               WHERE found.code = p.code AND found.subject = p.subject)",
         connector.as_str(),
         integration.0,
         &codes,
@@ -78,7 +93,25 @@ pub async fn replace(
     Ok(())
 }
 
-/// Open problems, the most frequent first.
+/// A checked query for whole rows, by what follows the table's name. A mute that has
+/// ended is none.
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Problem,
+            "SELECT integration_id, code, subject, count, examples, first_seen_at, last_seen_at,
+                 resolved_at,
+                 CASE WHEN muted_until > connector.now() THEN muted_until END AS muted_until,
+                 CASE WHEN muted_until > connector.now() THEN mute_reason END AS mute_reason
+             FROM connector.problems
+             WHERE connector_id = $1 " + $rest,
+            $($argument),+
+        )
+    };
+}
+
+/// Open problems, the most frequent first; or, where they are asked for, those too that
+/// were resolved, behind them.
 ///
 /// # Errors
 ///
@@ -87,16 +120,71 @@ pub async fn list(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     integration: Option<IntegrationId>,
+    with_resolved: bool,
 ) -> Result<Vec<Problem>> {
-    Ok(sqlx::query_as!(
-        Problem,
-        "SELECT integration_id, code, subject, count, examples, first_seen_at, last_seen_at
-         FROM connector.problems
-         WHERE connector_id = $1 AND ($2::uuid IS NULL OR integration_id = $2)
-         ORDER BY count DESC, code, subject, integration_id",
+    Ok(select!(
+        "AND ($2::uuid IS NULL OR integration_id = $2) AND ($3 OR resolved_at IS NULL)
+         ORDER BY resolved_at DESC NULLS FIRST, count DESC, code, subject, integration_id",
         connector.as_str(),
-        integration.map(|id| id.0)
+        integration.map(|id| id.0),
+        with_resolved
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// Mutes an open problem, or with neither time nor reason ends its mute. None: there is
+/// no such problem open.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn mute(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+    (code, subject): (&str, &str),
+    mute: Option<(DateTime<Utc>, &str)>,
+) -> Result<Option<Problem>> {
+    let done = sqlx::query!(
+        "UPDATE connector.problems SET muted_until = $5, mute_reason = $6
+         WHERE connector_id = $1 AND integration_id = $2 AND code = $3 AND subject = $4
+           AND resolved_at IS NULL",
+        connector.as_str(),
+        integration.0,
+        code,
+        subject,
+        mute.map(|(until, _)| until),
+        mute.map(|(_, reason)| reason)
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    Ok(select!(
+        "AND integration_id = $2 AND code = $3 AND subject = $4",
+        connector.as_str(),
+        integration.0,
+        code,
+        subject
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Removes problems that were resolved longer ago than `retention`. Returns how many.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn purge(conn: &mut PgConnection, retention: Duration) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM connector.problems
+         WHERE resolved_at < connector.now() - make_interval(secs => $1)",
+        retention.as_secs_f64()
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -1,15 +1,16 @@
 //! Freshness and outcome of each scope.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Result, expect_one};
+use super::{Result, expect};
 use crate::model::{
-    breaker::Held,
     failure::{Reason, ReasonCode},
     ids::{AccountId, ConnectorId, IntegrationId},
     proof::Complete,
-    scope::{Group, Place, Scope},
+    scope::{Group, Place},
 };
 
 /// The outcome of a scope's last try.
@@ -52,106 +53,156 @@ pub async fn tried(conn: &mut PgConnection, group: &Group) -> Result<Vec<String>
     .await?)
 }
 
-/// What the breaker remembers of a scope.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn held(conn: &mut PgConnection, scope: &Scope) -> Result<Held> {
-    let row = sqlx::query!(
-        "SELECT held_reads, held_digest FROM connector.scopes
-         WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3 AND region = $4
-           AND collector = $5",
-        scope.group.connector.as_str(),
-        scope.group.integration.0,
-        scope.group.place.account_key(),
-        scope.group.place.region_key(),
-        scope.collector
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row
-        .map_or_else(Held::default, |row| Held { reads: row.held_reads, digest: row.held_digest }))
+/// How a read of a scope went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// From its first call to its last page.
+    pub took: Duration,
+    /// Of that, waiting for budgets.
+    pub waited: Duration,
+    /// Attempts at calls.
+    pub calls: u32,
+    /// Of them, those that AWS throttled.
+    pub throttles: u32,
+    /// Pages.
+    pub pages: u32,
+    /// Resources on them.
+    pub seen: i64,
+    /// Of them, those that were new or had changed.
+    pub written: i64,
+    /// Resources proven gone.
+    pub gone: i64,
 }
 
-/// Notes that a scope was read whole; the breaker may still hold a removal, which
-/// is a reason without being a gap.
+/// The end of a read of a scope: whole, which only a proof says, or not, with the reason.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    place: Place,
+    collector: &'static str,
+    is_complete: bool,
+    reason: Option<Reason>,
+    run: Run,
+}
+
+impl Ended {
+    /// It was read whole.
+    #[must_use]
+    pub fn complete(proof: &Complete, run: Run) -> Self {
+        let scope = proof.scope();
+        let place = scope.group.place.clone();
+        Self { place, collector: scope.collector, is_complete: true, reason: None, run }
+    }
+
+    /// Something is to be said of it all the same, such as that a removal is held.
+    #[must_use]
+    pub fn with(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// It was not. Its rows and its last complete read stay.
+    #[must_use]
+    pub fn incomplete(place: Place, collector: &'static str, reason: Reason, run: Run) -> Self {
+        Self { place, collector, is_complete: false, reason: Some(reason), run }
+    }
+
+    /// Whether it was read whole.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The collector.
+    #[must_use]
+    pub fn collector(&self) -> &'static str {
+        self.collector
+    }
+
+    /// The code of its reason, where it has one.
+    #[must_use]
+    pub fn code(&self) -> Option<ReasonCode> {
+        self.reason.as_ref().map(|reason| reason.code)
+    }
+
+    /// How it went.
+    #[must_use]
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+}
+
+/// Stores how reads of one generation ended. Each scope ends once in a generation.
 ///
 /// # Errors
 ///
-/// When the database does not answer.
-pub async fn record_complete(
+/// When one of them has ended before.
+pub async fn record<'a>(
     conn: &mut PgConnection,
-    proof: &Complete,
-    held: Option<(&Held, &Reason)>,
+    (connector, integration, generation): (&ConnectorId, IntegrationId, i64),
+    ended: impl IntoIterator<Item = &'a Ended>,
 ) -> Result<()> {
-    let scope = proof.scope();
-    let (reads, digest, reason) = match held {
-        Some((held, reason)) => (held.reads, held.digest.as_deref(), Some(reason)),
-        None => (0, None, None),
+    let ended: Vec<&Ended> = ended.into_iter().collect();
+    let texts = |text: fn(&Ended) -> &str| -> Vec<String> {
+        ended.iter().map(|ended| text(ended).to_owned()).collect()
     };
+    let numbers = |number: fn(&Run) -> i64| -> Vec<i64> {
+        ended.iter().map(|ended| number(&ended.run)).collect()
+    };
+    let reasons: Vec<Option<String>> =
+        ended.iter().map(|ended| ended.code().map(|code| code.to_string())).collect();
+    let complete: Vec<bool> = ended.iter().map(|ended| ended.is_complete).collect();
     let done = sqlx::query!(
         "INSERT INTO connector.scopes AS s
-             (connector_id, integration_id, account_id, region, collector,
-              tried_generation, tried_at, reason, subject, detail,
-              complete_at, complete_generation, held_reads, held_digest)
-         VALUES ($1, $2, $3, $4, $5, $6, connector.now(), $7, $8, $9, connector.now(), $6, $10, $11)
+             (connector_id, integration_id, tried_generation, tried_at, account_id, region,
+              collector, reason, subject, detail, complete_at, complete_generation,
+              took_ms, waited_ms, calls, throttles, pages, seen, written, gone, expected_ms)
+         SELECT $1, $2, $3, connector.now(), e.account_id, e.region, e.collector, e.reason,
+             e.subject, e.detail, CASE WHEN e.complete THEN connector.now() END,
+             CASE WHEN e.complete THEN $3::bigint END, e.took_ms, e.waited_ms, e.calls,
+             e.throttles, e.pages, e.seen, e.written, e.gone, e.took_ms
+         FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+             $10::bool[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+             $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[])
+             AS e(account_id, region, collector, reason, subject, detail, complete, took_ms,
+                 waited_ms, calls, throttles, pages, seen, written, gone)
          ON CONFLICT (connector_id, integration_id, account_id, region, collector) DO UPDATE
          SET tried_generation = excluded.tried_generation, tried_at = excluded.tried_at,
              reason = excluded.reason, subject = excluded.subject, detail = excluded.detail,
-             complete_at = excluded.complete_at,
-             complete_generation = excluded.complete_generation,
-             held_reads = excluded.held_reads, held_digest = excluded.held_digest
+             complete_at = coalesce(excluded.complete_at, s.complete_at),
+             complete_generation =
+                 coalesce(excluded.complete_generation, s.complete_generation),
+             took_ms = excluded.took_ms, waited_ms = excluded.waited_ms,
+             calls = excluded.calls, throttles = excluded.throttles, pages = excluded.pages,
+             seen = excluded.seen, written = excluded.written, gone = excluded.gone,
+             expected_ms = CASE WHEN excluded.complete_at IS NULL THEN s.expected_ms
+                 ELSE (3 * s.expected_ms + excluded.expected_ms) / 4 END
          WHERE s.tried_generation < excluded.tried_generation",
-        scope.group.connector.as_str(),
-        scope.group.integration.0,
-        scope.group.place.account_key(),
-        scope.group.place.region_key(),
-        scope.collector,
-        scope.group.generation,
-        reason.map(|reason| reason.code.as_str()),
-        reason.map_or("", |reason| &reason.subject),
-        reason.map_or("", |reason| &reason.detail),
-        reads,
-        digest
+        connector.as_str(),
+        integration.0,
+        generation,
+        &texts(|ended| ended.place.account_key()),
+        &texts(|ended| ended.place.region_key()),
+        &texts(|ended| ended.collector),
+        &reasons as &[Option<String>],
+        &texts(|ended| ended.reason.as_ref().map_or("", |reason| &reason.subject)),
+        &texts(|ended| ended.reason.as_ref().map_or("", |reason| &reason.detail)),
+        &complete,
+        &numbers(|run| milliseconds(run.took)),
+        &numbers(|run| milliseconds(run.waited)),
+        &numbers(|run| run.calls.into()),
+        &numbers(|run| run.throttles.into()),
+        &numbers(|run| run.pages.into()),
+        &numbers(|run| run.seen),
+        &numbers(|run| run.written),
+        &numbers(|run| run.gone)
     )
     .execute(conn)
     .await?;
-    expect_one(&done)
+    expect(ended.len(), &done)
 }
 
-/// Notes why a scope was not read whole. Its rows and its last complete read stay.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn record_incomplete(
-    conn: &mut PgConnection,
-    scope: &Scope,
-    reason: &Reason,
-) -> Result<()> {
-    let done = sqlx::query!(
-        "INSERT INTO connector.scopes AS s
-             (connector_id, integration_id, account_id, region, collector,
-              tried_generation, tried_at, reason, subject, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, connector.now(), $7, $8, $9)
-         ON CONFLICT (connector_id, integration_id, account_id, region, collector) DO UPDATE
-         SET tried_generation = excluded.tried_generation, tried_at = excluded.tried_at,
-             reason = excluded.reason, subject = excluded.subject, detail = excluded.detail
-         WHERE s.tried_generation < excluded.tried_generation",
-        scope.group.connector.as_str(),
-        scope.group.integration.0,
-        scope.group.place.account_key(),
-        scope.group.place.region_key(),
-        scope.collector,
-        scope.group.generation,
-        reason.code.as_str(),
-        reason.subject,
-        reason.detail
-    )
-    .execute(conn)
-    .await?;
-    expect_one(&done)
+/// The longest that is stored: three weeks.
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i32::MAX.into())
 }
 
 /// The scopes of a generation that have something to say.
@@ -187,9 +238,7 @@ pub async fn with_reason(
 /// When the database does not answer.
 pub async fn is_complete(
     conn: &mut PgConnection,
-    connector: &ConnectorId,
-    integration: IntegrationId,
-    generation: i64,
+    (connector, integration, generation): (&ConnectorId, IntegrationId, i64),
     place: &Place,
     collector: &str,
 ) -> Result<bool> {
@@ -217,7 +266,7 @@ pub async fn is_complete(
 /// When the database does not answer.
 pub async fn record_regions_incomplete(
     conn: &mut PgConnection,
-    group: &Group,
+    (connector, integration, generation): (&ConnectorId, IntegrationId, i64),
     account: &AccountId,
     reason: &Reason,
 ) -> Result<()> {
@@ -227,10 +276,10 @@ pub async fn record_regions_incomplete(
              detail = $7
          WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3 AND region <> ''
            AND tried_generation < $4",
-        group.connector.as_str(),
-        group.integration.0,
+        connector.as_str(),
+        integration.0,
         account.as_str(),
-        group.generation,
+        generation,
         reason.code.as_str(),
         reason.subject,
         reason.detail
@@ -278,21 +327,41 @@ pub async fn unread_by_account(
 }
 
 /// Notes that scopes of former syncs are no longer read: all that a sync has neither
-/// tried nor planned. Their rows stay, marked stale. Called when it has ended.
+/// tried nor planned. Their rows stay, marked stale; but what lies in accounts that have
+/// gone is forgotten as soon as nothing live is left there. Called when the sync has ended.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn record_uncovered(conn: &mut PgConnection, group: &Group) -> Result<()> {
+pub async fn record_uncovered(
+    conn: &mut PgConnection,
+    (connector, integration, generation): (&ConnectorId, IntegrationId, i64),
+) -> Result<()> {
     sqlx::query!(
         "UPDATE connector.scopes
          SET reason = $4, subject = '', detail = ''
          WHERE connector_id = $1 AND integration_id = $2 AND tried_generation < $3
            AND reason IS DISTINCT FROM $4",
-        group.connector.as_str(),
-        group.integration.0,
-        group.generation,
+        connector.as_str(),
+        integration.0,
+        generation,
         ReasonCode::NotCovered.as_str()
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM connector.scopes s USING connector.accounts a
+         WHERE s.connector_id = $1 AND s.integration_id = $2 AND s.tried_generation < $3
+           AND a.connector_id = $1 AND a.integration_id = $2 AND a.account_id = s.account_id
+           AND a.coverage = 'gone'
+           AND NOT EXISTS (
+               SELECT FROM connector.resources r
+               WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.gone_at IS NULL
+                 AND r.scope_account_id = s.account_id AND r.scope_region = s.region
+                 AND r.collector = s.collector)",
+        connector.as_str(),
+        integration.0,
+        generation
     )
     .execute(conn)
     .await?;

@@ -1,5 +1,7 @@
 //! Crawls.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use super::{Result, expect_one, stored};
 use crate::model::{
     ids::{ConnectorId, IntegrationId, SyncId},
+    scope::Group,
     sync::{SyncState, Trigger},
 };
 
@@ -139,8 +142,8 @@ pub async fn plan(
     let sync: Sync = sqlx::query_as!(
         Row,
         "INSERT INTO connector.syncs
-             (connector_id, id, integration_id, generation, state, trigger, scopes_planned)
-         VALUES ($1, $2, $3, $4, 'planned', $5, 0)
+             (connector_id, id, integration_id, generation, state, trigger, groups_open)
+         VALUES ($1, $2, $3, $4, 'planned', $5, 1)
          RETURNING id, integration_id, generation, state, trigger, resources_seen,
              resources_written, resources_gone, scopes_planned, scopes_complete,
              scopes_incomplete, created_at, started_at, ended_at, detail",
@@ -230,24 +233,27 @@ pub async fn list(
     .collect()
 }
 
-/// Begins a planned sync; one that runs is left alone.
+/// Begins a planned sync, and notes how much is there; one that runs is left alone.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn start(conn: &mut PgConnection, connector: &ConnectorId, id: SyncId) -> Result<()> {
+pub async fn start(conn: &mut PgConnection, group: &Group) -> Result<()> {
+    let before = super::resources::count(&mut *conn, &group.connector, group.integration).await?;
     sqlx::query!(
-        "UPDATE connector.syncs SET state = 'running', started_at = connector.now()
+        "UPDATE connector.syncs
+         SET state = 'running', started_at = connector.now(), resources_before = $3
          WHERE connector_id = $1 AND id = $2 AND state = 'planned'",
-        connector.as_str(),
-        id.0
+        group.connector.as_str(),
+        group.sync.0,
+        before
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// What a scope adds to its sync when it ends.
+/// What a batch adds to its sync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Scopes planned.
@@ -260,27 +266,44 @@ pub struct Counts {
     pub seen: i64,
     /// Rows written.
     pub written: i64,
-    /// Resources proven gone.
+    /// Resources gone.
     pub gone: i64,
+    /// Groups planned, less those that are done.
+    pub groups: i64,
 }
 
-/// Adds to the counts of an open sync.
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.planned += more.planned;
+        self.complete += more.complete;
+        self.incomplete += more.incomplete;
+        self.seen += more.seen;
+        self.written += more.written;
+        self.gone += more.gone;
+        self.groups += more.groups;
+    }
+}
+
+/// Adds to the counts of an open sync, and locks it. Returns how many groups are open
+/// then: whoever leaves none ends the sync, in the same transaction.
 ///
 /// # Errors
 ///
-/// [`super::Error::Fenced`] when the sync is not open.
+/// [`super::Error::Fenced`] when it is not open.
 pub async fn add(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: SyncId,
     counts: Counts,
-) -> Result<()> {
-    let done = sqlx::query!(
+) -> Result<i64> {
+    sqlx::query_scalar!(
         "UPDATE connector.syncs
          SET scopes_planned = scopes_planned + $3, scopes_complete = scopes_complete + $4,
              scopes_incomplete = scopes_incomplete + $5, resources_seen = resources_seen + $6,
-             resources_written = resources_written + $7, resources_gone = resources_gone + $8
-         WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL",
+             resources_written = resources_written + $7, resources_gone = resources_gone + $8,
+             groups_open = groups_open + $9
+         WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
+         RETURNING groups_open",
         connector.as_str(),
         id.0,
         counts.planned,
@@ -288,30 +311,37 @@ pub async fn add(
         counts.incomplete,
         counts.seen,
         counts.written,
-        counts.gone
+        counts.gone,
+        counts.groups
     )
-    .execute(conn)
-    .await?;
+    .fetch_optional(conn)
+    .await?
     // A sync that was cancelled takes nothing more.
-    expect_one(&done).map_err(|_| super::Error::Fenced)
+    .ok_or(super::Error::Fenced)
 }
 
-/// Locks an open sync, so that only one caller finds it without open groups.
+/// What a removal is measured by: resources that the sync has removed, and live ones when
+/// it began. The sync is locked, so that two removals see each other.
 ///
 /// # Errors
 ///
-/// [`super::Error::Fenced`] when the sync is not open.
-pub async fn lock(conn: &mut PgConnection, connector: &ConnectorId, id: SyncId) -> Result<Sync> {
-    select!(
-        "WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
+/// [`super::Error::Fenced`] when it is not open.
+pub async fn lock_removals(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: SyncId,
+) -> Result<(i64, i64)> {
+    let row = sqlx::query!(
+        "SELECT resources_gone, resources_before FROM connector.syncs
+         WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
          FOR UPDATE",
         connector.as_str(),
         id.0
     )
     .fetch_optional(conn)
     .await?
-    .ok_or(super::Error::Fenced)?
-    .try_into()
+    .ok_or(super::Error::Fenced)?;
+    Ok((row.resources_gone, row.resources_before))
 }
 
 /// Ends an open sync.
@@ -406,4 +436,23 @@ pub async fn last_ended(
     .fetch_optional(conn)
     .await?;
     state.map(|state| stored("syncs", "state", state.parse())).transpose()
+}
+
+/// Removes syncs that ended longer ago than `retention`; the newest of each integration
+/// stays. Returns how many.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn purge(conn: &mut PgConnection, retention: Duration) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM connector.syncs s USING connector.integrations i
+         WHERE i.connector_id = s.connector_id AND i.id = s.integration_id
+           AND s.generation < i.generation
+           AND s.ended_at < connector.now() - make_interval(secs => $1)",
+        retention.as_secs_f64()
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

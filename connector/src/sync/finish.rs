@@ -1,73 +1,52 @@
-//! Ends a group, and with the last one the sync: its state, and its problems folded.
+//! Ends a sync whose last group is done: its state, and its problems folded.
 
 use tracing::info;
 
-use super::{Crawler, Error, Job, WALK};
+use super::WALK;
 use crate::{
     model::{
         failure::{Reason, ReasonCode},
+        ids::{ConnectorId, IntegrationId, SyncId},
         organization::Coverage,
         problem::{self, Folded, Severity},
-        scope::{Group, Place},
+        scope::Place,
         sync::SyncState,
     },
-    store::{self, Tx, integrations::Integration},
+    store::{self, Result, Tx},
 };
 
-/// Ends a group. Whoever ends the last one ends the sync.
-pub(super) async fn group(crawler: &Crawler, job: &Job) -> Result<(), Error> {
-    let group = &job.group;
-    let mut tx = crawler.db.begin().await?;
-    store::groups::lock(&mut tx, group).await?;
-    // Locked, so that of two groups that end at once one sees the other's end.
-    let sync = store::syncs::lock(&mut tx, &group.connector, group.sync).await?;
-    store::groups::finish(&mut tx, group).await?;
-    if store::groups::any_open(&mut tx, &group.connector, group.sync).await? {
-        return Ok(tx.commit().await?);
-    }
-    let walked = store::scopes::is_complete(
-        &mut tx,
-        &group.connector,
-        group.integration,
-        group.generation,
-        &Place::Organization,
-        WALK,
-    )
-    .await?;
-    let problems = problems(&mut tx, group, &job.integration).await?;
+/// Ends a sync, whose row is locked.
+pub(super) async fn sync(
+    tx: &mut Tx,
+    of_generation: (&ConnectorId, IntegrationId, i64),
+    id: SyncId,
+) -> Result<()> {
+    let (connector, integration, generation) = of_generation;
+    let walked = store::scopes::is_complete(tx, of_generation, &Place::Organization, WALK).await?;
+    let problems = problems(tx, of_generation).await?;
     let gaps = problems
         .iter()
         .filter(|problem| problem::explain(problem.code, "").severity > Severity::Notice)
         .count();
-    store::problems::replace(&mut tx, &group.connector, group.integration, &problems).await?;
+    store::problems::replace(tx, connector, integration, &problems).await?;
     let state = SyncState::at_end(walked, super::group::count(gaps));
     let detail = if walked { "" } else { "the organization could not be read" };
-    store::syncs::end(&mut tx, &group.connector, group.sync, state, detail).await?;
+    store::syncs::end(tx, connector, id, state, detail).await?;
     if walked {
-        store::scopes::record_uncovered(&mut tx, group).await?;
-        store::integrations::note_sync_end(&mut tx, &group.connector, group.integration).await?;
+        store::scopes::record_uncovered(tx, of_generation).await?;
+        store::integrations::note_sync_end(tx, connector, integration).await?;
     }
-    tx.commit().await?;
-    info!(
-        sync.id = %group.sync,
-        "sync {} of {} {state}: {} resources written, {} gone, {} problems",
-        group.generation,
-        job.integration.settings.name,
-        sync.resources_written,
-        sync.resources_gone,
-        problems.len()
-    );
+    metrics::counter!("connector_syncs_total", "state" => state.as_str()).increment(1);
+    info!(sync.id = %id, "sync {generation} has {state}, with {} problems", problems.len());
     Ok(())
 }
 
 /// The problems of a generation: its scopes' reasons, and what the walk showed.
 async fn problems(
     tx: &mut Tx,
-    group: &Group,
-    integration: &Integration,
-) -> Result<Vec<Folded>, Error> {
-    let (connector, id) = (&group.connector, group.integration);
-    let scopes = store::scopes::with_reason(tx, connector, id, group.generation).await?;
+    (connector, id, generation): (&ConnectorId, IntegrationId, i64),
+) -> Result<Vec<Folded>> {
+    let scopes = store::scopes::with_reason(tx, connector, id, generation).await?;
     let mut reasons: Vec<(Reason, String)> = scopes
         .into_iter()
         .map(|outcome| {
@@ -98,7 +77,8 @@ async fn problems(
         reasons.push((reason, account.to_string()));
     }
     let units = store::organization::units(tx, connector, id).await?;
-    for ou in &integration.settings.excluded_ou_ids {
+    let integration = store::integrations::get(tx, connector, id).await?;
+    for ou in integration.iter().flat_map(|integration| &integration.settings.excluded_ou_ids) {
         if !units.iter().any(|unit| unit.id == ou.as_str()) {
             let reason = Reason::new(ReasonCode::ExcludedOuGone, ou.as_str(), "");
             reasons.push((reason, ou.to_string()));

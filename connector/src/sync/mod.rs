@@ -3,8 +3,10 @@
 //! A sync is a tree of *groups*: first the organization, whose walk plans a group for
 //! each account, which plans one for each of its regions. A group is everything that
 //! one sync reads in one place; its row in the database is queue entry, lease and
-//! fence at once ([`store::groups`]). Replicas lease groups, read their scopes page by
-//! page ([`scope`]), and whoever finishes the last group ends the sync ([`finish`]).
+//! fence at once ([`store::groups`]). The [`runner`] leases groups; readers read their
+//! scopes page by page ([`scope`]) and compare them with what is stored; one recorder
+//! writes what is new, and the outcomes, for many groups at once ([`recorder`]); and
+//! whoever writes the end of the last group ends the sync ([`finish`]).
 //!
 //! Invariant: a resource is marked as gone only under a `Complete`, the proof that its
 //! scope was read to the end (`model::proof`), in a transaction that holds the lease.
@@ -37,7 +39,9 @@ pub mod runner;
 mod attempt;
 mod finish;
 mod group;
+mod known;
 mod organization;
+mod recorder;
 mod scope;
 
 /// Name of the role that the StackSet plants in every member account.
@@ -52,6 +56,10 @@ pub const OPEN_ACCOUNT: &str = "open_account";
 pub struct Config {
     /// Groups that this process reads at once.
     pub groups_at_once: usize,
+    /// Of them, those of one connector.
+    pub groups_at_once_per_connector: usize,
+    /// Connections to the database that the readers of one connector use at once.
+    pub connections_per_connector: usize,
     /// How long a lease lasts without a heartbeat.
     pub lease: Duration,
     /// From one heartbeat to the next.
@@ -156,6 +164,6 @@ fn role_in(account: &AccountId, integration: &Integration) -> (RoleArn, Kind) {
 #[derive(Debug)]
 struct Job {
     group: Group,
-    integration: Integration,
+    integration: Arc<Integration>,
     access: Access,
 }

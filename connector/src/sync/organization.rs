@@ -1,8 +1,9 @@
 //! The first group of a sync: walks the organization and plans its accounts.
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Crawler, Error, Job, WALK, attempt::attempt, group::count};
+use super::{Crawler, Error, Job, WALK, attempt::attempt, group::count, scope};
 use crate::{
     base::chain::Chain,
     catalog::{self, organization as lists},
@@ -10,15 +11,23 @@ use crate::{
         failure::{Reason, ReasonCode},
         ids::OuId,
         organization::{Coverage, Walk},
-        proof::{Next, PageLoop},
+        proof::{KeyDigest, Next, PageLoop},
         scope::{Reach, Scope},
     },
-    store::{self, syncs::Counts},
+    store::{
+        self,
+        scopes::{Ended, Run},
+        syncs::Counts,
+    },
 };
 
-/// Walks the organization. None: it could not be read, which is recorded; accounts
-/// and resources stay as they are.
-pub(super) async fn walk(crawler: &Crawler, job: &Job) -> Result<Option<Walk>, Error> {
+/// Walks the organization. The inner error is why it could not be read; accounts and
+/// resources stay as they are then.
+pub(super) async fn walk(crawler: &Crawler, job: &Job) -> Result<Result<Walk, Reason>, Error> {
+    let began = Instant::now();
+    let mut conn = crawler.db.conn().await?;
+    store::syncs::start(&mut conn, &job.group).await?;
+    drop(conn);
     let walked = attempt(&job.access, || async {
         compare_with_pins(job).await?;
         Ok(lists::walk(&job.access).await?)
@@ -28,18 +37,20 @@ pub(super) async fn walk(crawler: &Crawler, job: &Job) -> Result<Option<Walk>, E
         Err(error) => {
             let Some(reason) = error.reason(WALK) else { return Err(error) };
             warn!(error = %Chain(&error), "the organization cannot be read");
-            fail(crawler, job, &reason).await?;
-            return Ok(None);
+            return Ok(Err(reason));
         }
     };
     if let Some(ou) = unseen_exclusion(crawler, job, &walk).await? {
         // A typo must not crawl everything: nothing is planned.
         let reason = Reason::new(ReasonCode::ExcludedOuGone, ou.as_str(), "it was never seen");
-        fail(crawler, job, &reason).await?;
-        return Ok(None);
+        return Ok(Err(reason));
     }
-    record(crawler, job, &walk).await?;
-    Ok(Some(walk))
+    let (calls, throttles, waited) = job.access.usage().so_far();
+    let seen = count(walk.accounts().len());
+    let took = began.elapsed();
+    let run = Run { took, waited, calls, throttles, pages: calls, seen, ..Run::default() };
+    record(crawler, job, &walk, run).await?;
+    Ok(Ok(walk))
 }
 
 /// The role must still lead to the organization that was validated.
@@ -77,11 +88,15 @@ async fn unseen_exclusion(
     Ok(None)
 }
 
-/// Stores the walk and plans a group for every account that is crawled.
-async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> {
+/// Stores the walk, removes what was in accounts that have gone, and plans a group for
+/// every account that is crawled.
+async fn record(crawler: &Crawler, job: &Job, walk: &Walk, run: Run) -> Result<(), Error> {
     let (group, settings) = (&job.group, &job.integration.settings);
     let scope = Scope { group: group.clone(), collector: WALK };
-    let keys: Vec<String> = walk.accounts().iter().map(|account| account.id.to_string()).collect();
+    let keys = walk.accounts().iter().map(|account| KeyDigest::of(account.id.as_str()));
+    let Ok(Next::End(proof)) = PageLoop::start(scope).page(keys, None) else {
+        unreachable!("a page without a token is the last")
+    };
 
     let mut tx = crawler.db.begin().await?;
     store::groups::lock(&mut tx, group).await?;
@@ -91,16 +106,20 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
         return Ok(());
     }
     store::organization::record_walk(&mut tx, group, walk, settings).await?;
+    let removed = scope::remove_with_accounts(&mut tx, group, walk).await?;
     let (connector, id) = (&group.connector, group.integration);
     let crawled = store::organization::covered(&mut tx, connector, id, Coverage::Crawled).await?;
-    store::groups::plan_accounts(&mut tx, &group.connector, group.sync, &crawled).await?;
-    if let Ok(Next::End(proof)) = PageLoop::start(scope).page(keys, None) {
-        store::scopes::record_complete(&mut tx, &proof, None).await?;
+    let groups = store::groups::plan_accounts(&mut tx, group, &crawled).await?;
+    let mut ended = Ended::complete(&proof, Run { gone: removed.gone, ..run });
+    if let Some(reason) = removed.reason("accounts that have left") {
+        ended = ended.with(reason);
     }
+    store::scopes::record(&mut tx, (connector, id, group.generation), [&ended]).await?;
     let here = 1 + catalog::chosen(settings, Reach::Organization).count();
     let there = crawled.len() * catalog::chosen(settings, Reach::Account).count();
-    let counts = Counts { planned: count(here + there), complete: 1, ..Counts::default() };
-    store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
+    let planned = count(here + there);
+    let counts = Counts { planned, complete: 1, gone: removed.gone, groups, ..Counts::default() };
+    store::syncs::add(&mut tx, connector, group.sync, counts).await?;
     tx.commit().await?;
     crawler.groups.poke();
     info!(
@@ -108,22 +127,5 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk) -> Result<(), Error> 
         walk.accounts().len(),
         crawled.len()
     );
-    Ok(())
-}
-
-async fn fail(crawler: &Crawler, job: &Job, reason: &Reason) -> Result<(), Error> {
-    let group = &job.group;
-    let scope = Scope { group: group.clone(), collector: WALK };
-    let mut tx = crawler.db.begin().await?;
-    store::groups::lock(&mut tx, group).await?;
-    if store::scopes::tried(&mut tx, group).await?.iter().any(|name| name == WALK) {
-        // What an earlier lease of this group has found stands.
-        return Ok(());
-    }
-    store::scopes::record_incomplete(&mut tx, &scope, reason).await?;
-    let here = 1 + catalog::chosen(&job.integration.settings, Reach::Organization).count();
-    let counts = Counts { planned: count(here), incomplete: 1, ..Counts::default() };
-    store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
-    tx.commit().await?;
     Ok(())
 }

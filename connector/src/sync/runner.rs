@@ -1,20 +1,29 @@
 //! Leases groups and reads them, several at once, for as long as the process lives.
 //!
+//! Groups are leased in batches, some more than can be begun at once, so that a free slot
+//! need not wait for the database.
+//!
 //! Invariant: a group is read only while its lease lasts. Heartbeats extend the leases
-//! of groups that are being read, and of no others: one whose reading failed runs out,
-//! and is leased again by whoever comes first. When the database does not answer in
-//! time, every write is refused by the fence, so nothing has to be called back.
+//! of groups that are leased or being read, and of no others: one whose reading failed
+//! runs out, and is leased again by whoever comes first. When the database does not answer
+//! in time, every write is refused by the fence, so nothing has to be called back; but
+//! readers of groups that are not ours any more, as those of a cancelled sync, are stopped
+//! so that AWS is not asked for nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
-use super::{Crawler, Error, group};
+use super::{Crawler, Error, group, known::Known, recorder::Recorder};
 use crate::{
     base::{chain::Chain, clock, stopper::Stopper},
-    model::scope::Group,
-    store,
+    model::{ids::ConnectorId, scope::Group},
+    store::{self, Db, groups::Wish},
 };
 
 /// Runs until it is asked to stop; then finishes what is being read, or leaves it when
@@ -28,117 +37,236 @@ use crate::{
 ///
 /// When a reader panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
-    let slots = Arc::new(Semaphore::new(crawler.config.groups_at_once));
-    let reading = Reading::default();
-    let mut readers = JoinSet::new();
-    let mut heart = JoinSet::new();
-    heart.spawn(beat(crawler.clone(), reading.clone()));
-    while !stopper.is_stopping() {
-        let leased = lease(&crawler, &slots).await.unwrap_or_else(|error| {
-            warn!(error = %Chain(&error), "failed to lease groups; trying again");
-            Vec::new()
-        });
-        let is_busy = !leased.is_empty();
-        for group in leased {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-            let (crawler, begun) = (crawler.clone(), reading.begin(&group));
-            let span = info_span!("group", sync.id = %group.sync, place = %group.place);
-            let reader = async move {
-                read(&crawler, &group).await;
-                // A free slot, and maybe new groups: look again.
-                drop((slot, begun));
-                crawler.groups.poke();
-            };
-            readers.spawn(reader.instrument(span));
-        }
-        while let Some(done) = readers.try_join_next() {
-            done.expect("a reader does not panic");
-        }
-        if !is_busy {
-            tokio::select! {
-                () = crawler.groups.wait(crawler.config.poll) => {}
-                () = stopper.stopping() => {}
-            }
-        }
-    }
+    let (recorder, recording) = Recorder::new(crawler.db.clone());
+    let mut background = JoinSet::new();
+    background.spawn(recording);
+    let leased = Leased::default();
+    background.spawn(beat(crawler.clone(), leased.clone()));
+    let mut runner = Runner {
+        slots: Arc::new(Semaphore::new(crawler.config.groups_at_once)),
+        waiting: VecDeque::new(),
+        readers: JoinSet::new(),
+        known: Known::default(),
+        recorder,
+        leased,
+        shares: shares(&crawler),
+        crawler,
+    };
+    runner.work(&stopper).await;
     tokio::select! {
-        () = async { while readers.join_next().await.is_some() {} } => {}
+        () = async { while runner.readers.join_next().await.is_some() {} } => {}
         () = stopper.leaving() => {}
     }
     Ok(())
 }
 
-/// The groups that this process reads right now. Clones share the list.
-#[derive(Clone, Default)]
-struct Reading(Arc<Mutex<Vec<Group>>>);
+struct Runner {
+    crawler: Crawler,
+    recorder: Recorder,
+    known: Known,
+    slots: Arc<Semaphore>,
+    leased: Leased,
+    /// The database, as the readers of each connector use it.
+    shares: HashMap<ConnectorId, Db>,
+    /// Leased, and not begun for want of a slot.
+    waiting: VecDeque<Begun>,
+    readers: JoinSet<()>,
+}
 
-impl Reading {
-    /// Notes a group until the answer is dropped.
-    fn begin(&self, group: &Group) -> Begun {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(group.clone());
-        Begun { reading: self.clone(), group: group.clone() }
+impl Runner {
+    async fn work(&mut self, stopper: &Stopper) {
+        // Whether there may be more groups than were leased last time.
+        let mut may_be_more = true;
+        loop {
+            while let Some(done) = self.readers.try_join_next() {
+                done.expect("a reader does not panic");
+            }
+            if may_be_more && self.waiting.len() * 4 < self.crawler.config.groups_at_once {
+                may_be_more = match self.lease().await {
+                    Ok(may_be_more) => may_be_more,
+                    Err(error) => {
+                        warn!(error = %Chain(&error), "failed to lease groups; trying again");
+                        false
+                    }
+                };
+            }
+            tokio::select! {
+                biased;
+                () = stopper.stopping() => break,
+                slot = Arc::clone(&self.slots).acquire_owned(), if !self.waiting.is_empty() => {
+                    if let (Some(begun), Ok(slot)) = (self.waiting.pop_front(), slot) {
+                        self.begin(begun, slot);
+                    }
+                }
+                () = self.crawler.groups.wait(self.crawler.config.poll) => may_be_more = true,
+            }
+        }
+        let unbegun: Vec<Group> = self.waiting.drain(..).map(|begun| begun.group.clone()).collect();
+        let released = async {
+            let mut conn = self.crawler.db.conn().await?;
+            store::groups::release(&mut conn, &unbegun).await
+        };
+        if let Err(error) = released.await {
+            warn!(error = %Chain(&error), "failed to give leases back; they run out");
+        }
     }
 
-    fn all(&self) -> Vec<Group> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Leases as many groups as there are slots for, and some more. Whether that many
+    /// were there.
+    async fn lease(&mut self) -> store::Result<bool> {
+        let config = &self.crawler.config;
+        let ahead = config.groups_at_once.div_ceil(2);
+        let limit =
+            group::count(self.slots.available_permits() + ahead - self.waiting.len().min(ahead));
+        let held = self.leased.by_connector();
+        let held: Vec<(ConnectorId, i64)> = self
+            .crawler
+            .connectors
+            .iter()
+            .map(|connector| (connector.clone(), held.get(connector).copied().unwrap_or_default()))
+            .collect();
+        let wish = Wish {
+            owner: self.crawler.replica,
+            held: &held,
+            limit,
+            limit_per_connector: group::count(config.groups_at_once_per_connector),
+            length: config.lease,
+        };
+        let mut conn = self.crawler.db.conn().await?;
+        let groups = store::groups::lease(&mut conn, wish).await?;
+        drop(conn);
+        metrics::counter!("connector_groups_leased_total").increment(groups.len() as u64);
+        let may_be_more = group::count(groups.len()) == limit;
+        self.waiting.extend(groups.into_iter().map(|group| self.leased.begin(group)));
+        Ok(may_be_more)
+    }
+
+    fn begin(&mut self, begun: Begun, slot: tokio::sync::OwnedSemaphorePermit) {
+        let span = info_span!("group", sync.id = %begun.group.sync, place = %begun.group.place);
+        let mut crawler = self.crawler.clone();
+        if let Some(share) = self.shares.get(&begun.group.connector) {
+            crawler.db = share.clone();
+        }
+        let (recorder, known) = (self.recorder.clone(), self.known.clone());
+        let reading = async move {
+            let place = begun.group.place.clone();
+            let lost = begun.lost.clone();
+            let read = async {
+                let batch = group::read(&crawler, &recorder, &known, &begun.group).await?;
+                // There is room for the batch, so the next group may be read.
+                let written = recorder.hand_in(batch, Some(begun)).await;
+                drop(slot);
+                Ok(written.await.unwrap_or(Err(store::Error::Fenced))?)
+            };
+            let read = tokio::select! {
+                read = read => read,
+                () = lost.cancelled() => Err(Error::Store(store::Error::Fenced)),
+            };
+            match read {
+                Ok(()) => {}
+                Err(Error::Store(store::Error::Fenced)) => warn!(
+                    "the lease of {place} was lost; another replica reads it, or the sync was cancelled"
+                ),
+                Err(error) => warn!(
+                    error = %Chain(&error),
+                    "failed to read {place}; it is read again when its lease has run out"
+                ),
+            }
+        };
+        self.readers.spawn(reading.instrument(span));
     }
 }
 
-/// A group that is being read.
-struct Begun {
-    reading: Reading,
+fn shares(crawler: &Crawler) -> HashMap<ConnectorId, Db> {
+    let connections = crawler.config.connections_per_connector;
+    let share = |connector: &ConnectorId| (connector.clone(), crawler.db.share(connections));
+    crawler.connectors.iter().map(share).collect()
+}
+
+/// The groups whose leases this process holds. Clones share the list.
+#[derive(Clone, Debug, Default)]
+struct Leased(Arc<Mutex<HashMap<u64, Lease>>>);
+
+#[derive(Clone, Debug)]
+struct Lease {
     group: Group,
+    lost: CancellationToken,
+}
+
+impl Leased {
+    /// Notes a group until the answer is dropped.
+    fn begin(&self, group: Group) -> Begun {
+        let lost = CancellationToken::new();
+        let mut leases = self.lock();
+        let number = leases.keys().max().map_or(0, |last| last + 1);
+        leases.insert(number, Lease { group: group.clone(), lost: lost.clone() });
+        metrics::gauge!("connector_groups_held").set(count(leases.len()));
+        Begun { leased: self.clone(), number, group, lost }
+    }
+
+    fn all(&self) -> Vec<Lease> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn by_connector(&self) -> HashMap<ConnectorId, i64> {
+        let mut held = HashMap::new();
+        for lease in self.lock().values() {
+            *held.entry(lease.group.connector.clone()).or_default() += 1;
+        }
+        held
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+fn count(number: usize) -> f64 {
+    number as f64
+}
+
+/// A group that is leased: its lease is extended until this is dropped.
+#[derive(Debug)]
+pub(super) struct Begun {
+    leased: Leased,
+    number: u64,
+    group: Group,
+    /// The lease is not ours any more.
+    lost: CancellationToken,
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        let mut reading = self.reading.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reading.retain(|group| group != &self.group);
+        let mut leases = self.leased.lock();
+        leases.remove(&self.number);
+        metrics::gauge!("connector_groups_held").set(count(leases.len()));
     }
 }
 
-async fn lease(crawler: &Crawler, slots: &Semaphore) -> Result<Vec<Group>, store::Error> {
-    let free = i64::try_from(slots.available_permits()).unwrap_or_default();
-    if free == 0 {
-        return Ok(Vec::new());
-    }
-    let mut conn = crawler.db.conn().await?;
-    let (owner, length) = (crawler.replica, crawler.config.lease);
-    store::groups::lease(&mut conn, &crawler.connectors, owner, length, free).await
-}
-
-async fn beat(crawler: Crawler, reading: Reading) {
+async fn beat(crawler: Crawler, leased: Leased) {
     loop {
         clock::sleep(crawler.config.heartbeat).await;
-        let groups = reading.all();
-        if groups.is_empty() {
+        let leases = leased.all();
+        if leases.is_empty() {
             continue;
         }
+        let groups: Vec<Group> = leases.iter().map(|lease| lease.group.clone()).collect();
         let beaten = async {
             let mut conn = crawler.db.conn().await?;
             store::groups::heartbeat(&mut conn, &groups, crawler.config.lease).await
         };
         match tokio::time::timeout(crawler.config.lease / 3, beaten).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(lost)) => {
+                metrics::counter!("connector_leases_lost_total").increment(lost.len() as u64);
+                for at in lost {
+                    leases[at].lost.cancel();
+                }
+            }
             Ok(Err(error)) => {
                 warn!(error = %Chain(&error), "failed to extend leases; trying again");
             }
             Err(_) => warn!("the database did not extend leases in time; trying again"),
-        }
-    }
-}
-
-async fn read(crawler: &Crawler, leased: &Group) {
-    let place = &leased.place;
-    match group::read(crawler, leased).await {
-        Ok(()) => {}
-        Err(Error::Store(store::Error::Fenced)) => {
-            warn!(
-                "the lease of {place} was lost; another replica reads it, or the sync was cancelled"
-            );
-        }
-        Err(error) => {
-            warn!(error = %Chain(&error), "failed to read {place}; it is read again when its lease has run out");
         }
     }
 }

@@ -1,141 +1,228 @@
 //! Reads one scope: the loop over a collector's pages, and what follows from its end.
 //!
-//! Invariant: every batch of writes is one transaction that first locks the group's
-//! row and compares the fence. A loop that breaks off leaves the rows that it wrote,
-//! removes nothing, and records why.
+//! Invariant: a loop that breaks off leaves the rows that it wrote, removes nothing, and
+//! says why. What is missing after a loop that reached the end is removed in a transaction
+//! of its own, which first locks the group's row and compares the fence.
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Crawler, Error, Job, attempt::attempt};
+use super::{
+    Crawler, Error, Job,
+    attempt::attempt,
+    recorder::{Batch, Recorder},
+};
 use crate::{
     base::chain::Chain,
     catalog::{Collector, Ground},
     model::{
-        breaker::{self, Verdict},
+        breaker::Removal,
         failure::{Reason, ReasonCode},
-        organization::Account,
-        proof::{Complete, Next, PageLoop},
-        scope::Scope,
+        organization::{Account, Walk},
+        proof::{Complete, KeyDigest, Next, PageLoop},
+        resource::Resource,
+        scope::{Group, Scope},
     },
-    store::{self, syncs::Counts},
+    store::{
+        self,
+        inventory::{Live, Missing, Reading},
+        scopes::{Ended, Run},
+    },
 };
 
-/// Reads a scope and stores its outcome.
-pub(super) async fn read(
-    crawler: &Crawler,
-    job: &Job,
-    collector: &'static dyn Collector,
-    accounts: &[Account],
-) -> Result<(), Error> {
-    let ground = Ground {
-        access: &job.access,
-        place: &job.group.place,
-        settings: &job.integration.settings,
-        accounts,
-    };
-    let scope = Scope { group: job.group.clone(), collector: collector.name() };
-    let mut counts = Counts::default();
-    match pages(crawler, &ground, collector, scope.clone(), &mut counts).await {
-        Ok(proof) => complete(crawler, &proof, counts).await,
-        Err(error) => {
-            let Some(reason) = error.reason(collector.name()) else {
-                return Err(error);
-            };
-            warn!(error = %Chain(&error), "{scope} could not be read whole; its resources stay as they were");
-            incomplete(crawler, &scope, &reason, counts).await
-        }
-    }
+/// A batch that has grown to this is written before the next page is asked for.
+const FLUSH_BYTES: usize = 1024 * 1024;
+
+/// Where scopes of a group are read.
+pub(super) struct Reader<'a> {
+    pub(super) crawler: &'a Crawler,
+    pub(super) recorder: &'a Recorder,
+    pub(super) job: &'a Job,
+    /// What is stored of the place.
+    pub(super) live: Live,
+    pub(super) accounts: &'a [Account],
 }
 
-async fn pages(
-    crawler: &Crawler,
-    ground: &Ground<'_>,
-    collector: &'static dyn Collector,
-    scope: Scope,
-    counts: &mut Counts,
-) -> Result<Complete, Error> {
-    let mut walk = PageLoop::start(scope);
-    let mut token = None;
-    loop {
-        let page =
-            attempt(ground.access, || async { Ok(collector.page(ground, token.as_ref()).await?) })
-                .await?;
-        let keys: Vec<String> =
-            page.resources.iter().map(|resource| resource.arn.clone()).collect();
-        counts.seen += super::group::count(keys.len());
-        if !page.resources.is_empty() {
-            let scope = walk.scope();
-            let mut tx = crawler.db.begin().await?;
-            store::groups::lock(&mut tx, &scope.group).await?;
-            let written = store::resources::write(&mut tx, scope, page.resources).await?;
-            tx.commit().await?;
-            counts.written += i64::try_from(written).unwrap_or(i64::MAX);
-        }
-        match walk.page(keys, page.next)? {
-            Next::More(rest, next) => (walk, token) = (rest, Some(next)),
-            Next::End(proof) => return Ok(proof),
-        }
-    }
-}
-
-/// The end of a scope that was read whole: what it did not see is gone, unless that is
-/// so much that the breaker holds it.
-async fn complete(crawler: &Crawler, proof: &Complete, mut counts: Counts) -> Result<(), Error> {
-    let scope = proof.scope();
-    let group = &scope.group;
-    let mut tx = crawler.db.begin().await?;
-    store::groups::lock(&mut tx, group).await?;
-    let unseen = store::resources::unseen(&mut tx, proof).await?;
-    let verdict = if unseen.len() < breaker::ROWS_MIN {
-        Verdict::Remove
-    } else {
-        let (in_scope, in_integration) = store::resources::live_counts(&mut tx, scope).await?;
-        let held = store::scopes::held(&mut tx, scope).await?;
-        breaker::judge(&unseen, in_scope, in_integration, &held)
-    };
-    match &verdict {
-        Verdict::Remove => {
-            if !unseen.is_empty() {
-                let gone = store::resources::remove_unseen(&mut tx, proof).await?;
-                counts.gone = i64::try_from(gone).unwrap_or(i64::MAX);
+impl Reader<'_> {
+    /// Reads a scope; its outcome, and what is new, goes into the batch.
+    pub(super) async fn read(
+        &self,
+        collector: &'static dyn Collector,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        let before = self.job.access.usage().so_far();
+        let mut run = Run::default();
+        let mut read = self.pages(collector, batch, &mut run).await;
+        let (calls, throttles, waited) = self.job.access.usage().so_far();
+        run.took = began.elapsed();
+        run.calls = calls - before.0;
+        run.throttles = throttles - before.1;
+        run.waited = waited.saturating_sub(before.2);
+        let mut held = None;
+        if let Ok(proof) = &read
+            && self.live.has_missing(proof)
+        {
+            match self.remove(proof).await {
+                Ok((gone, reason)) => (run.gone, held) = (gone, reason),
+                Err(error) => read = Err(error.into()),
             }
-            store::scopes::record_complete(&mut tx, proof, None).await?;
         }
-        Verdict::Hold(held) => {
-            let reason = Reason::new(
-                ReasonCode::RemovalHeld,
-                scope.collector,
-                format!("{} resources, {} reads so far", unseen.len(), held.reads),
-            );
-            warn!(
-                "{scope}: {} resources are missing; kept until {} reads agree",
-                unseen.len(),
-                breaker::READS_TO_RELEASE
-            );
-            store::scopes::record_complete(&mut tx, proof, Some((held, &reason))).await?;
+        let ended = match read {
+            Ok(proof) => match held {
+                None => Ended::complete(&proof, run),
+                Some(reason) => Ended::complete(&proof, run).with(reason),
+            },
+            Err(error) => {
+                let Some(reason) = error.reason(collector.name()) else {
+                    return Err(error);
+                };
+                let place = &self.job.group.place;
+                warn!(error = %Chain(&error), "{} of {place} could not be read whole; its resources stay as they were", collector.name());
+                Ended::incomplete(place.clone(), collector.name(), reason, run)
+            }
+        };
+        count(&ended);
+        batch.end(ended);
+        Ok(())
+    }
+
+    async fn pages(
+        &self,
+        collector: &'static dyn Collector,
+        batch: &mut Batch,
+        run: &mut Run,
+    ) -> Result<Complete, Error> {
+        let ground = Ground {
+            access: &self.job.access,
+            place: &self.job.group.place,
+            settings: &self.job.integration.settings,
+            accounts: self.accounts,
+        };
+        let scope = Scope { group: self.job.group.clone(), collector: collector.name() };
+        let mut walk = PageLoop::start(scope);
+        let mut token = None;
+        loop {
+            let page = attempt(ground.access, || async {
+                Ok(collector.page(&ground, token.as_ref()).await?)
+            })
+            .await?;
+            run.pages += 1;
+            run.seen += super::group::count(page.resources.len());
+            let keys = self.compare(collector, page.resources, batch, run).await?;
+            if batch.bytes() > FLUSH_BYTES {
+                self.recorder.write(batch.take()).await?;
+            }
+            match walk.page(keys, page.next)? {
+                Next::More(rest, next) => (walk, token) = (rest, Some(next)),
+                Next::End(proof) => return Ok(proof),
+            }
         }
     }
-    counts.complete = 1;
-    store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
-    tx.commit().await?;
-    if counts.written + counts.gone > 0 {
-        info!("{scope}: {} seen, {} written, {} gone", counts.seen, counts.written, counts.gone);
+
+    /// Puts what is new or has changed into the batch. Answers the keys of all.
+    async fn compare(
+        &self,
+        collector: &'static dyn Collector,
+        mut resources: Vec<Resource>,
+        batch: &mut Batch,
+        run: &mut Run,
+    ) -> Result<Vec<KeyDigest>, Error> {
+        let group = &self.job.group;
+        if resources.iter().any(|resource| !resource.unread.is_empty()) {
+            let mut conn = self.crawler.db.conn().await?;
+            let (connector, id) = (&group.connector, group.integration);
+            store::inventory::keep_unread(&mut conn, connector, id, &mut resources).await?;
+        }
+        let mut keys = Vec::with_capacity(resources.len());
+        for resource in resources {
+            let (key, content_hash) = (KeyDigest::of(&resource.arn), resource.content_hash());
+            keys.push(key);
+            if self.live.differs(collector.name(), key, content_hash) {
+                run.written += 1;
+                let place = group.place.clone();
+                batch.push(Reading { place, collector: collector.name(), resource, content_hash });
+            }
+        }
+        Ok(keys)
     }
-    Ok(())
+
+    /// Removes what a proof did not see, unless that is so much that it is held. Answers
+    /// how many went, and why others stay.
+    async fn remove(&self, proof: &Complete) -> store::Result<(i64, Option<Reason>)> {
+        let scope = proof.scope();
+        let mut tx = self.crawler.db.begin().await?;
+        store::groups::lock(&mut tx, &scope.group).await?;
+        let missing = Missing::of_scope(&mut tx, proof).await?;
+        let scope_rows = self.live.count(scope.collector);
+        let removed = remove(&mut tx, &scope.group, &missing, scope_rows).await?;
+        tx.commit().await?;
+        info!("{scope}: {} seen, {} gone, {} held", proof.seen(), removed.gone, removed.held);
+        Ok((removed.gone, removed.reason(scope.collector)))
+    }
 }
 
-async fn incomplete(
-    crawler: &Crawler,
-    scope: &Scope,
-    reason: &Reason,
-    mut counts: Counts,
-) -> Result<(), Error> {
-    counts.incomplete = 1;
-    let group = &scope.group;
-    let mut tx = crawler.db.begin().await?;
-    store::groups::lock(&mut tx, group).await?;
-    store::scopes::record_incomplete(&mut tx, scope, reason).await?;
-    store::syncs::add(&mut tx, &group.connector, group.sync, counts).await?;
-    tx.commit().await?;
-    Ok(())
+/// What became of a removal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removed {
+    /// Resources that went.
+    pub(super) gone: i64,
+    /// Resources that are kept for now.
+    pub(super) held: u64,
+}
+
+impl Removed {
+    /// Why some are kept; none: none are.
+    pub(super) fn reason(self, subject: &str) -> Option<Reason> {
+        let held = self.held;
+        let detail = format!("{held} resources are missing and kept until three reads agree");
+        (held > 0).then(|| Reason::new(ReasonCode::RemovalHeld, subject, detail))
+    }
+}
+
+/// Removes what accounts that have left the organization held; a whole walk proves that
+/// they have.
+pub(super) async fn remove_with_accounts(
+    tx: &mut store::Tx,
+    group: &Group,
+    walk: &Walk,
+) -> store::Result<Removed> {
+    let missing = Missing::of_walk(tx, group, walk).await?;
+    remove(tx, group, &missing, usize::MAX).await
+}
+
+/// Removes or holds, in a transaction that has locked the group.
+async fn remove(
+    tx: &mut store::Tx,
+    group: &Group,
+    missing: &Missing,
+    scope_rows: usize,
+) -> store::Result<Removed> {
+    if missing.count() == 0 {
+        return Ok(Removed { gone: 0, held: 0 });
+    }
+    let revision = store::feeds::advance(tx, &group.connector, group.integration).await?;
+    let (gone, before) = store::syncs::lock_removals(tx, &group.connector, group.sync).await?;
+    let rows = |count: i64| usize::try_from(count).unwrap_or_default();
+    let removal = Removal {
+        missing: missing.count(),
+        scope_rows,
+        gone_before: rows(gone),
+        integration_rows: rows(before),
+    };
+    let is_held = removal.is_held();
+    let gone = missing.remove(tx, revision, is_held).await?;
+    let held = if is_held { missing.hold(tx).await? } else { 0 };
+    Ok(Removed { gone: i64::try_from(gone).unwrap_or(i64::MAX), held })
+}
+
+fn count(ended: &Ended) {
+    let outcome = match (ended.is_complete(), ended.code()) {
+        (true, _) => "COMPLETE",
+        (false, code) => code.map_or("INTERNAL", ReasonCode::as_str),
+    };
+    metrics::counter!("connector_scopes_total", "collector" => ended.collector(), "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("connector_scope_seconds", "collector" => ended.collector())
+        .record(ended.run().took);
 }

@@ -11,12 +11,28 @@ use crate::{
     store::{self, Db},
 };
 
+/// Rows that one transaction removes: a purge holds up no sync for long.
+const ROWS_MAX: i64 = 5_000;
+
+/// How long what has ended is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Resources that have gone, and with them what a follower of changes may have missed.
+    pub gone_resources: Duration,
+    /// Syncs that have ended.
+    pub syncs: Duration,
+    /// Problems that were resolved.
+    pub problems: Duration,
+}
+
 /// Tidies up.
 pub struct Janitor {
     /// The database.
     pub db: Db,
     /// AWS, for ended sessions and idle budgets.
     pub aws: Aws,
+    /// How long what has ended is kept.
+    pub retention: Retention,
 }
 
 #[async_trait]
@@ -26,7 +42,7 @@ impl Task for Janitor {
     }
 
     fn description(&self) -> &'static str {
-        "removes answered validations, groups of ended syncs, ended role sessions"
+        "removes answered validations, groups of ended syncs, ended role sessions, and what is older than its retention"
     }
 
     fn period(&self) -> Duration {
@@ -35,13 +51,28 @@ impl Task for Janitor {
 
     async fn activate(&mut self) -> Result<String, String> {
         self.aws.forget_idle();
-        let purge = async {
-            let mut conn = self.db.conn().await?;
-            let validations = store::validations::purge(&mut conn).await?;
-            Ok((validations, store::groups::purge(&mut conn).await?))
-        };
-        let (validations, groups) =
-            purge.await.map_err(|error: store::Error| Chain(&error).to_string())?;
-        Ok(format!("removed {validations} validations and {groups} groups of ended syncs"))
+        self.purge().await.map_err(|error| Chain(&error).to_string())
+    }
+}
+
+impl Janitor {
+    async fn purge(&self) -> store::Result<String> {
+        let mut conn = self.db.conn().await?;
+        let validations = store::validations::purge(&mut conn).await?;
+        let groups = store::groups::purge(&mut conn).await?;
+        let syncs = store::syncs::purge(&mut conn, self.retention.syncs).await?;
+        let problems = store::problems::purge(&mut conn, self.retention.problems).await?;
+        let mut gone = 0;
+        loop {
+            let purged =
+                store::feeds::purge(&mut conn, self.retention.gone_resources, ROWS_MAX).await?;
+            gone += purged;
+            if i64::try_from(purged).unwrap_or_default() < ROWS_MAX {
+                break;
+            }
+        }
+        Ok(format!(
+            "removed {validations} validations, {groups} groups of ended syncs, {syncs} syncs, {problems} problems and {gone} resources that had gone"
+        ))
     }
 }
