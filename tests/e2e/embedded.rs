@@ -1,8 +1,9 @@
 //! The embedded PostgreSQL: what was committed stays. Against `aws-sim`.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use apono_connector_proto::v1::{CreateTokenRequest, ListTokensRequest, Role};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Api, Cloud, Daemon, Options, short_directory, wait_for};
 
@@ -18,6 +19,15 @@ async fn make_token(api: &Api, name: &str) {
 async fn token_names(api: &Api) -> Vec<String> {
     let tokens = api.operations().list_tokens(ListTokensRequest::default()).await;
     tokens.expect("tokens").into_inner().tokens.into_iter().map(|token| token.name).collect()
+}
+
+/// Kills the server as the kernel would. Answers its process id.
+fn kill_server(pid_file: &Path) -> i32 {
+    let text = std::fs::read_to_string(pid_file).expect("a server");
+    let number = text.lines().next().and_then(|line| line.parse().ok()).expect("a process id");
+    let pid = Pid::from_raw(number).expect("a process id");
+    kill_process(pid, Signal::KILL).expect("a running server");
+    number
 }
 
 #[tokio::test]
@@ -36,12 +46,10 @@ async fn what_was_committed_survives_the_kill_of_daemon_and_server() {
 
     // Both are killed.
     let pid_file = state.path().join("postgresql/data/postmaster.pid");
-    let pid = std::fs::read_to_string(&pid_file).expect("a server");
-    let pid = pid.lines().next().expect("a process id").to_owned();
     daemon.kill();
-    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+    let pid = kill_server(&pid_file);
     wait_for("the end of the server", || async {
-        (!std::path::Path::new(&format!("/proc/{pid}/root")).exists()).then_some(())
+        (!Path::new(&format!("/proc/{pid}/root")).exists()).then_some(())
     })
     .await;
     let mut daemon = Daemon::start_with(&cloud, options);
@@ -58,9 +66,7 @@ async fn a_daemon_whose_server_was_killed_ends_and_the_next_one_brings_it_back()
     let mut daemon = Daemon::start_with(&cloud, options.clone());
     make_token(&daemon.api().await, "before").await;
     let pid_file = state.path().join("postgresql/data/postmaster.pid");
-    let pid = std::fs::read_to_string(&pid_file).expect("a server");
-    let pid = pid.lines().next().expect("a process id").to_owned();
-    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+    kill_server(&pid_file);
     assert_eq!(daemon.end().await.code(), Some(1));
     assert!(daemon.has_said("the embedded PostgreSQL has ended by itself"));
     let daemon = Daemon::start_with(&cloud, options);
