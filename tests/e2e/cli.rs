@@ -58,7 +58,7 @@ async fn an_organization_is_connected_read_and_shown() {
     ] {
         assert!(tree.lines().any(|found| found == line), "{line:?} in\n{tree}");
     }
-    assert!(good(&daemon, &["problems"]).starts_with("MEMBER_ROLE_DENIED (warning, 1 places"));
+    what_is_not_read_is_explained(&daemon);
     let found = json(&daemon, &["resources", "list", "--type", "aws-s3-bucket", "--limit", "2"]);
     assert_eq!(found["resources"].as_array().map(Vec::len), Some(2));
 
@@ -72,6 +72,40 @@ async fn an_organization_is_connected_read_and_shown() {
     assert_eq!(plan, "prod is as the file says\n");
     good(&daemon, &["integrations", "delete", "prod", "--yes"]);
     assert_eq!(database.count("SELECT count(*) FROM connector.resources").await, 0);
+}
+
+fn what_is_not_read_is_explained(daemon: &Daemon) {
+    let role = "apono-connector-member";
+    let problems = good(daemon, &["problems"]);
+    let first = format!("MEMBER_ROLE_DENIED [{role}] (warning, 1 place, since ");
+    assert!(problems.starts_with(&first), "{problems}");
+    let matrix = good(daemon, &["coverage", "prod"]);
+    assert!(matrix.contains("10/11 MEMBER_ROLE_DENIED 1"), "{matrix}");
+    let scopes = good(daemon, &["coverage", "prod", "--unread", "--account", "100000000007"]);
+    assert_eq!(scopes.matches("MEMBER_ROLE_DENIED").count(), 2, "{scopes}");
+
+    // A mute has a reason and an end, and is taken away again.
+    let named = ["prod", "MEMBER_ROLE_DENIED", "--subject", role];
+    let mute = [&["problems", "mute"], &named[..], &["--reason", "known", "--for", "2h"]].concat();
+    assert!(good(daemon, &mute).contains("  muted until "));
+    assert!(good(daemon, &["integrations", "list"]).contains(" active "));
+    good(daemon, &[&["problems", "unmute"], &named[..]].concat());
+    assert!(good(daemon, &["integrations", "list"]).contains(" warning "));
+
+    let syncs = json(daemon, &["sync", "list", "prod"]);
+    let id = syncs["syncs"][0]["id"].as_str().expect("an id");
+    let explained = good(daemon, &["sync", "explain", id]);
+    for words in ["s3_bucket", "slowest scopes", "not read", "MEMBER_ROLE_DENIED"] {
+        assert!(explained.contains(words), "{words} in\n{explained}");
+    }
+    // To cancel one that has ended changes nothing.
+    assert!(good(daemon, &["sync", "cancel", id]).contains("succeeded with problems"));
+
+    let changes = good(daemon, &["resources", "watch", "prod", "--once"]);
+    let listed = json(daemon, &["resources", "list"]);
+    let listed = listed["resources"].as_array().expect("resources");
+    assert_eq!(changes.lines().filter(|line| line.starts_with("+ ")).count(), listed.len());
+    assert_eq!(good(daemon, &["resources", "release", "prod"]), "no removal is held there\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod crash;
 mod embedded;
 mod exclusion;
 mod faults;
+mod feed;
 mod harness;
 mod moto;
 mod path;

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use apono_connector_proto::v1::{
     self, GetResourceRequest, GetResourceResponse, GetTreeRequest, GetTreeResponse,
-    ListAccountsRequest, ListAccountsResponse, ListResourcesRequest, ListResourcesResponse,
+    ListAccountsRequest, ListAccountsResponse, ListCoverageRequest, ListCoverageResponse,
+    ListResourcesRequest, ListResourcesResponse, ReleaseRemovalsRequest, ReleaseRemovalsResponse,
+    SummarizeCoverageRequest, SummarizeCoverageResponse, WatchResourcesRequest,
     inventory_service_server::InventoryService,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, auth::caller, integrations::find, page::Page, status, words};
+use super::{Api, auth::caller, changes::Changes, integrations::find, page::Page, status, words};
 use crate::{
     catalog,
     model::ids::{AccountId, Region},
@@ -98,7 +100,7 @@ impl InventoryService for Api {
             account_id: request.account_id,
             region: request.region,
             text: request.text,
-            held: false,
+            held: request.held,
         };
         let after = (after_integration, after_arn);
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())
@@ -125,6 +127,40 @@ impl InventoryService for Api {
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("resource", &request.arn))?;
         Ok(Response::new(GetResourceResponse { resource: Some(words::resource(found)) }))
+    }
+
+    type WatchResourcesStream = Changes;
+
+    async fn watch_resources(
+        &self,
+        request: Request<WatchResourcesRequest>,
+    ) -> Result<Response<Changes>, Status> {
+        let caller = caller(&request)?;
+        self.changes(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn summarize_coverage(
+        &self,
+        request: Request<SummarizeCoverageRequest>,
+    ) -> Result<Response<SummarizeCoverageResponse>, Status> {
+        let caller = caller(&request)?;
+        self.summarize(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_coverage(
+        &self,
+        request: Request<ListCoverageRequest>,
+    ) -> Result<Response<ListCoverageResponse>, Status> {
+        let caller = caller(&request)?;
+        self.scopes(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn release_removals(
+        &self,
+        request: Request<ReleaseRemovalsRequest>,
+    ) -> Result<Response<ReleaseRemovalsResponse>, Status> {
+        let caller = caller(&request)?;
+        self.release(&caller, request.into_inner()).await.map(Response::new)
     }
 }
 
@@ -176,25 +212,31 @@ fn shown(account: Account, unread: Vec<v1::Unread>) -> v1::Account {
 /// A condition that can never hold is a mistake.
 fn check_filter(request: &ListResourcesRequest) -> Result<(), Status> {
     status::refuse_nul("text", &request.text)?;
-    if !request.r#type.is_empty() && !catalog::type_ids().contains(&request.r#type.as_str()) {
-        return Err(status::bad_request(
-            "type",
-            format!(
-                "{:?} is not a resource type; choose from {}",
-                request.r#type,
-                catalog::type_ids().join(", ")
-            ),
-        ));
+    check_type(&request.r#type)?;
+    check_place(&request.account_id, &request.region)
+}
+
+/// Refuses a type that is none.
+pub(super) fn check_type(kind: &str) -> Result<(), Status> {
+    if kind.is_empty() || catalog::type_ids().contains(&kind) {
+        return Ok(());
     }
-    if !request.account_id.is_empty() {
-        request
-            .account_id
+    let types = catalog::type_ids().join(", ");
+    Err(status::bad_request(
+        "type",
+        format!("{kind:?} is not a resource type; choose from {types}"),
+    ))
+}
+
+/// Refuses an account or a region that is none.
+pub(super) fn check_place(account_id: &str, region: &str) -> Result<(), Status> {
+    if !account_id.is_empty() {
+        account_id
             .parse::<AccountId>()
             .map_err(|error| status::bad_request("account_id", error.to_string()))?;
     }
-    if !request.region.is_empty() {
-        request
-            .region
+    if !region.is_empty() {
+        region
             .parse::<Region>()
             .map_err(|error| status::bad_request("region", error.to_string()))?;
     }

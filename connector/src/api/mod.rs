@@ -27,6 +27,8 @@ use crate::{
 
 pub mod auth;
 mod catalog;
+mod changes;
+mod coverage;
 mod integrations;
 mod inventory;
 mod operations;

@@ -3,8 +3,9 @@
 use apono_connector_proto::v1::{
     self, CreateTokenRequest, CreateTokenResponse, GetIdentityRequest, GetIdentityResponse,
     GetVersionRequest, GetVersionResponse, ListProblemsRequest, ListProblemsResponse,
-    ListTasksRequest, ListTasksResponse, ListTokensRequest, ListTokensResponse, RevokeTokenRequest,
-    RevokeTokenResponse, operations_service_server::OperationsService,
+    ListTasksRequest, ListTasksResponse, ListTokensRequest, ListTokensResponse, MuteProblemRequest,
+    MuteProblemResponse, RevokeTokenRequest, RevokeTokenResponse, UnmuteProblemRequest,
+    UnmuteProblemResponse, operations_service_server::OperationsService,
 };
 use chrono::{DateTime, Utc};
 use tonic::{Request, Response, Status};
@@ -21,7 +22,7 @@ use crate::{
     base::chance,
     model::{
         failure::ReasonCode,
-        ids::TokenId,
+        ids::{ConnectorId, TokenId},
         problem::{Explanation, Severity, explain},
     },
     store::{self, tokens::Token},
@@ -29,6 +30,8 @@ use crate::{
 
 /// Length of a token's name.
 const NAME_CHARACTERS_MAX: usize = 64;
+/// Length of the reason of a mute.
+const MUTE_REASON_CHARACTERS_MAX: usize = 400;
 
 #[tonic::async_trait]
 impl OperationsService for Api {
@@ -98,11 +101,53 @@ impl OperationsService for Api {
             "" => None,
             name => Some(find(&mut conn, &connector, name).await?.id),
         };
-        let found = store::problems::list(&mut conn, &connector, integration, false)
-            .await
-            .map_err(|error| status::store(&error))?;
+        let found =
+            store::problems::list(&mut conn, &connector, integration, request.include_resolved)
+                .await
+                .map_err(|error| status::store(&error))?;
         let problems = found.into_iter().map(problem).collect();
         Ok(Response::new(ListProblemsResponse { problems }))
+    }
+
+    async fn mute_problem(
+        &self,
+        request: Request<MuteProblemRequest>,
+    ) -> Result<Response<MuteProblemResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let characters = request.reason.chars().count();
+        let is_good = (1..=MUTE_REASON_CHARACTERS_MAX).contains(&characters)
+            && !request.reason.chars().any(char::is_control);
+        if !is_good {
+            return Err(status::bad_request(
+                "reason",
+                format!(
+                    "has {characters} characters; say why in 1 to {MUTE_REASON_CHARACTERS_MAX}, without control characters"
+                ),
+            ));
+        }
+        let Some(until) = request.expire_time else {
+            return Err(status::bad_request("expire_time", "is required; a mute has an end"));
+        };
+        let until = words::time(until, "expire_time")?;
+        let mute = Some((until, request.reason.as_str()));
+        let name = (request.code.as_str(), request.subject.as_str());
+        let problem = self.mute(&connector, &request.integration, name, mute).await?;
+        info!("{} was muted until {until}: {}", problem.code, request.reason);
+        Ok(Response::new(MuteProblemResponse { problem: Some(problem) }))
+    }
+
+    async fn unmute_problem(
+        &self,
+        request: Request<UnmuteProblemRequest>,
+    ) -> Result<Response<UnmuteProblemResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let name = (request.code.as_str(), request.subject.as_str());
+        let problem = self.mute(&connector, &request.integration, name, None).await?;
+        Ok(Response::new(UnmuteProblemResponse { problem: Some(problem) }))
     }
 
     async fn create_token(
@@ -116,7 +161,8 @@ impl OperationsService for Api {
             status::bad_request("role", "is required; choose viewer, operator, granter or admin")
         })?;
         check_name(&request.name)?;
-        let expires_at = request.expire_time.map(time).transpose()?;
+        let expires_at =
+            request.expire_time.map(|time| words::time(time, "expire_time")).transpose()?;
         let (id, secret) = (TokenId(chance::uuid()), chance::secret::<{ auth::SECRET_BYTES }>());
         let stored = async {
             let mut tx = self.db.begin().await?;
@@ -188,6 +234,35 @@ impl OperationsService for Api {
     }
 }
 
+impl Api {
+    async fn mute(
+        &self,
+        connector: &ConnectorId,
+        integration: &str,
+        (code, subject): (&str, &str),
+        mute: Option<(DateTime<Utc>, &str)>,
+    ) -> Result<v1::Problem, Status> {
+        status::refuse_nul("code", code)?;
+        status::refuse_nul("subject", subject)?;
+        let mut conn = self.conn().await?;
+        let integration = find(&mut conn, connector, integration).await?;
+        let muted = async {
+            let now = store::now(&mut conn).await?;
+            if mute.is_some_and(|(until, _)| until <= now) {
+                return Ok(Err(status::bad_request("expire_time", "is over; choose a later one")));
+            }
+            let name = (code, subject);
+            let found =
+                store::problems::mute(&mut conn, connector, integration.id, name, mute).await?;
+            Ok::<_, store::Error>(Ok(found))
+        };
+        let found = muted.await.map_err(|error| status::store(&error))??;
+        let found =
+            found.ok_or_else(|| status::not_found("problem", &format!("{code} {subject}")))?;
+        Ok(problem(found))
+    }
+}
+
 fn problem(found: store::problems::Problem) -> v1::Problem {
     let explained = found.code.parse::<ReasonCode>().map_or_else(
         |_| Explanation {
@@ -208,6 +283,9 @@ fn problem(found: store::problems::Problem) -> v1::Problem {
         first_seen_time: Some(words::timestamp(found.first_seen_at)),
         last_seen_time: Some(words::timestamp(found.last_seen_at)),
         severity: words::severity(explained.severity).into(),
+        resolve_time: found.resolved_at.map(words::timestamp),
+        mute_expire_time: found.muted_until.map(words::timestamp),
+        mute_reason: found.mute_reason.unwrap_or_default(),
     }
 }
 
@@ -229,13 +307,6 @@ fn two_live(name: &str) -> Status {
         "TOKEN_NAME_TAKEN",
         format!("there are two live tokens named {name:?} already; revoke one first"),
     )
-}
-
-fn time(time: prost_types::Timestamp) -> Result<DateTime<Utc>, Status> {
-    let nanos = u32::try_from(time.nanos).ok();
-    nanos
-        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
-        .ok_or_else(|| status::bad_request("expire_time", "is not a time; use RFC 3339, UTC"))
 }
 
 fn shown(token: Token) -> v1::Token {

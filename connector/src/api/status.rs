@@ -92,6 +92,16 @@ pub(super) fn already_exists(reason: &'static str, message: impl Into<String>) -
     with_reason(Code::AlreadyExists, message, reason, HashMap::new())
 }
 
+/// What a follower has missed is no longer known.
+pub(super) fn cursor_too_old() -> Status {
+    with_reason(
+        Code::OutOfRange,
+        "the cursor is older than what is kept of resources that have gone; drop the picture and watch again without a cursor",
+        "CURSOR_TOO_OLD",
+        HashMap::new(),
+    )
+}
+
 /// Somebody else was faster.
 pub(super) fn etag_is_old() -> Status {
     with_reason(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use apono_connector_proto::v1::{
+    self, CancelSyncRequest, CancelSyncResponse, ExplainSyncRequest, ExplainSyncResponse,
     GetSyncRequest, GetSyncResponse, ListSyncsRequest, ListSyncsResponse, StartSyncRequest,
     StartSyncResponse, WatchSyncRequest, WatchSyncResponse, sync_service_server::SyncService,
 };
@@ -18,7 +19,11 @@ use crate::{
         ids::{ConnectorId, SyncId},
         sync::Trigger,
     },
-    store::{self, syncs::Sync},
+    store::{
+        self,
+        runs::{Collector, Explanation, ScopeRun, Unread},
+        syncs::Sync,
+    },
 };
 
 /// From one look at a watched sync to the next.
@@ -107,6 +112,93 @@ impl SyncService for Api {
         let api = self.clone();
         tokio::spawn(async move { api.follow(&connector, first, &changes).await });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn cancel_sync(
+        &self,
+        request: Request<CancelSyncRequest>,
+    ) -> Result<Response<CancelSyncResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let sync = self.sync(&connector, parse_id(&request.sync_id)?).await?;
+        let cancelled = async {
+            let mut tx = self.db.begin().await?;
+            let detail = "cancelled by a caller";
+            let open =
+                store::syncs::cancel_open(&mut tx, &connector, sync.integration, detail).await?;
+            // A later one is not what the caller meant.
+            if open == Some(sync.id) {
+                tx.commit().await?;
+            }
+            Ok::<_, store::Error>(())
+        };
+        match cancelled.await {
+            // It ended by itself in between.
+            Ok(()) | Err(store::Error::RowsAffected { .. }) => {}
+            Err(error) => return Err(status::store(&error)),
+        }
+        let sync = self.sync(&connector, sync.id).await?;
+        Ok(Response::new(CancelSyncResponse { sync: Some(words::sync(sync)) }))
+    }
+
+    async fn explain_sync(
+        &self,
+        request: Request<ExplainSyncRequest>,
+    ) -> Result<Response<ExplainSyncResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let sync = self.sync(&connector, parse_id(&request.sync_id)?).await?;
+        let mut conn = self.conn().await?;
+        let explained = async {
+            let kept = store::runs::kept(&mut conn, &connector, sync.id).await?;
+            if let Some(kept) = kept {
+                return Ok(kept);
+            }
+            let of_generation = (&connector, sync.integration, sync.generation);
+            store::runs::explain(&mut conn, of_generation).await
+        };
+        let explained = explained.await.map_err(|error: store::Error| status::store(&error))?;
+        Ok(Response::new(explanation(sync, explained)))
+    }
+}
+
+fn explanation(sync: Sync, explained: Explanation) -> ExplainSyncResponse {
+    let run = |run: ScopeRun| v1::ScopeRun {
+        account_id: run.account_id,
+        region: run.region,
+        collector: run.collector,
+        took: Some(words::duration(run.took_ms)),
+        waited: Some(words::duration(run.waited_ms)),
+        calls: run.calls,
+        throttles: run.throttles,
+        pages: run.pages,
+        resources: run.seen,
+    };
+    let collector = |runs: Collector| v1::CollectorRuns {
+        collector: runs.collector,
+        scopes: runs.scopes,
+        complete: runs.complete,
+        calls: runs.calls,
+        throttles: runs.throttles,
+        total: Some(words::duration(runs.total_ms)),
+        waited: Some(words::duration(runs.waited_ms)),
+        median: Some(words::duration(runs.median_ms)),
+        percentile_95: Some(words::duration(runs.percentile_95_ms)),
+        longest: Some(words::duration(runs.longest_ms)),
+    };
+    let unread = |unread: Unread| v1::UnreadScopes {
+        reason: unread.reason,
+        subject: unread.subject,
+        scopes: unread.scopes,
+    };
+    ExplainSyncResponse {
+        sync: Some(words::sync(sync)),
+        collectors: explained.collectors.into_iter().map(collector).collect(),
+        slowest: explained.slowest.into_iter().map(run).collect(),
+        most_throttled: explained.most_throttled.into_iter().map(run).collect(),
+        unread: explained.unread.into_iter().map(unread).collect(),
     }
 }
 

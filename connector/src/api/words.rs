@@ -29,6 +29,19 @@ pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
+pub(super) fn duration(milliseconds: i64) -> prost_types::Duration {
+    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+    prost_types::Duration { seconds, nanos: i32::try_from(rest * 1_000_000).unwrap_or_default() }
+}
+
+/// A time that a caller sent.
+pub(super) fn time(time: Timestamp, field: &str) -> Result<DateTime<Utc>, tonic::Status> {
+    let nanos = u32::try_from(time.nanos).ok();
+    nanos
+        .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+        .ok_or_else(|| super::status::bad_request(field, "is not a time; use RFC 3339, UTC"))
+}
+
 pub(super) fn reach(reach: Reach) -> v1::Reach {
     match reach {
         Reach::Organization => v1::Reach::Organization,
@@ -218,6 +231,8 @@ pub(super) fn resource(resource: store::resources::Stored) -> v1::Resource {
         change_time: Some(timestamp(resource.changed_at)),
         fresh_time: resource.fresh_at.map(timestamp),
         stale_reason: resource.stale_reason.unwrap_or_default(),
+        gone_time: resource.gone_at.map(timestamp),
+        missing_reads: resource.missing_reads.into(),
     }
 }
 

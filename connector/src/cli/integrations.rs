@@ -46,12 +46,14 @@ pub(super) enum Integrations {
         /// Id or name.
         integration: String,
     },
-    /// Lets the scheduler sync it again.
+    /// Resumes its syncs.
+    #[command(visible_alias = "resume")]
     Enable {
         /// Id or name.
         integration: String,
     },
-    /// Stops its syncs; what was discovered stays readable.
+    /// Pauses its syncs; what was discovered stays readable.
+    #[command(visible_alias = "pause")]
     Disable {
         /// Id or name.
         integration: String,

@@ -15,13 +15,16 @@ use crate::{
 };
 
 mod accounts;
+mod changes;
 mod check;
 mod connect;
+mod coverage;
 mod form;
 mod healthcheck;
 mod integrations;
 mod operations;
 mod output;
+mod problems;
 mod resources;
 mod syncs;
 mod wizard;
@@ -67,10 +70,12 @@ enum Command {
     /// What was discovered.
     #[command(subcommand)]
     Resources(resources::Resources),
+    /// What is covered, and what is not and why.
+    Coverage(coverage::Coverage),
     /// What can be discovered.
     Types,
     /// What is wrong, and what to do.
-    Problems(operations::Problems),
+    Problems(problems::Problems),
     /// Who may call.
     #[command(subcommand)]
     Tokens(operations::Tokens),
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         | Command::Sync(_)
         | Command::Accounts(_)
         | Command::Resources(_)
+        | Command::Coverage(_)
         | Command::Types
         | Command::Problems(_)
         | Command::Tokens(_)
@@ -193,6 +199,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Sync(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
         Command::Resources(command) => command.run(&client).await,
+        Command::Coverage(command) => command.run(&client).await,
         Command::Types => resources::types(&client).await,
         Command::Problems(command) => command.run(&client).await,
         Command::Tokens(command) => command.run(&client).await,

@@ -1,24 +1,15 @@
-//! Running the daemon: problems, tokens, tasks, identity, version.
+//! Running the daemon: tokens, tasks, identity, version.
 
-use anyhow::Context as _;
 use apono_connector_proto::v1::{
-    CreateTokenRequest, GetIdentityRequest, GetVersionRequest, ListProblemsRequest,
-    ListTasksRequest, ListTokensRequest, ListTokensResponse, RevokeTokenRequest, Role, Token,
+    CreateTokenRequest, GetIdentityRequest, GetVersionRequest, ListTasksRequest, ListTokensRequest,
+    ListTokensResponse, RevokeTokenRequest, Role, Token,
     operations_service_client::OperationsServiceClient,
 };
-use prost_types::Timestamp;
 
 use super::{
     connect::{Client, Way},
-    output::{Format, time, word},
+    output::{Format, from_now, time, word},
 };
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Problems {
-    /// Integration, id or name; none: all.
-    #[arg(default_value = "")]
-    integration: String,
-}
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Tokens {
@@ -71,40 +62,12 @@ fn api(client: &Client) -> OperationsServiceClient<Way> {
     OperationsServiceClient::new(client.way.clone())
 }
 
-impl Problems {
-    pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let request = ListProblemsRequest {
-            connector_id: client.connector_id.clone(),
-            integration: self.integration,
-        };
-        let answer = api(client).list_problems(request).await?.into_inner();
-        if client.format == Format::Json {
-            return client.print(&answer, &[], []);
-        }
-        for problem in &answer.problems {
-            let severity = word(problem.severity().as_str_name(), "SEVERITY_");
-            println!(
-                "{} ({severity}, {} places, since {})",
-                problem.code,
-                problem.count,
-                time(problem.first_seen_time.as_ref())
-            );
-            println!("  {}\n  → {}", problem.cause, problem.remedy);
-            println!("  for example: {}", problem.examples.join("; "));
-        }
-        if answer.problems.is_empty() {
-            println!("no problems");
-        }
-        Ok(())
-    }
-}
-
 impl Tokens {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
         let connector_id = client.connector_id.clone();
         match self {
             Self::Create { name, role, valid_for } => {
-                let expire_time = valid_for.map(|length| end(*length)).transpose()?;
+                let expire_time = valid_for.map(|length| from_now(*length)).transpose()?;
                 let role = Role::from(role).into();
                 let request = CreateTokenRequest { connector_id, name, role, expire_time };
                 let answer = api(client).create_token(request).await?.into_inner();
@@ -128,14 +91,6 @@ impl Tokens {
             }
         }
     }
-}
-
-fn end(length: std::time::Duration) -> anyhow::Result<Timestamp> {
-    let end = chrono::TimeDelta::from_std(length)
-        .ok()
-        .and_then(|length| crate::base::clock::now().checked_add_signed(length));
-    let end = end.context("--valid-for is too long")?;
-    Ok(Timestamp { seconds: end.timestamp(), nanos: 0 })
 }
 
 fn print_tokens(client: &Client, answer: &ListTokensResponse) -> anyhow::Result<()> {

@@ -1,10 +1,10 @@
 //! How answers are printed: tables for people, JSON for programs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::FILE_DESCRIPTOR_SET;
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, TimeDelta};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::connect::Client;
+use crate::base::clock;
 
 /// Terminals that are narrower get rows that run over.
 const TABLE_WIDTH_MIN: u16 = 80;
@@ -55,14 +56,36 @@ pub(super) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<
     println!("{table}");
 }
 
-/// A message in canonical Protobuf JSON.
+/// A message in canonical Protobuf JSON, for people.
 fn json<M: Message + Name>(message: &M) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(&dynamic(message)?)?)
+}
+
+/// The same on one line, for streams.
+pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(&dynamic(message)?)?)
+}
+
+fn dynamic<M: Message + Name>(message: &M) -> anyhow::Result<DynamicMessage> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
     let name = M::full_name();
     let descriptor =
         pool.get_message_by_name(&name).with_context(|| format!("no message {name}"))?;
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
-    Ok(serde_json::to_string_pretty(&dynamic)?)
+    Ok(DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?)
+}
+
+/// The time so long from now.
+pub(super) fn from_now(length: Duration) -> anyhow::Result<Timestamp> {
+    let length = TimeDelta::from_std(length).ok();
+    let end = length.and_then(|length| clock::now().checked_add_signed(length));
+    let end = end.context("the duration is too long")?;
+    Ok(Timestamp { seconds: end.timestamp(), nanos: 0 })
+}
+
+/// A duration: `1h 2m 3s 4ms`.
+pub(super) fn duration(duration: Option<&prost_types::Duration>) -> String {
+    let duration = duration.and_then(|duration| Duration::try_from(*duration).ok());
+    humantime::format_duration(duration.unwrap_or_default()).to_string()
 }
 
 /// A time, RFC 3339 in UTC; `-` for none.

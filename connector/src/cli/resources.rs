@@ -2,10 +2,12 @@
 
 use apono_connector_proto::v1::{
     GetResourceRequest, ListResourceTypesRequest, ListResourcesRequest, ListResourcesResponse,
-    catalog_service_client::CatalogServiceClient, inventory_service_client::InventoryServiceClient,
+    Resource, catalog_service_client::CatalogServiceClient,
+    inventory_service_client::InventoryServiceClient,
 };
 
 use super::{
+    changes::{Release, Watch},
     connect::Client,
     output::{print_table, time, word},
 };
@@ -21,6 +23,10 @@ pub(super) enum Resources {
         /// ARN.
         arn: String,
     },
+    /// Follows what changes: first all that is there, then each change.
+    Watch(Watch),
+    /// Lets removals happen that are held because they are so many.
+    Release(Release),
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +46,9 @@ pub(super) struct Conditions {
     /// Part of the name or ARN, in any case.
     #[arg(long, default_value = "")]
     text: String,
+    /// Only those that are missing, and kept because so many are.
+    #[arg(long)]
+    held: bool,
     /// At most so many.
     #[arg(long, default_value_t = 1000)]
     limit: usize,
@@ -50,6 +59,8 @@ impl Resources {
         match self {
             Self::List(conditions) => list(client, conditions).await,
             Self::Get { integration, arn } => get(client, integration, arn).await,
+            Self::Watch(watch) => watch.run(client).await,
+            Self::Release(release) => release.run(client).await,
         }
     }
 }
@@ -63,6 +74,7 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
         account_id: conditions.account,
         region: conditions.region,
         text: conditions.text,
+        held: conditions.held,
         page_size: 500,
         page_token: String::new(),
     };
@@ -82,11 +94,7 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
             resource.name.clone(),
             resource.account_id.clone(),
             resource.region.clone(),
-            if resource.stale_reason.is_empty() {
-                "fresh".into()
-            } else {
-                resource.stale_reason.clone()
-            },
+            state(resource),
             resource.arn.clone(),
         ]
     });
@@ -95,6 +103,15 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
         eprintln!("there are more; raise --limit or narrow the conditions");
     }
     Ok(())
+}
+
+/// Whether what is shown is known to be true now.
+fn state(resource: &Resource) -> String {
+    match (resource.missing_reads, resource.stale_reason.as_str()) {
+        (0, "") => "fresh".to_owned(),
+        (0, reason) => reason.to_owned(),
+        (reads, _) => format!("missing in {reads} reads, held"),
+    }
 }
 
 async fn get(client: &Client, integration: String, arn: String) -> anyhow::Result<()> {

@@ -2,14 +2,15 @@
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::{
-    GetSyncRequest, ListSyncsRequest, ListSyncsResponse, StartSyncRequest, Sync, SyncState,
-    WatchSyncRequest, sync_service_client::SyncServiceClient,
+    CancelSyncRequest, ExplainSyncRequest, ExplainSyncResponse, GetSyncRequest, ListSyncsRequest,
+    ListSyncsResponse, ScopeRun, StartSyncRequest, Sync, SyncState, WatchSyncRequest,
+    sync_service_client::SyncServiceClient,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     connect::{Client, Way},
-    output::{Format, time, word},
+    output::{Format, duration, print_table, time, word},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +35,16 @@ pub(super) enum Syncs {
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: i32,
+    },
+    /// Stops a sync; what it has read stays.
+    Cancel {
+        /// Id of the sync.
+        sync_id: String,
+    },
+    /// Tells where the time of a sync went: what was slow, throttled, or not read.
+    Explain {
+        /// Id of the sync.
+        sync_id: String,
     },
     /// Shows one sync.
     Get {
@@ -66,6 +77,15 @@ impl Syncs {
                     ..Default::default()
                 };
                 print(client, api.list_syncs(request).await?.into_inner().syncs)
+            }
+            Self::Cancel { sync_id } => {
+                let request = CancelSyncRequest { connector_id, sync_id };
+                let answer = api.cancel_sync(request).await?.into_inner();
+                print(client, answer.sync.into_iter().collect())
+            }
+            Self::Explain { sync_id } => {
+                let request = ExplainSyncRequest { connector_id, sync_id };
+                explain(client, &api.explain_sync(request).await?.into_inner())
             }
             Self::Get { sync_id } => {
                 let request = GetSyncRequest { connector_id, sync_id };
@@ -109,6 +129,84 @@ async fn follow(
     print(client, vec![last])?;
     anyhow::ensure!(!has_failed, "the sync did not succeed: {detail}; see `problems`");
     Ok(())
+}
+
+fn explain(client: &Client, answer: &ExplainSyncResponse) -> anyhow::Result<()> {
+    if client.format == Format::Json {
+        return client.print(answer, &[], []);
+    }
+    print(client, answer.sync.iter().cloned().collect())?;
+    println!("\nby collector (scopes are read beside each other)");
+    print_table(
+        &[
+            "collector",
+            "read",
+            "calls",
+            "throttled",
+            "total",
+            "waited",
+            "median",
+            "95 %",
+            "longest",
+        ],
+        answer.collectors.iter().map(|runs| {
+            vec![
+                runs.collector.clone(),
+                format!("{}/{}", runs.complete, runs.scopes),
+                runs.calls.to_string(),
+                runs.throttles.to_string(),
+                duration(runs.total.as_ref()),
+                duration(runs.waited.as_ref()),
+                duration(runs.median.as_ref()),
+                duration(runs.percentile_95.as_ref()),
+                duration(runs.longest.as_ref()),
+            ]
+        }),
+    );
+    for (title, runs) in
+        [("slowest scopes", &answer.slowest), ("most throttled scopes", &answer.most_throttled)]
+    {
+        if !runs.is_empty() {
+            println!("\n{title}");
+            print_runs(runs);
+        }
+    }
+    if !answer.unread.is_empty() {
+        println!("\nnot read");
+        let rows = answer.unread.iter().map(|unread| {
+            vec![unread.scopes.to_string(), unread.reason.clone(), unread.subject.clone()]
+        });
+        print_table(&["scopes", "reason", "subject"], rows);
+    }
+    Ok(())
+}
+
+fn print_runs(runs: &[ScopeRun]) {
+    let rows = runs.iter().map(|run| {
+        vec![
+            run.account_id.clone(),
+            run.region.clone(),
+            run.collector.clone(),
+            duration(run.took.as_ref()),
+            duration(run.waited.as_ref()),
+            run.calls.to_string(),
+            run.throttles.to_string(),
+            run.pages.to_string(),
+            run.resources.to_string(),
+        ]
+    });
+    let headings = [
+        "account",
+        "region",
+        "collector",
+        "took",
+        "waited",
+        "calls",
+        "throttled",
+        "pages",
+        "resources",
+    ];
+    print_table(&headings, rows);
 }
 
 fn print(client: &Client, syncs: Vec<Sync>) -> anyhow::Result<()> {

@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::model::ids::ConnectorId;
 
 pub mod connectors;
+pub mod coverage;
 pub mod feeds;
 pub mod groups;
 pub mod integrations;
@@ -34,6 +35,7 @@ pub mod inventory;
 pub mod organization;
 pub mod problems;
 pub mod resources;
+pub mod runs;
 pub mod schema;
 pub mod scopes;
 pub mod server;

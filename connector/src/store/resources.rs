@@ -8,7 +8,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Result;
-use crate::model::ids::{ConnectorId, IntegrationId};
+use crate::model::{
+    feed::Cursor,
+    ids::{ConnectorId, IntegrationId},
+};
 
 /// A resource as it is stored, with the freshness of its scope.
 #[derive(Clone, Debug)]
@@ -144,8 +147,7 @@ pub async fn get(
     .await?)
 }
 
-/// The resources whose newest change comes after a place in the feed, in its order; also
-/// those that have gone, unless they are not asked for.
+/// The resources whose newest change comes behind a place in the feed, in its order.
 ///
 /// # Errors
 ///
@@ -154,19 +156,20 @@ pub async fn changes(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     integration: IntegrationId,
-    after: (i64, &str),
-    with_gone: bool,
+    after: &Cursor,
     limit: i64,
 ) -> Result<Vec<Stored>> {
     Ok(select!(
-        "AND r.integration_id = $2 AND (r.revision, r.arn) > ($3, $4)
-           AND ($5 OR r.gone_at IS NULL)
+        "AND r.integration_id = $2 AND r.revision >= $3
+           AND (r.revision > $3 OR r.arn > $4)
+           AND (r.gone_at IS NULL OR r.revision > $5)
          ORDER BY r.revision, r.arn LIMIT $6",
         connector.as_str(),
         integration.0,
-        after.0,
-        after.1,
-        with_gone,
+        after.revision,
+        // No ARN: all of the revision was sent, and nothing is greater than NULL.
+        after.arn.as_deref(),
+        after.gone_after(),
         limit
     )
     .fetch_all(conn)

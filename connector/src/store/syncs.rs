@@ -370,7 +370,7 @@ pub async fn end(
 }
 
 /// Stops the open sync of an integration, if there is one. Its groups go first: a
-/// runner that still writes for one of them finds its lease gone.
+/// runner that still writes for one of them finds its lease gone. Returns the sync's id.
 ///
 /// # Errors
 ///
@@ -380,9 +380,9 @@ pub async fn cancel_open(
     connector: &ConnectorId,
     integration: IntegrationId,
     detail: &str,
-) -> Result<()> {
+) -> Result<Option<SyncId>> {
     let Some(sync) = open(&mut *conn, connector, integration).await? else {
-        return Ok(());
+        return Ok(None);
     };
     sqlx::query!(
         "DELETE FROM connector.sync_groups WHERE connector_id = $1 AND sync_id = $2",
@@ -391,7 +391,11 @@ pub async fn cancel_open(
     )
     .execute(&mut *conn)
     .await?;
-    end(conn, connector, sync.id, SyncState::Cancelled, detail).await
+    end(&mut *conn, connector, sync.id, SyncState::Cancelled, detail).await?;
+    let of_generation = (connector, integration, sync.generation);
+    let explanation = super::runs::explain(&mut *conn, of_generation).await?;
+    super::runs::keep(conn, connector, sync.id, &explanation).await?;
+    Ok(Some(sync.id))
 }
 
 /// When the newest sync was planned.

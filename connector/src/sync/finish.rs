@@ -32,6 +32,8 @@ pub(super) async fn sync(
     let state = SyncState::at_end(walked, super::group::count(gaps));
     let detail = if walked { "" } else { "the organization could not be read" };
     store::syncs::end(tx, connector, id, state, detail).await?;
+    let explanation = store::runs::explain(tx, of_generation).await?;
+    store::runs::keep(tx, connector, id, &explanation).await?;
     if walked {
         store::scopes::record_uncovered(tx, of_generation).await?;
         store::integrations::note_sync_end(tx, connector, integration).await?;
