@@ -54,28 +54,6 @@ async fn killed_amid_a_sync_it_completes_and_reads_no_finished_scope_again() {
 }
 
 #[tokio::test]
-async fn two_replicas_share_a_sync_and_no_scope_is_read_twice() {
-    let cloud = Cloud::empty("aws").await;
-    let root = cloud.root.clone();
-    let mut chance = StdRng::seed_from_u64(6);
-    for number in 0..10 {
-        let id = format!("4444444444{number:02}");
-        cloud.account(&id, &root, &format!("account-{number}"));
-        aws_sim::seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 2, 1);
-    }
-    cloud.deploy();
-    let database = Database::create().await;
-    let one = Daemon::start(&cloud, &database);
-    let _other = Daemon::start(&cloud, &database);
-    let api = one.api().await;
-    let sync = api.create_and_sync(settings_for(&cloud)).await;
-    assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
-    assert_eq!(api.lines().await, cloud.expected(&[]));
-    let places = 11 * 3;
-    assert_eq!(cloud.sim.world().calls("ec2:DescribeInstances"), places);
-}
-
-#[tokio::test]
 async fn replicas_that_start_at_once_on_an_empty_database_agree_on_one_connector() {
     let database = Database::create().await;
     let options = database.url.parse().expect("a URL");

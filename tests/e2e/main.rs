@@ -4,15 +4,18 @@
 //! `tests/bin/postgres` starts the database server and says where it is (`TEST_DATABASE_URL`);
 //! each test has a database of its own.
 
+mod absence;
 mod access_table;
 mod bad_forms;
 mod bad_requests;
 mod bad_settings;
 mod check;
 mod cli;
+mod coverage;
 mod crash;
 mod embedded;
 mod exclusion;
+mod fairness;
 mod faults;
 mod feed;
 mod harness;
@@ -20,5 +23,6 @@ mod moto;
 mod path;
 mod refusals;
 mod reload;
+mod replicas;
 mod schedule;
 mod traces;

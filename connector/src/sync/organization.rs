@@ -118,7 +118,7 @@ async fn record(crawler: &Crawler, job: &Job, walk: &Walk, run: Run) -> Result<(
     let here = 1 + catalog::chosen(settings, Reach::Organization).count();
     let there = crawled.len() * catalog::chosen(settings, Reach::Account).count();
     let planned = count(here + there);
-    let counts = Counts { planned, complete: 1, gone: removed.gone, groups, ..Counts::default() };
+    let counts = Counts { planned, complete: 1, groups, ..Counts::default() };
     store::syncs::add(&mut tx, connector, group.sync, counts).await?;
     tx.commit().await?;
     crawler.groups.poke();

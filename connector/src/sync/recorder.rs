@@ -79,11 +79,10 @@ impl Batch {
         self.readings.push(reading);
     }
 
-    /// Takes in the end of a scope.
+    /// Takes in the end of a scope. What has gone was counted when it went.
     pub(super) fn end(&mut self, ended: Ended) {
         self.counts.seen += ended.run().seen;
         self.counts.written += ended.run().written;
-        self.counts.gone += ended.run().gone;
         if ended.is_complete() {
             self.counts.complete += 1;
         } else {

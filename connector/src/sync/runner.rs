@@ -93,7 +93,10 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = stopper.stopping() => break,
-                slot = Arc::clone(&self.slots).acquire_owned(), if !self.waiting.is_empty() => {
+                // Also a free slot for which nothing is leased yet is a reason to look again.
+                slot = Arc::clone(&self.slots).acquire_owned(),
+                    if may_be_more || !self.waiting.is_empty() =>
+                {
                     if let (Some(begun), Ok(slot)) = (self.waiting.pop_front(), slot) {
                         self.begin(begun, slot);
                     }
@@ -111,8 +114,8 @@ impl Runner {
         }
     }
 
-    /// Leases as many groups as there are slots for, and some more. Whether that many
-    /// were there.
+    /// Leases as many groups as there are slots for, and some more. Whether there may be
+    /// others: not when none came, until one of ours ends or some are planned.
     async fn lease(&mut self) -> store::Result<bool> {
         let config = &self.crawler.config;
         let ahead = config.groups_at_once.div_ceil(2);
@@ -129,14 +132,17 @@ impl Runner {
             owner: self.crawler.replica,
             held: &held,
             limit,
-            limit_per_connector: group::count(config.groups_at_once_per_connector),
+            limit_per_connector: group::count(
+                config.groups_at_once_per_connector
+                    + config.groups_at_once_per_connector.div_ceil(2),
+            ),
             length: config.lease,
         };
         let mut conn = self.crawler.db.conn().await?;
         let groups = store::groups::lease(&mut conn, wish).await?;
         drop(conn);
         metrics::counter!("connector_groups_leased_total").increment(groups.len() as u64);
-        let may_be_more = group::count(groups.len()) == limit;
+        let may_be_more = !groups.is_empty();
         self.waiting.extend(groups.into_iter().map(|group| self.leased.begin(group)));
         Ok(may_be_more)
     }
@@ -156,6 +162,7 @@ impl Runner {
                 // There is room for the batch, so the next group may be read.
                 let written = recorder.hand_in(batch, Some(begun)).await;
                 drop(slot);
+                crawler.groups.poke();
                 Ok(written.await.unwrap_or(Err(store::Error::Fenced))?)
             };
             let read = tokio::select! {

@@ -27,6 +27,7 @@ use crate::{
         self,
         inventory::{Live, Missing, Reading},
         scopes::{Ended, Run},
+        syncs::Counts,
     },
 };
 
@@ -212,8 +213,12 @@ async fn remove(
     };
     let is_held = removal.is_held();
     let gone = missing.remove(tx, revision, is_held).await?;
+    let gone = i64::try_from(gone).unwrap_or(i64::MAX);
     let held = if is_held { missing.hold(tx).await? } else { 0 };
-    Ok(Removed { gone: i64::try_from(gone).unwrap_or(i64::MAX), held })
+    // At once, so that the next removal is measured with this one.
+    let counts = Counts { gone, ..Counts::default() };
+    store::syncs::add(tx, &group.connector, group.sync, counts).await?;
+    Ok(Removed { gone, held })
 }
 
 fn count(ended: &Ended) {

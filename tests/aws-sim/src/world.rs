@@ -42,6 +42,8 @@ pub struct World {
     pub tally: BTreeMap<String, Tally>,
     /// Whether calls are only counted: a million of them would fill the memory.
     pub only_counts: bool,
+    /// Whether every list of resources begins with an empty page that has a token.
+    pub begins_with_empty_pages: bool,
     /// Whether pages are as long as was asked for. AWS may give fewer items, so here it
     /// does, unless somebody measures speed.
     pub pages_as_asked: bool,

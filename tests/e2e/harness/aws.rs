@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sim::{
     Sim, World,
+    seed::Plan,
     template::{self, Deployment},
     text::Text,
     world::{Bucket, Instance},
@@ -52,6 +53,23 @@ impl Cloud {
             connector_id: connector::base::chance::uuid().to_string(),
             hub_role_arn: HUB_ROLE_ARN.replace("arn:aws:", &format!("arn:{partition}:")),
         }
+    }
+
+    /// An organization that is made from a plan, and deployed.
+    pub(crate) async fn planned(plan: &Plan<'_>) -> Self {
+        let sim = Sim::start().await.expect("a simulator");
+        let root = plan.make(&mut sim.world());
+        let cloud = Self {
+            root,
+            management: plan.management(),
+            organization: plan.organization.to_owned(),
+            sim,
+            partition: "aws".to_owned(),
+            connector_id: connector::base::chance::uuid().to_string(),
+            hub_role_arn: HUB_ROLE_ARN.to_owned(),
+        };
+        cloud.deploy();
+        cloud
     }
 
     /// The sample organization of the demo.

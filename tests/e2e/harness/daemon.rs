@@ -146,6 +146,13 @@ impl Daemon {
         .await
     }
 
+    /// A metric without labels, as it stands now; nothing: 0.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let answer = self.get("/metrics");
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     /// What an HTTP path answers.
     pub(crate) fn get(&self, path: &str) -> String {
         use std::io::Write as _;

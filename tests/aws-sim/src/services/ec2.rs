@@ -50,7 +50,8 @@ fn instances(world: &World, session: &Session, call: &Call) -> Result<Answer, Re
             return Err(Refusal::new(400, "InvalidParameterValue", "MaxResults must be 5 to 1000"));
         }
     };
-    let (items, next) = page(&session.account, call, instances, page_items, false)?;
+    let (items, next) =
+        page(&session.account, call, instances, page_items, world.begins_with_empty_pages)?;
     let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
     let mut xml = Xml::default();
     xml.element("DescribeInstancesResponse", |xml| {

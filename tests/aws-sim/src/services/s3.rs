@@ -33,7 +33,7 @@ fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal
         call,
         buckets,
         asked.map_or(PAGE_ITEMS_MAX, |asked| world.page_items(asked, PAGE_GIVEN_MAX)),
-        false,
+        world.begins_with_empty_pages,
     )?;
     let mut xml = Xml::default();
     xml.element("ListAllMyBucketsResult", |xml| {

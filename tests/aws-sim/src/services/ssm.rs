@@ -51,7 +51,8 @@ fn information(world: &World, session: &Session, call: &Call) -> Result<Answer, 
         })
         .collect();
     let page_items = world.page_items(PAGE_ITEMS, PAGE_GIVEN_MAX);
-    let (items, next) = page(&session.account, call, &found, page_items, false)?;
+    let (items, next) =
+        page(&session.account, call, &found, page_items, world.begins_with_empty_pages)?;
     let mut answer = json!({ "InstanceInformationList": items });
     if let Some(next) = next {
         answer["NextToken"] = json!(next);
