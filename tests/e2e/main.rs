@@ -19,6 +19,7 @@ mod fairness;
 mod faults;
 mod feed;
 mod harness;
+mod metrics;
 mod moto;
 mod path;
 mod refusals;

@@ -93,6 +93,9 @@ impl Budgets {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket =
             buckets.entry((account.clone(), operation.map(str::to_owned))).or_insert_with(|| {
+                // It shows from the first call on, whether AWS slows it down or not.
+                metrics::gauge!("connector_aws_budgets_slowed", "service" => account.service)
+                    .increment(0.0);
                 Arc::new(Bucket::new(published(account.service, operation), self.share))
             });
         Arc::clone(bucket)

@@ -24,8 +24,8 @@ use crate::{
     store::{self, Db},
     sync::{self, Crawler},
     tasks::{
-        self, Board, Task, database_password::DatabasePassword, identity::OwnIdentity,
-        janitor::Janitor, scheduler::Scheduler, validator::Validator,
+        self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
+        identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler, validator::Validator,
     },
     telemetry,
 };
@@ -139,7 +139,7 @@ async fn run_on(
     cluster: Option<&embedded::Cluster>,
     stopper: Stopper,
 ) -> Result<(), Error> {
-    let metrics = telemetry::start_metrics()?;
+    let metrics = telemetry::metrics::start()?;
     let connectors: Arc<[ConnectorId]> = prepare(&settings, db, cluster.is_some()).await?.into();
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
@@ -224,6 +224,7 @@ async fn run_on(
     start.task(scheduler, schedule);
     start.task(validator, validations);
     start.task(janitor, Activator::default());
+    start.task(Gauges { db: db.clone() }, Activator::default());
     start.task(own_identity, Activator::default());
     if let Some(task) = database_password {
         start.task(task, Activator::default());

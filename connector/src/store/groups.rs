@@ -390,6 +390,33 @@ pub async fn finish(conn: &mut PgConnection, groups: &[&Group]) -> Result<()> {
     expect(groups.len(), &done)
 }
 
+/// Groups of open syncs, of all connectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// Nobody holds them.
+    pub ready: i64,
+    /// Somebody reads them, or is about to.
+    pub leased: i64,
+}
+
+/// How many groups wait, and how many are being read.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(conn: &mut PgConnection) -> Result<Open> {
+    Ok(sqlx::query_as!(
+        Open,
+        r#"SELECT
+             count(*) FILTER (WHERE leased_until IS NULL OR leased_until < connector.now())
+                 AS "ready!",
+             count(*) FILTER (WHERE leased_until >= connector.now()) AS "leased!"
+           FROM connector.sync_groups WHERE NOT done"#
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Removes the groups of syncs that have ended. Returns how many.
 ///
 /// # Errors

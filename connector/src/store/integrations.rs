@@ -327,6 +327,23 @@ pub async fn note_sync_end(
     expect_one(&done)
 }
 
+/// By how many seconds the latest enabled integration of all has missed its interval.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn overdue_seconds(conn: &mut PgConnection) -> Result<f64> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(max(greatest(0, extract(epoch FROM
+               connector.now() - coalesce(last_sync_at, created_at)
+               - make_interval(secs => (settings -> 'sync_interval' ->> 'secs')::float8)
+           ))), 0)::float8 AS "seconds!"
+           FROM connector.integrations WHERE enabled"#
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Removes it with everything that was discovered through it. Says whether it was
 /// there in this version (none: any).
 ///

@@ -190,6 +190,14 @@ impl Db {
         Self { pool: self.pool.clone(), share: Some(Arc::new(Semaphore::new(connections))) }
     }
 
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let (all, idle) = (self.pool.size(), self.pool.num_idle());
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(all);
+        Connections { idle, used: all - idle, max: self.pool.options().get_max_connections() }
+    }
+
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let share = Arc::clone(self.share.as_ref()?);
         Some(share.acquire_owned().await.expect("a share is never closed"))
@@ -237,6 +245,17 @@ fn options(config: &Config) -> PgConnectOptions {
         ("lock_timeout", format!("{LOCK_TIMEOUT_S}s")),
         ("idle_in_transaction_session_timeout", format!("{IDLE_IN_TRANSACTION_TIMEOUT_S}s")),
     ])
+}
+
+/// The connections of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// Open and idle.
+    pub idle: u32,
+    /// In use.
+    pub used: u32,
+    /// Open at most.
+    pub max: u32,
 }
 
 /// A connection.

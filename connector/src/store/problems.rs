@@ -133,6 +133,23 @@ pub async fn list(
     .await?)
 }
 
+/// How many problems of each code are open and not muted, of all connectors.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count(conn: &mut PgConnection) -> Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT code, count(*) AS "open!" FROM connector.problems
+           WHERE resolved_at IS NULL
+             AND (muted_until IS NULL OR muted_until <= connector.now())
+           GROUP BY code"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.code, row.open)).collect())
+}
+
 /// Mutes an open problem, or with neither time nor reason ends its mute. None: there is
 /// no such problem open.
 ///

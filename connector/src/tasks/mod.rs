@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::base::{activator::Activator, clock, stopper::Stopper};
 
 pub mod database_password;
+pub mod gauges;
 pub mod identity;
 pub mod janitor;
 pub mod scheduler;
@@ -82,6 +83,8 @@ pub async fn run(mut task: impl Task, activator: Activator, board: Board, stoppe
         let words = match task.activate().await {
             Ok(words) => words,
             Err(error) => {
+                metrics::counter!("connector_task_failures_total", "task" => task.name())
+                    .increment(1);
                 warn!(task = task.name(), "{} failed: {error}", task.name());
                 format!("failed: {error}")
             }

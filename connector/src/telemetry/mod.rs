@@ -3,7 +3,7 @@
 use std::io;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -18,6 +18,7 @@ use crate::{
     store::{self, Db},
 };
 
+pub mod metrics;
 mod traces;
 
 /// Changes which log lines are written, while the daemon runs.
@@ -60,15 +61,6 @@ pub fn start_log(format: LogFormat, filter: EnvFilter) -> Result<Log, ExporterBu
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     Ok(Log { filter: handle, traces })
-}
-
-/// Begins to count.
-///
-/// # Errors
-///
-/// When somebody counts already.
-pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new().install_recorder()
 }
 
 /// Serves `/healthz` (the process lives), `/readyz` (the database answers) and

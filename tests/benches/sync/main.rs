@@ -1,0 +1,3 @@
+//! How fast organizations are crawled.
+
+fn main() {}
