@@ -21,8 +21,11 @@ test: ## Sets the machine up, then checks and tests everything
 	tests/bin/setup
 	tests/bin/check
 
-bench: ## Prints how fast things are, as tables
+bench: ## Prints how fast things are, as tables; building with optimisation takes 20 minutes
+	tests/bin/setup
 	cargo bench --quiet -p aws-sim --bench calls
+	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" tests/bin/postgres \
+		cargo bench --quiet -p connector --bench sync
 
 image: ## Builds the image apono-connector; PLATFORM=linux/arm64 for another machine
 	@test -n "$(ENGINE)" || { echo "install Docker or Buildah first"; exit 1; }

@@ -60,6 +60,25 @@ pub fn fold(reasons: impl IntoIterator<Item = (Reason, String)>) -> Vec<Folded> 
         .collect()
 }
 
+/// Puts problems of one code and subject together.
+#[must_use]
+pub fn merge(problems: impl IntoIterator<Item = Folded>) -> Vec<Folded> {
+    let mut merged: BTreeMap<(ReasonCode, String), Folded> = BTreeMap::new();
+    for problem in problems {
+        match merged.get_mut(&(problem.code, problem.subject.clone())) {
+            Some(there) => {
+                there.count += problem.count;
+                there.examples.extend(problem.examples);
+                there.examples.truncate(EXAMPLES_MAX);
+            }
+            None => {
+                merged.insert((problem.code, problem.subject.clone()), problem);
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
 /// What a code means to people.
 pub struct Explanation {
     /// How much it matters.
@@ -199,6 +218,9 @@ mod tests {
         let folded = fold(reasons);
         assert_eq!(folded.len(), 2);
         assert!(folded.iter().all(|p| p.count == 10 && p.examples.len() == EXAMPLES_MAX));
+        let merged = merge(folded.iter().cloned().chain(folded.clone()));
+        assert_eq!(merged.len(), 2);
+        assert!(merged.iter().all(|p| p.count == 20 && p.examples.len() == EXAMPLES_MAX));
     }
 
     #[test]

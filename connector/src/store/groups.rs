@@ -234,28 +234,14 @@ pub async fn release_all(conn: &mut PgConnection) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Locks the group's row and proves that the lease is still ours. First in every
+/// Locks a group's row and proves that the lease is still ours. First in every
 /// transaction that writes for a group.
 ///
 /// # Errors
 ///
 /// [`Error::Fenced`] when it is not.
 pub async fn lock(conn: &mut PgConnection, group: &Group) -> Result<()> {
-    sqlx::query_scalar!(
-        "SELECT fence FROM connector.sync_groups
-         WHERE connector_id = $1 AND sync_id = $2 AND account_id = $3 AND region = $4
-           AND fence = $5 AND NOT done
-         FOR UPDATE",
-        group.connector.as_str(),
-        group.sync.0,
-        group.place.account_key(),
-        group.place.region_key(),
-        group.fence
-    )
-    .fetch_optional(conn)
-    .await?
-    .map(|_| ())
-    .ok_or(Error::Fenced)
+    if lock_all(conn, &[group]).await? == [true] { Ok(()) } else { Err(Error::Fenced) }
 }
 
 /// Locks the rows of groups of one sync, in the order of their keys, and answers for each

@@ -2,35 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Result, expect};
 use crate::model::{
     failure::{Reason, ReasonCode},
     ids::{AccountId, ConnectorId, IntegrationId},
+    problem::EXAMPLES_MAX,
     proof::Complete,
     scope::{Group, Place},
 };
-
-/// The outcome of a scope's last try.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Account; empty: the organization.
-    pub account_id: String,
-    /// Region; empty: none.
-    pub region: String,
-    /// Collector.
-    pub collector: String,
-    /// Why it was not read whole; none: it was.
-    pub reason: Option<String>,
-    /// What the reason is about.
-    pub subject: String,
-    /// What was said.
-    pub detail: String,
-    /// When it was last read whole.
-    pub complete_at: Option<DateTime<Utc>>,
-}
 
 /// Collectors of a group that were tried in its generation already: after a restart
 /// they are not read again.
@@ -205,27 +186,50 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i32::MAX.into())
 }
 
-/// The scopes of a generation that have something to say.
+/// A reason, folded over the places where it shows.
+#[derive(Clone, Debug)]
+pub struct FoldedReason {
+    /// Its code.
+    pub code: String,
+    /// What tells it from others of its code.
+    pub subject: String,
+    /// In how many places it shows.
+    pub count: i64,
+    /// Some of the places.
+    pub examples: Vec<String>,
+}
+
+/// The reasons of a generation's scopes, folded here: an organization may have tens of
+/// thousands of scopes with one reason. An account whose role is missing is one place to
+/// whoever has to mend it.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn with_reason(
+pub async fn folded_reasons(
     conn: &mut PgConnection,
-    connector: &ConnectorId,
-    integration: IntegrationId,
-    generation: i64,
-) -> Result<Vec<Outcome>> {
+    (connector, integration, generation): (&ConnectorId, IntegrationId, i64),
+) -> Result<Vec<FoldedReason>> {
+    let of_accounts =
+        [ReasonCode::MemberRoleDenied, ReasonCode::MemberRolePending].map(|code| code.to_string());
     Ok(sqlx::query_as!(
-        Outcome,
-        "SELECT account_id, region, collector, reason, subject, detail, complete_at
-         FROM connector.scopes
-         WHERE connector_id = $1 AND integration_id = $2 AND tried_generation = $3
-           AND reason IS NOT NULL
-         ORDER BY account_id, region, collector",
+        FoldedReason,
+        r#"SELECT reason AS "code!", subject, count(*) AS "count!",
+             (array_agg(place ORDER BY place))[1:$5] AS "examples!"
+           FROM (
+             SELECT DISTINCT reason, subject,
+                 CASE WHEN reason = ANY ($4) THEN account_id
+                 ELSE concat_ws(' ', nullif(account_id, ''), nullif(region, ''), collector)
+                 END AS place
+             FROM connector.scopes
+             WHERE connector_id = $1 AND integration_id = $2 AND tried_generation = $3
+               AND reason IS NOT NULL) AS places
+           GROUP BY reason, subject"#,
         connector.as_str(),
         integration.0,
-        generation
+        generation,
+        &of_accounts[..],
+        i32::try_from(EXAMPLES_MAX).unwrap_or(i32::MAX)
     )
     .fetch_all(conn)
     .await?)

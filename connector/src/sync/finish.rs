@@ -46,31 +46,22 @@ pub(super) async fn sync(
 /// The problems of a generation: its scopes' reasons, and what the walk showed.
 async fn problems(
     tx: &mut Tx,
-    (connector, id, generation): (&ConnectorId, IntegrationId, i64),
+    of_generation: (&ConnectorId, IntegrationId, i64),
 ) -> Result<Vec<Folded>> {
-    let scopes = store::scopes::with_reason(tx, connector, id, generation).await?;
-    let mut reasons: Vec<(Reason, String)> = scopes
+    let (connector, id, _) = of_generation;
+    let of_scopes = store::scopes::folded_reasons(tx, of_generation).await?;
+    let mut problems: Vec<Folded> = of_scopes
         .into_iter()
-        .map(|outcome| {
-            let code = outcome.reason.as_deref().and_then(|code| code.parse().ok());
-            let code = code.unwrap_or(ReasonCode::Internal);
-            // An account's scopes are one place to whoever has to mend its role.
-            let whole_account =
-                [ReasonCode::MemberRoleDenied, ReasonCode::MemberRolePending].contains(&code);
-            let place = if whole_account {
-                outcome.account_id
-            } else {
-                [outcome.account_id, outcome.region, outcome.collector]
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            };
-            (Reason::new(code, outcome.subject, outcome.detail), place)
+        .map(|reason| Folded {
+            // One of a newer version, whose replica may have stored it.
+            code: reason.code.parse().unwrap_or(ReasonCode::Internal),
+            subject: reason.subject,
+            count: reason.count,
+            examples: reason.examples,
         })
         .collect();
-    reasons.dedup_by(|a, b| (a.0.code, &a.0.subject, &a.1) == (b.0.code, &b.0.subject, &b.1));
 
+    let mut reasons: Vec<(Reason, String)> = Vec::new();
     for (account, state) in store::organization::unknown_states(tx, connector, id).await? {
         reasons.push((Reason::new(ReasonCode::AccountStateUnknown, state, ""), account));
     }
@@ -86,6 +77,6 @@ async fn problems(
             reasons.push((reason, ou.to_string()));
         }
     }
-    reasons.dedup_by(|a, b| (a.0.code, &a.0.subject, &a.1) == (b.0.code, &b.0.subject, &b.1));
-    Ok(problem::fold(reasons))
+    problems.extend(problem::fold(reasons));
+    Ok(problem::merge(problems))
 }

@@ -35,7 +35,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// When a reader panics; the process goes down with it, and its leases run out.
+/// When a reader or the recorder panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
     let (recorder, recording) = Recorder::new(crawler.db.clone());
     let mut background = JoinSet::new();
@@ -46,6 +46,7 @@ pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error>
         slots: Arc::new(Semaphore::new(crawler.config.groups_at_once)),
         waiting: VecDeque::new(),
         readers: JoinSet::new(),
+        background,
         known: Known::default(),
         recorder,
         leased,
@@ -71,6 +72,8 @@ struct Runner {
     /// Leased, and not begun for want of a slot.
     waiting: VecDeque<Begun>,
     readers: JoinSet<()>,
+    /// The recorder and the heart, which run for ever.
+    background: JoinSet<()>,
 }
 
 impl Runner {
@@ -93,6 +96,9 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = stopper.stopping() => break,
+                Some(ended) = self.background.join_next() => {
+                    ended.expect("neither the recorder nor the heart panics");
+                }
                 // Also a free slot for which nothing is leased yet is a reason to look again.
                 slot = Arc::clone(&self.slots).acquire_owned(),
                     if may_be_more || !self.waiting.is_empty() =>

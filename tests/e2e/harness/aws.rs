@@ -1,6 +1,6 @@
 //! The simulated AWS of a test.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sim::{
     Sim, World,
@@ -18,7 +18,7 @@ pub(crate) const TEMPLATE: &str = include_str!("../../../deploy/cloudformation/m
 /// A simulator with one organization, deployed for a connector.
 pub(crate) struct Cloud {
     /// The simulator.
-    pub sim: Sim,
+    pub sim: Arc<Sim>,
     /// The organization.
     pub organization: String,
     /// Its root.
@@ -48,7 +48,7 @@ impl Cloud {
             root,
             management,
             organization,
-            sim,
+            sim: Arc::new(sim),
             partition: partition.to_owned(),
             connector_id: connector::base::chance::uuid().to_string(),
             hub_role_arn: HUB_ROLE_ARN.replace("arn:aws:", &format!("arn:{partition}:")),
@@ -57,7 +57,11 @@ impl Cloud {
 
     /// An organization that is made from a plan, and deployed.
     pub(crate) async fn planned(plan: &Plan<'_>) -> Self {
-        let sim = Sim::start().await.expect("a simulator");
+        Self::on(Arc::new(Sim::start().await.expect("a simulator")), plan)
+    }
+
+    /// The same on a simulator that may hold others.
+    pub(crate) fn on(sim: Arc<Sim>, plan: &Plan<'_>) -> Self {
         let root = plan.make(&mut sim.world());
         let cloud = Self {
             root,
@@ -78,7 +82,7 @@ impl Cloud {
         let connector_id = connector::base::chance::uuid().to_string();
         aws_sim::seed::sample(&mut sim.world(), TEMPLATE, &connector_id).expect("a template");
         Self {
-            sim,
+            sim: Arc::new(sim),
             organization: aws_sim::seed::SAMPLE_ORGANIZATION.to_owned(),
             root: "r-samp".to_owned(),
             management: aws_sim::seed::SAMPLE_MANAGEMENT.to_owned(),

@@ -23,6 +23,8 @@ use super::Cloud;
 pub(crate) struct Api {
     /// The way there.
     pub channel: Channel,
+    /// The connector that it speaks of; empty: the caller's only one.
+    pub connector_id: String,
 }
 
 impl Api {
@@ -38,13 +40,14 @@ impl Api {
             }
         });
         let channel = Endpoint::from_static("http://local").connect_with_connector(connect).await;
-        Self { channel: channel.expect("a socket") }
+        Self { channel: channel.expect("a socket"), connector_id: String::new() }
     }
 
     /// Through the port, without a token.
     pub(crate) async fn remote(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-        Self { channel: endpoint.connect().await.expect("a port") }
+        let channel = endpoint.connect().await.expect("a port");
+        Self { channel, connector_id: String::new() }
     }
 
     pub(crate) fn integrations(&self) -> IntegrationServiceClient<Channel> {
@@ -68,7 +71,8 @@ impl Api {
         &self,
         settings: IntegrationSettings,
     ) -> Result<CreateIntegrationResponse, Status> {
-        let request = CreateIntegrationRequest { settings: Some(settings), ..Default::default() };
+        let (connector_id, settings) = (self.connector_id.clone(), Some(settings));
+        let request = CreateIntegrationRequest { connector_id, settings };
         self.integrations().create_integration(request).await.map(tonic::Response::into_inner)
     }
 
@@ -80,15 +84,16 @@ impl Api {
 
     /// Starts a sync and waits for its end.
     pub(crate) async fn sync(&self, integration: &str) -> Sync {
-        let request =
-            StartSyncRequest { integration: integration.to_owned(), ..Default::default() };
+        let (connector_id, integration) = (self.connector_id.clone(), integration.to_owned());
+        let request = StartSyncRequest { connector_id, integration };
         let started = self.syncs().start_sync(request).await.expect("a sync").into_inner();
         self.watch(&started.sync.expect("a sync").id).await
     }
 
     /// Follows a sync to its end.
     pub(crate) async fn watch(&self, sync_id: &str) -> Sync {
-        let request = WatchSyncRequest { sync_id: sync_id.to_owned(), ..Default::default() };
+        let (connector_id, sync_id) = (self.connector_id.clone(), sync_id.to_owned());
+        let request = WatchSyncRequest { connector_id, sync_id };
         let mut stream = self.syncs().watch_sync(request).await.expect("a stream").into_inner();
         let mut last = None;
         while let Some(change) = stream.message().await.expect("a change") {

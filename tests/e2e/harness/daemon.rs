@@ -35,7 +35,8 @@ impl Options {
 
 /// A running daemon; dropped, it is killed.
 pub(crate) struct Daemon {
-    child: Child,
+    /// The process.
+    pub child: Child,
     /// Its gRPC port.
     pub grpc: SocketAddr,
     /// Its HTTP port.
