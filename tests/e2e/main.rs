@@ -26,4 +26,5 @@ mod refusals;
 mod reload;
 mod replicas;
 mod schedule;
+mod statistics;
 mod traces;

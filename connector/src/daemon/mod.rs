@@ -25,7 +25,8 @@ use crate::{
     sync::{self, Crawler},
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
-        identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler, validator::Validator,
+        identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler, statistician::Statistician,
+        validator::Validator,
     },
     telemetry,
 };
@@ -225,6 +226,7 @@ async fn run_on(
     start.task(validator, validations);
     start.task(janitor, Activator::default());
     start.task(Gauges { db: db.clone() }, Activator::default());
+    start.task(Statistician { db: db.clone() }, Activator::default());
     start.task(own_identity, Activator::default());
     if let Some(task) = database_password {
         start.task(task, Activator::default());

@@ -39,6 +39,7 @@ pub mod runs;
 pub mod schema;
 pub mod scopes;
 pub mod server;
+pub mod statistics;
 pub mod syncs;
 pub mod tokens;
 pub mod validations;

@@ -21,6 +21,7 @@ pub mod gauges;
 pub mod identity;
 pub mod janitor;
 pub mod scheduler;
+pub mod statistician;
 pub mod validator;
 
 /// One background task.

@@ -3,11 +3,12 @@
 
 use std::{env, time::Duration};
 
-use apono_connector_proto::v1::{Sync, SyncState};
+use apono_connector_proto::v1::{ExplainSyncRequest, Sync, SyncState};
 use aws_sim::{
     Latency, Quotas,
     seed::{DEFAULT_REGIONS, Plan},
 };
+use connector::sync::WALK;
 
 use crate::{
     AT_ONCE, LATENCY_MS, bare,
@@ -90,9 +91,9 @@ pub(crate) async fn run() {
         "## Crawl\n\n17 regions, an instance in each and a bucket in each account, {LATENCY_MS} ms latency, published quotas, {AT_ONCE} places at once.\n"
     );
     println!(
-        "| accounts | replicas | sync | scopes | calls | throttled | rows written | wall s | bound s | wall / bound | CPU µs a call | bare | CPU / bare | peak MiB | WAL MiB |"
+        "| accounts | replicas | sync | scopes | calls | throttled | rows written | wall s | of it the walk | bound s | wall / bound | CPU µs a call | bare | CPU / bare | peak MiB | WAL MiB |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for accounts in numbers("BENCH_ACCOUNTS", &[100, 1000, 5000]) {
         let plan = Plan {
             organization: "o-test123456",
@@ -117,7 +118,7 @@ pub(crate) async fn run() {
             }
         }
         println!(
-            "| {accounts} | | bare SDK | | {} | | | {:.1} | | | {:.0} | | | | |",
+            "| {accounts} | | bare SDK | | {} | | | {:.1} | | | | {:.0} | | | | |",
             bare.calls,
             bare.wall.as_secs_f64(),
             each_us(bare.cpu, bare.calls)
@@ -129,6 +130,8 @@ pub(crate) async fn run() {
 /// What one sync took.
 struct Line {
     sync: Sync,
+    /// Of the sync, before anything else can be planned.
+    walk: Duration,
     calls: usize,
     throttled: usize,
     cpu: Duration,
@@ -158,7 +161,12 @@ impl Line {
             api.sync("prod").await
         };
         assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
+        let request = ExplainSyncRequest { sync_id: sync.id.clone(), ..Default::default() };
+        let explained = api.syncs().explain_sync(request).await.expect("one").into_inner();
+        let walk = explained.collectors.iter().find(|runs| runs.collector == WALK);
         Self {
+            walk: Duration::try_from(walk.and_then(|walk| walk.total).expect("a walk"))
+                .expect("a time"),
             calls: bare::calls(cloud) - before.0,
             throttled: throttled() - before.1,
             cpu: used().saturating_sub(before.2),
@@ -180,11 +188,12 @@ impl Line {
         let bound = bare.wall.max(quota).as_secs_f64();
         let (own, of_bare) = (each_us(self.cpu, self.calls), each_us(bare.cpu, bare.calls));
         println!(
-            "| {accounts} | {replicas} | {sync} | {} | {} | {:.1} % | {} | {wall:.1} | {bound:.1} | {:.2} | {own:.0} | {of_bare:.0} | {:.2} | {} | {} |",
+            "| {accounts} | {replicas} | {sync} | {} | {} | {:.1} % | {} | {wall:.1} | {:.1} | {bound:.1} | {:.2} | {own:.0} | {of_bare:.0} | {:.2} | {} | {} |",
             self.sync.scopes_complete,
             self.calls,
             100.0 * ratio(self.throttled, self.calls),
             self.sync.resources_written,
+            self.walk.as_secs_f64(),
             wall / bound,
             own / of_bare,
             self.peak_mib,

@@ -47,7 +47,7 @@ async fn scene() -> (Cloud, Vec<Cloud>, Database, Daemon, Api) {
     let large = Cloud::planned(&plan("o-large12345", 0, LARGE)).await;
     let small: Vec<Cloud> = (1..=SMALL_CONNECTORS)
         .map(|number| {
-            let organization = format!("o-{number:04}small");
+            let organization = format!("o-{number:05}small");
             Cloud::on(Arc::clone(&large.sim), &plan(&organization, number, SMALL))
         })
         .collect();

@@ -12,7 +12,7 @@ use crate::{
     measure::ratio,
 };
 
-const ACCOUNTS: usize = 300;
+const ACCOUNTS: usize = 600;
 const TAGS: &str = "organizations:ListTagsForResource";
 /// Published: calls a second, and at once.
 const TAGS_RATE: (f64, f64) = (10.0, 15.0);
