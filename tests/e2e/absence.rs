@@ -2,7 +2,9 @@
 //!
 //! Each test takes something away behind a fault, so that a wrong tombstone would show.
 
-use apono_connector_proto::v1::{IntegrationStatus, ReleaseRemovalsRequest, Sync, SyncState};
+use apono_connector_proto::v1::{
+    IntegrationStatus, ReleaseRemovalsRequest, SummarizeCoverageRequest, Sync, SyncState,
+};
 use aws_sim::{Effect, Fault, seed::Plan};
 use chrono::TimeDelta;
 
@@ -197,6 +199,13 @@ async fn many_small_removals_are_held_together_until_an_operator_releases_them()
     assert_eq!(held.len(), 60 - usize::try_from(gone).expect("a count"));
     let problem = scene.api.problems().await.remove(0);
     assert_eq!((problem.code.as_str(), problem.subject.as_str()), ("REMOVAL_HELD", "s3_bucket"));
+    // All was read whole, so nothing is stale or uncovered.
+    assert!(held.iter().all(|resource| resource.stale_reason.is_empty()), "{held:?}");
+    let request = SummarizeCoverageRequest { integration: "prod".to_owned(), ..Default::default() };
+    let coverage = scene.api.inventory().summarize_coverage(request).await.expect("a matrix");
+    for cell in coverage.into_inner().cells {
+        assert_eq!(cell.complete, cell.scopes, "{cell:?}");
+    }
 
     // One of them comes back: it is held no more, and holds up no other.
     let back = held[0].name.clone();

@@ -27,4 +27,5 @@ mod reload;
 mod replicas;
 mod schedule;
 mod statistics;
+mod streams;
 mod traces;

@@ -58,7 +58,9 @@ async fn every_metric_that_is_declared_shows_and_every_one_that_is_named_is_decl
     // A daemon that has met everything once.
     let cloud = Cloud::empty("aws").await;
     cloud.account("222222222222", &cloud.root, "payments");
+    cloud.account("333333333333", &cloud.root, "checkout");
     cloud.deploy();
+    cloud.sim.world().account("333333333333").roles.clear();
     let database = Database::create().await;
     let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
@@ -84,6 +86,10 @@ async fn every_metric_that_is_declared_shows_and_every_one_that_is_named_is_decl
         absent.is_empty().then(|| answer.clone())
     })
     .await;
+    // An account that cannot be entered counts among the scopes that cannot be read.
+    let unread =
+        "connector_scopes_total{collector=\"open_account\",outcome=\"MEMBER_ROLE_DENIED\"} ";
+    assert!(found.contains(unread), "{found}");
     for metric in METRICS {
         let help = format!("# HELP {} {}", metric.name, metric.help);
         assert!(found.lines().any(|line| line == help), "{help} in\n{found}");

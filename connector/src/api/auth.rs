@@ -23,7 +23,7 @@ use crate::{
         ids::{ConnectorId, TokenId},
         role::Role,
     },
-    store::{self, tokens::Token},
+    store::{self, PgConnection, tokens::Token},
 };
 
 /// What a token's text begins with, so that scanners for leaked secrets find it.
@@ -76,9 +76,25 @@ pub struct Caller {
     pub connectors: Vec<ConnectorId>,
     /// What it may do.
     pub role: Role,
+    /// The token that it came with; none: the local socket.
+    pub token: Option<TokenId>,
 }
 
 impl Caller {
+    /// Whether a stream that was opened may go on: a token may have ended since.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` when it has.
+    pub async fn go_on(&self, conn: &mut PgConnection) -> Result<(), Status> {
+        let Some(token) = self.token else { return Ok(()) };
+        match store::tokens::find_live(conn, token).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(status::unauthenticated("TOKEN_INVALID")),
+            Err(error) => Err(status::store(&error)),
+        }
+    }
+
     /// The connector that a request is about: the one that it names, else the only
     /// one. A connector of somebody else is as unknown as one that does not exist.
     ///
@@ -149,7 +165,11 @@ async fn find_caller(api: &Api, request: &Parts) -> Result<Caller, Status> {
         let ours = rustix::process::geteuid().as_raw();
         let theirs = peer.peer_cred.map(|peer| peer.uid());
         if theirs.is_some_and(|uid| uid == 0 || uid == ours) {
-            return Ok(Caller { connectors: api.connectors.to_vec(), role: Role::Admin });
+            return Ok(Caller {
+                connectors: api.connectors.to_vec(),
+                role: Role::Admin,
+                token: None,
+            });
         }
         return Err(status::unauthenticated("LOCAL_USER_DENIED"));
     }
@@ -163,7 +183,7 @@ async fn find_caller(api: &Api, request: &Parts) -> Result<Caller, Status> {
     let token = token
         .filter(|token| api.connectors.contains(&token.connector))
         .ok_or_else(|| status::unauthenticated("TOKEN_INVALID"))?;
-    Ok(Caller { connectors: vec![token.connector], role: token.role })
+    Ok(Caller { connectors: vec![token.connector], role: token.role, token: Some(id) })
 }
 
 /// The token of this id, if its secret is the presented one.

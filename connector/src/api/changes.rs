@@ -4,14 +4,14 @@
 //! it may go away and come back to any replica. See `model::feed` for what a cursor is, and
 //! `store::feeds` for why none of the changes before it can be missed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use apono_connector_proto::v1::{WatchResourcesRequest, WatchResourcesResponse};
+use apono_connector_proto::v1::{Resource, WatchResourcesRequest, WatchResourcesResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{Api, auth::Caller, integrations::find, status, words};
+use super::{Api, FOLLOWERS_MAX, auth::Caller, integrations::find, status, words};
 use crate::{
     base::clock,
     model::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// Resources in one message.
 const RESOURCES_MAX: i64 = 500;
+/// Of tags and attributes in one message; gRPC takes 4 MiB.
+const MESSAGE_BYTES: usize = 1024 * 1024;
 /// Messages that wait for a slow follower.
 const MESSAGES_WAITING_MAX: usize = 2;
 /// From one look for changes to the next.
@@ -37,11 +39,12 @@ struct Follower {
     integration: IntegrationId,
     cursor: Cursor,
     ends_when_current: bool,
+    caller: Caller,
 }
 
 /// What a look at the feed has found.
 struct Page {
-    resources: Vec<Stored>,
+    resources: Vec<Resource>,
     cursor: Cursor,
     is_current: bool,
 }
@@ -64,12 +67,13 @@ impl Api {
             "" => Cursor::start(now.revision, now.horizon),
             text => decode(integration, text)?,
         };
-        if cursor.revision > now.revision {
-            return Err(not_a_cursor());
-        }
-        if !cursor.is_good(now.horizon) {
+        // One from ahead comes from before the database was restored.
+        if cursor.revision > now.revision || !cursor.is_good(now.horizon) {
             return Err(status::cursor_too_old());
         }
+        let place = Arc::clone(&self.followers)
+            .try_acquire_owned()
+            .map_err(|_| status::too_many_followers(FOLLOWERS_MAX))?;
         let (messages, stream) = mpsc::channel(MESSAGES_WAITING_MAX);
         let follower = Follower {
             api: self.clone(),
@@ -77,12 +81,25 @@ impl Api {
             integration,
             cursor,
             ends_when_current: request.end_when_current,
+            caller: caller.clone(),
         };
+        let stopper = self.stopper.clone();
         tokio::spawn(async move {
+            let _place = place;
             metrics::gauge!("connector_feed_followers").increment(1.0);
-            if let Err(error) = follower.run(&messages).await {
-                // The follower may be gone already.
-                let _ = messages.send(Err(error)).await;
+            let following = async {
+                if let Err(error) = follower.run(&messages).await {
+                    // The follower may be gone already.
+                    let _ = messages.send(Err(error)).await;
+                }
+            };
+            tokio::select! {
+                () = following => {}
+                () = stopper.stopping() => {
+                    let ends = "the daemon stops; watch again with the last cursor";
+                    // One that takes nothing in does not hold up the stop.
+                    let _ = messages.try_send(Err(Status::unavailable(ends)));
+                }
             }
             metrics::gauge!("connector_feed_followers").decrement(1.0);
         });
@@ -91,7 +108,7 @@ impl Api {
 }
 
 impl Follower {
-    /// Sends what is new, until nobody listens or the daemon stops.
+    /// Sends what is new, until nobody listens.
     async fn run(
         mut self,
         messages: &mpsc::Sender<Result<WatchResourcesResponse, Status>>,
@@ -99,11 +116,11 @@ impl Follower {
         // The first message that brings a follower up to date is sent even when empty.
         let mut is_told = false;
         loop {
-            let page = self.look().await?;
+            let page = self.look(is_told).await?;
             let is_news = !page.resources.is_empty() || page.cursor != self.cursor || !is_told;
             if is_news {
                 let message = WatchResourcesResponse {
-                    resources: page.resources.into_iter().map(words::resource).collect(),
+                    resources: page.resources,
                     cursor: encode(self.integration, &page.cursor),
                     snapshot: page.cursor.snapshot.is_some(),
                     current: page.is_current,
@@ -123,18 +140,16 @@ impl Follower {
             tokio::select! {
                 () = clock::sleep(BETWEEN_LOOKS) => {}
                 () = messages.closed() => return Ok(()),
-                () = self.api.stopper.stopping() => {
-                    return Err(Status::unavailable("the daemon stops; watch again with the last cursor"));
-                }
             }
         }
     }
 
     /// Reads the next page. What is visible now, and what was purged, is asked for before
     /// and behind it, so that a page says neither too much nor too little.
-    async fn look(&self) -> Result<Page, Status> {
+    async fn look(&self, is_told: bool) -> Result<Page, Status> {
+        let mut conn = self.api.conn().await?;
+        self.caller.go_on(&mut conn).await?;
         let read = async {
-            let mut conn = self.api.db.conn().await?;
             let (connector, id) = (&self.connector, self.integration);
             let before = store::feeds::position(&mut conn, connector, id).await?;
             let resources =
@@ -145,7 +160,7 @@ impl Follower {
             let now = store::now(&mut conn).await?;
             Ok::<_, store::Error>((before, resources, after, is_there, now))
         };
-        let (before, resources, after, is_there, now) =
+        let (before, mut resources, after, is_there, now) =
             read.await.map_err(|error| status::store(&error))?;
         if !is_there {
             return Err(status::not_found("integration", &self.integration.to_string()));
@@ -153,7 +168,10 @@ impl Follower {
         if !self.cursor.is_good(after.horizon) {
             return Err(status::cursor_too_old());
         }
-        let is_current = resources.len() < usize::try_from(RESOURCES_MAX).unwrap_or_default();
+        let is_whole = resources.len() < usize::try_from(RESOURCES_MAX).unwrap_or_default();
+        let fits = fitting(&resources);
+        let is_current = is_whole && fits >= resources.len();
+        resources.truncate(fits);
         let cursor = match resources.last() {
             Some(last) if !is_current => self.cursor.amid(last.revision, &last.arn, after.horizon),
             // Revisions become visible whole and in their order.
@@ -162,11 +180,34 @@ impl Follower {
                 Cursor::behind(seen.max(self.cursor.revision), after.horizon)
             }
         };
-        if let (Some(last), None) = (resources.last(), self.cursor.snapshot) {
+        // What a follower missed while it was away does not count.
+        if let (Some(last), true) = (resources.last(), is_told) {
             let lag = (now - last.changed_at).to_std().unwrap_or_default();
             metrics::histogram!("connector_feed_lag_seconds").record(lag);
         }
+        let resources = resources.into_iter().map(change).collect();
         Ok(Page { resources, cursor, is_current })
+    }
+}
+
+/// How many resources fit into one message, at least one.
+pub(super) fn fitting(resources: &[Stored]) -> usize {
+    let mut bytes = 0;
+    let fits = resources.iter().take_while(|resource| {
+        bytes += resource.size();
+        bytes <= MESSAGE_BYTES
+    });
+    fits.count().max(1)
+}
+
+/// Without what changes by itself: how fresh a resource is stands on its scope, and no
+/// message would come when that changes.
+fn change(stored: Stored) -> Resource {
+    Resource {
+        fresh_time: None,
+        stale_reason: String::new(),
+        missing_reads: 0,
+        ..words::resource(stored)
     }
 }
 

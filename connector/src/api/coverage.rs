@@ -11,11 +11,13 @@ use tracing::info;
 use super::{Api, auth::Caller, integrations::find, inventory, page::Page, status, words};
 use crate::{
     base::chance,
+    catalog::COLLECTORS,
     model::{ids::SyncId, sync::Trigger},
     store::{
         self,
         coverage::{Cell, Filter},
     },
+    sync::{OPEN_ACCOUNT, WALK},
 };
 
 impl Api {
@@ -41,7 +43,7 @@ impl Api {
         let connector = caller.connector(&request.connector_id)?;
         let page = Page::parse("coverage", request.page_size, &request.page_token)?;
         inventory::check_place(&request.account_id, &request.region)?;
-        status::refuse_nul("collector", &request.collector)?;
+        check_collector(&request.collector)?;
         let mut parts = page.after.as_deref().unwrap_or("  ").splitn(3, ' ');
         let mut part = || parts.next().unwrap_or_default();
         let after = (part(), part(), part());
@@ -80,16 +82,16 @@ impl Api {
             let (id, account, kind) = (integration.id, &request.account_id, &request.r#type);
             let released =
                 store::inventory::release(&mut tx, &connector, id, account, kind).await?;
-            let mut sync_id = String::new();
+            let (mut sync_id, mut joined) = (String::new(), false);
             if released > 0 && integration.enabled {
                 let sync = SyncId(chance::uuid());
-                let (sync, _) =
+                let (planned, was_running) =
                     store::syncs::plan(&mut tx, &connector, id, sync, Trigger::Request).await?;
-                sync_id = sync.id.to_string();
+                (sync_id, joined) = (planned.id.to_string(), was_running);
             }
             tx.commit().await?;
             let resources = i64::try_from(released).unwrap_or(i64::MAX);
-            Ok::<_, store::Error>(ReleaseRemovalsResponse { resources, sync_id })
+            Ok::<_, store::Error>(ReleaseRemovalsResponse { resources, sync_id, joined })
         };
         let released = released.await.map_err(|error| status::store(&error))?;
         info!(
@@ -99,6 +101,19 @@ impl Api {
         self.groups.poke();
         Ok(released)
     }
+}
+
+fn check_collector(name: &str) -> Result<(), Status> {
+    let mut names: Vec<&str> = COLLECTORS.iter().map(|collector| collector.name()).collect();
+    names.extend([WALK, OPEN_ACCOUNT]);
+    if name.is_empty() || names.contains(&name) {
+        return Ok(());
+    }
+    names.sort_unstable();
+    Err(status::bad_request(
+        "collector",
+        format!("{name:?} is unknown; use one of {}", names.join(", ")),
+    ))
 }
 
 /// One cell for each region and collector; what is stored is split by reason too.

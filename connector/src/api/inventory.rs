@@ -12,7 +12,14 @@ use apono_connector_proto::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, auth::caller, changes::Changes, integrations::find, page::Page, status, words};
+use super::{
+    Api,
+    auth::caller,
+    changes::{self, Changes},
+    integrations::find,
+    page::Page,
+    status, words,
+};
 use crate::{
     catalog,
     model::ids::{AccountId, Region},
@@ -106,8 +113,9 @@ impl InventoryService for Api {
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
-        let next_page_token =
-            page.cut(&mut found, |found| format!("{} {}", found.integration_id, found.arn));
+        let fits = changes::fitting(&found);
+        let next_page_token = page
+            .cut_at(fits, &mut found, |found| format!("{} {}", found.integration_id, found.arn));
         let resources = found.into_iter().map(words::resource).collect();
         Ok(Response::new(ListResourcesResponse { resources, next_page_token }))
     }

@@ -15,6 +15,7 @@ use apono_connector_proto::v1::{
     operations_service_server::OperationsServiceServer, sync_service_server::SyncServiceServer,
 };
 use arc_swap::ArcSwapOption;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use crate::{
@@ -38,6 +39,10 @@ mod status;
 mod syncs;
 mod words;
 
+/// Followers of changes that a daemon serves at once: each looks into the database twice a
+/// second.
+pub const FOLLOWERS_MAX: usize = 200;
+
 /// What the services need. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -59,6 +64,8 @@ pub struct Api {
     pub identity: Arc<ArcSwapOption<Identity>>,
     /// When to end streams.
     pub stopper: Stopper,
+    /// Places for followers of changes.
+    pub followers: Arc<Semaphore>,
 }
 
 impl Api {

@@ -251,16 +251,43 @@ impl Api {
             if mute.is_some_and(|(until, _)| until <= now) {
                 return Ok(Err(status::bad_request("expire_time", "is over; choose a later one")));
             }
+            let open =
+                store::problems::list(&mut conn, connector, Some(integration.id), false).await?;
+            let subject = match one_of(&open, code, subject) {
+                Ok(subject) => subject,
+                Err(status) => return Ok(Err(status)),
+            };
             let name = (code, subject);
             let found =
                 store::problems::mute(&mut conn, connector, integration.id, name, mute).await?;
-            Ok::<_, store::Error>(Ok(found))
+            Ok::<_, store::Error>(found.ok_or_else(|| no_problem(code, subject)))
         };
         let found = muted.await.map_err(|error| status::store(&error))??;
-        let found =
-            found.ok_or_else(|| status::not_found("problem", &format!("{code} {subject}")))?;
         Ok(problem(found))
     }
+}
+
+/// The subject of the problem that is meant: the named one, or the only one of its code.
+fn one_of<'a>(
+    open: &'a [store::problems::Problem],
+    code: &str,
+    subject: &'a str,
+) -> Result<&'a str, Status> {
+    let subjects: Vec<&str> =
+        open.iter().filter(|one| one.code == code).map(|one| one.subject.as_str()).collect();
+    match subjects.as_slice() {
+        [only] if subject.is_empty() => Ok(only),
+        [] => Err(no_problem(code, subject)),
+        several if several.contains(&subject) => Ok(subject),
+        _ if !subject.is_empty() => Err(no_problem(code, subject)),
+        several => {
+            Err(status::bad_request("subject", format!("must be one of {}", several.join(", "))))
+        }
+    }
+}
+
+fn no_problem(code: &str, subject: &str) -> Status {
+    status::not_found("open problem", [code, subject].join(" ").trim_end())
 }
 
 fn problem(found: store::problems::Problem) -> v1::Problem {

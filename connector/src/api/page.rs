@@ -46,10 +46,21 @@ impl Page {
 
     /// Cuts the rows to a page, and makes the token of the next one.
     pub(super) fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> String) -> String {
-        if rows.len() <= self.items {
+        self.cut_at(self.items, rows, key)
+    }
+
+    /// The same, when a page is to hold only so many.
+    pub(super) fn cut_at<T>(
+        &self,
+        items: usize,
+        rows: &mut Vec<T>,
+        key: impl Fn(&T) -> String,
+    ) -> String {
+        let items = items.min(self.items);
+        if rows.len() <= items {
             return String::new();
         }
-        rows.truncate(self.items);
+        rows.truncate(items);
         rows.last()
             .map_or_else(String::new, |last| hex::encode(format!("{}:{}", self.list, key(last))))
     }

@@ -96,8 +96,18 @@ pub(super) fn already_exists(reason: &'static str, message: impl Into<String>) -
 pub(super) fn cursor_too_old() -> Status {
     with_reason(
         Code::OutOfRange,
-        "the cursor is older than what is kept of resources that have gone; drop the picture and watch again without a cursor",
+        "what has changed since this cursor is no longer known: it is too old, or the database was restored; drop the picture and watch again without a cursor",
         "CURSOR_TOO_OLD",
+        HashMap::new(),
+    )
+}
+
+/// No more can be followed at once.
+pub(super) fn too_many_followers(most: usize) -> Status {
+    with_reason(
+        Code::ResourceExhausted,
+        format!("this daemon serves {most} followers already; end one, or ask another replica"),
+        "TOO_MANY_FOLLOWERS",
         HashMap::new(),
     )
 }

@@ -12,7 +12,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, auth::caller, integrations::find, page::Page, status, words};
+use super::{
+    Api,
+    auth::{Caller, caller},
+    integrations::find,
+    page::Page,
+    status, words,
+};
 use crate::{
     base::{chance, clock},
     model::{
@@ -110,7 +116,7 @@ impl SyncService for Api {
         let first = self.sync(&connector, id).await?;
         let (changes, stream) = mpsc::channel(CHANGES_WAITING_MAX);
         let api = self.clone();
-        tokio::spawn(async move { api.follow(&connector, first, &changes).await });
+        tokio::spawn(async move { api.follow(&caller, &connector, first, &changes).await });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -214,7 +220,13 @@ impl Api {
     }
 
     /// Sends a sync whenever it has changed, until it ends or nobody listens.
-    async fn follow(&self, connector: &ConnectorId, first: Sync, changes: &Changes) {
+    async fn follow(
+        &self,
+        caller: &Caller,
+        connector: &ConnectorId,
+        first: Sync,
+        changes: &Changes,
+    ) {
         let mut now = first;
         loop {
             let message = WatchSyncResponse { sync: Some(words::sync(now.clone())) };
@@ -224,6 +236,7 @@ impl Api {
             let changed = async {
                 loop {
                     clock::sleep(BETWEEN_LOOKS).await;
+                    caller.go_on(&mut *self.conn().await?).await?;
                     match self.sync(connector, now.id).await {
                         Ok(next) if next == now => {}
                         other => return other,

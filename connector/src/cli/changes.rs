@@ -93,8 +93,13 @@ impl Release {
                 println!("{count} resources go with the next sync that does not find them");
             }
             (count, sync) => {
+                let or_next = if answer.joined {
+                    ", or the one after it, where it has read already"
+                } else {
+                    ""
+                };
                 println!(
-                    "{count} resources go if sync {sync} does not find them (`sync watch` follows it)"
+                    "{count} resources go if sync {sync} does not find them{or_next} (`sync watch` follows it)"
                 );
             }
         }

@@ -7,6 +7,7 @@ use apono_connector_proto::v1::{
     sync_service_client::SyncServiceClient,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use tonic::Code;
 
 use super::{
     connect::{Client, Way},
@@ -25,8 +26,8 @@ pub(super) enum Syncs {
     },
     /// Follows a sync to its end.
     Watch {
-        /// Id of the sync.
-        sync_id: String,
+        /// Id of the sync, or the integration (id or name) whose newest it is.
+        sync: String,
     },
     /// Lists the syncs of an integration, newest first.
     List {
@@ -38,18 +39,18 @@ pub(super) enum Syncs {
     },
     /// Stops a sync; what it has read stays.
     Cancel {
-        /// Id of the sync.
-        sync_id: String,
+        /// Id of the sync, or the integration (id or name) whose newest it is.
+        sync: String,
     },
     /// Tells where the time of a sync went: what was slow, throttled, or not read.
     Explain {
-        /// Id of the sync.
-        sync_id: String,
+        /// Id of the sync, or the integration (id or name) whose newest it is.
+        sync: String,
     },
     /// Shows one sync.
     Get {
-        /// Id of the sync.
-        sync_id: String,
+        /// Id of the sync, or the integration (id or name) whose newest it is.
+        sync: String,
     },
 }
 
@@ -68,7 +69,10 @@ impl Syncs {
                     print(client, vec![sync])
                 }
             }
-            Self::Watch { sync_id } => follow(&mut api, client, sync_id).await,
+            Self::Watch { sync } => {
+                let sync_id = meant(&mut api, client, sync).await?;
+                follow(&mut api, client, sync_id).await
+            }
             Self::List { integration, limit } => {
                 let request = ListSyncsRequest {
                     connector_id,
@@ -78,20 +82,45 @@ impl Syncs {
                 };
                 print(client, api.list_syncs(request).await?.into_inner().syncs)
             }
-            Self::Cancel { sync_id } => {
+            Self::Cancel { sync } => {
+                let sync_id = meant(&mut api, client, sync).await?;
                 let request = CancelSyncRequest { connector_id, sync_id };
                 let answer = api.cancel_sync(request).await?.into_inner();
                 print(client, answer.sync.into_iter().collect())
             }
-            Self::Explain { sync_id } => {
+            Self::Explain { sync } => {
+                let sync_id = meant(&mut api, client, sync).await?;
                 let request = ExplainSyncRequest { connector_id, sync_id };
                 explain(client, &api.explain_sync(request).await?.into_inner())
             }
-            Self::Get { sync_id } => {
+            Self::Get { sync } => {
+                let sync_id = meant(&mut api, client, sync).await?;
                 let request = GetSyncRequest { connector_id, sync_id };
                 print(client, api.get_sync(request).await?.into_inner().sync.into_iter().collect())
             }
         }
+    }
+}
+
+/// The sync that is meant: the newest of an integration, else the one of this id.
+async fn meant(
+    api: &mut SyncServiceClient<Way>,
+    client: &Client,
+    named: String,
+) -> anyhow::Result<String> {
+    let request = ListSyncsRequest {
+        connector_id: client.connector_id.clone(),
+        integration: named.clone(),
+        page_size: 1,
+        ..Default::default()
+    };
+    match api.list_syncs(request).await {
+        Ok(answer) => {
+            let newest = answer.into_inner().syncs.into_iter().next();
+            Ok(newest.with_context(|| format!("{named} has not been synced yet"))?.id)
+        }
+        Err(status) if status.code() == Code::NotFound => Ok(named),
+        Err(status) => Err(status.into()),
     }
 }
 

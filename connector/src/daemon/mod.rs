@@ -9,6 +9,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use tokio::{
     net::{TcpListener, UnixListener},
+    sync::Semaphore,
     task::JoinSet,
 };
 use tokio_stream::wrappers::UnixListenerStream;
@@ -16,7 +17,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    api::Api,
+    api::{self, Api},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
     config::{Database, Settings, Tls},
@@ -45,6 +46,10 @@ use self::{
 const SCHEDULE_PERIOD: Duration = Duration::from_secs(1);
 /// How long a stop may take: orchestrators kill after 30 seconds.
 const DRAIN_MAX: Duration = Duration::from_secs(25);
+/// How often a quiet gRPC connection is asked whether it lives.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The daemon could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +163,7 @@ async fn run_on(
         replica,
         identity: Arc::clone(&identity),
         stopper: stopper.clone(),
+        followers: Arc::new(Semaphore::new(api::FOLLOWERS_MAX)),
     };
     let http = bind(settings.http).await?;
     let certificate = match &settings.grpc.tls {
@@ -211,6 +217,7 @@ async fn run_on(
         groups,
         period: SCHEDULE_PERIOD,
     };
+    let gauges = Gauges { db: db.clone(), connectors: Arc::clone(&connectors) };
     let validator =
         Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
     let janitor = Janitor { db: db.clone(), aws: aws.clone(), retention: settings.retention };
@@ -225,7 +232,7 @@ async fn run_on(
     start.task(scheduler, schedule);
     start.task(validator, validations);
     start.task(janitor, Activator::default());
-    start.task(Gauges { db: db.clone() }, Activator::default());
+    start.task(gauges, Activator::default());
     start.task(Statistician { db: db.clone() }, Activator::default());
     start.task(own_identity, Activator::default());
     if let Some(task) = database_password {
@@ -355,13 +362,21 @@ fn bind_socket(path: &PathBuf) -> Result<UnixListener, Error> {
     UnixListener::bind(path).map_err(failed)
 }
 
+/// A peer that has gone without a word is noticed, and a quiet stream is not taken for a
+/// dead one by what stands between.
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
 async fn serve_tcp(
     api: Api,
     listener: TcpListener,
     certificate: Option<Arc<Certificate>>,
     stopper: Stopper,
 ) -> Result<&'static str, Error> {
-    let router = Server::builder().add_routes(api.routes());
+    let router = server().add_routes(api.routes());
     let stopping = stopper.clone();
     let stopping = async move { stopping.stopping().await };
     if let Some(certificate) = certificate {
@@ -379,7 +394,7 @@ async fn serve_socket(
     listener: UnixListener,
     stopper: Stopper,
 ) -> Result<&'static str, Error> {
-    Server::builder()
+    server()
         .add_routes(api.routes())
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             stopper.stopping().await;

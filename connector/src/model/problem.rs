@@ -173,7 +173,7 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
         ReasonCode::RemovalHeld => (
             Warning,
             format!("So many resources of {subject} are missing that they are kept for now."),
-            "Nothing, if they are really gone: after three syncs that agree they go. Else find out who emptied it.".to_owned(),
+            "Nothing, if they are really gone: after three syncs that agree they go, or after `resources release`. Else find out who emptied it.".to_owned(),
         ),
         ReasonCode::ExcludedOuGone => (
             Warning,

@@ -35,14 +35,14 @@ pub async fn folded(
 ) -> Result<Vec<Cell>> {
     Ok(sqlx::query_as!(
         Cell,
-        r#"SELECT region, collector, reason, count(*) AS "scopes!",
+        r#"SELECT region, collector, unread_reason AS reason, count(*) AS "scopes!",
              coalesce(min(detail), '') AS "example!",
              CASE WHEN bool_and(complete_at IS NOT NULL) THEN min(complete_at) END
                  AS oldest_complete_at
            FROM connector.scopes
            WHERE connector_id = $1 AND integration_id = $2
-           GROUP BY region, collector, reason
-           ORDER BY region, collector, count(*) DESC, reason"#,
+           GROUP BY region, collector, unread_reason
+           ORDER BY region, collector, count(*) DESC, unread_reason"#,
         connector.as_str(),
         integration.0
     )
@@ -97,12 +97,12 @@ pub async fn list(
 ) -> Result<Vec<Scope>> {
     Ok(sqlx::query_as!(
         Scope,
-        "SELECT account_id, region, collector, complete_at, tried_at, reason, detail
+        "SELECT account_id, region, collector, complete_at, tried_at, unread_reason AS reason, detail
          FROM connector.scopes
          WHERE connector_id = $1 AND integration_id = $2
            AND (account_id, region, collector) > ($3, $4, $5)
            AND ($6 = '' OR account_id = $6) AND ($7 = '' OR region = $7)
-           AND ($8 = '' OR collector = $8) AND (NOT $9 OR reason IS NOT NULL)
+           AND ($8 = '' OR collector = $8) AND (NOT $9 OR unread_reason IS NOT NULL)
          ORDER BY account_id, region, collector LIMIT $10",
         connector.as_str(),
         integration.0,

@@ -290,6 +290,7 @@ pub async fn set_enabled(
         Row,
         "UPDATE connector.integrations
          SET enabled = $3,
+             enabled_at = CASE WHEN $3 AND NOT enabled THEN connector.now() ELSE enabled_at END,
              next_sync_at = CASE WHEN $3 THEN coalesce(next_sync_at, connector.now()) END
          WHERE connector_id = $1 AND id = $2
          RETURNING connector_id, id, settings, management_account_id, organization_id, enabled,
@@ -327,18 +328,21 @@ pub async fn note_sync_end(
     expect_one(&done)
 }
 
-/// By how many seconds the latest enabled integration of all has missed its interval.
+/// By how many seconds the latest enabled integration of some connectors has missed its
+/// interval.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn overdue_seconds(conn: &mut PgConnection) -> Result<f64> {
+pub async fn overdue_seconds(conn: &mut PgConnection, connectors: &[ConnectorId]) -> Result<f64> {
+    let connectors: Vec<String> = connectors.iter().map(ToString::to_string).collect();
     Ok(sqlx::query_scalar!(
         r#"SELECT coalesce(max(greatest(0, extract(epoch FROM
-               connector.now() - coalesce(last_sync_at, created_at)
+               connector.now() - greatest(last_sync_at, enabled_at)
                - make_interval(secs => (settings -> 'sync_interval' ->> 'secs')::float8)
            ))), 0)::float8 AS "seconds!"
-           FROM connector.integrations WHERE enabled"#
+           FROM connector.integrations WHERE enabled AND connector_id = ANY ($1)"#,
+        &connectors
     )
     .fetch_one(conn)
     .await?)

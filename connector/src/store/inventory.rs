@@ -183,7 +183,7 @@ pub async fn write<'a>(
              collector = excluded.collector, name = excluded.name, tags = excluded.tags,
              attributes = excluded.attributes, unread = excluded.unread,
              content_hash = excluded.content_hash, changed_at = connector.now(),
-             gone_at = NULL, missing_reads = 0",
+             gone_at = NULL, missing_reads = 0, missing_generation = NULL",
         connector.as_str(),
         integration.0,
         revision,
@@ -210,6 +210,7 @@ pub async fn write<'a>(
 pub struct Missing {
     connector: ConnectorId,
     integration: IntegrationId,
+    generation: i64,
     arns: Vec<String>,
 }
 
@@ -265,7 +266,8 @@ impl Missing {
 
     fn new(group: &Group, mut arns: Vec<String>) -> Self {
         arns.sort_unstable();
-        Self { connector: group.connector.clone(), integration: group.integration, arns }
+        let (integration, generation) = (group.integration, group.generation);
+        Self { connector: group.connector.clone(), integration, generation, arns }
     }
 
     /// How many.
@@ -289,22 +291,24 @@ impl Missing {
         let done = sqlx::query!(
             "UPDATE connector.resources
              SET gone_at = connector.now(), changed_at = connector.now(), revision = $4,
-                 missing_reads = 0
+                 missing_reads = 0, missing_generation = NULL
              WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)
-               AND gone_at IS NULL AND (NOT $5 OR missing_reads + 1 >= $6)",
+               AND gone_at IS NULL AND (NOT $5 OR $6 <= missing_reads
+                   + CASE WHEN missing_generation = $7 THEN 0 ELSE 1 END)",
             self.connector.as_str(),
             self.integration.0,
             &self.arns,
             revision,
             is_held,
-            i32::from(READS_TO_RELEASE)
+            i32::from(READS_TO_RELEASE),
+            self.generation
         )
         .execute(conn)
         .await?;
         Ok(done.rows_affected())
     }
 
-    /// Counts one more read that missed those that are still there. Returns how many
+    /// Counts one more sync that missed those that are still there. Returns how many
     /// that are.
     ///
     /// # Errors
@@ -312,12 +316,16 @@ impl Missing {
     /// When the database does not answer.
     pub async fn hold(&self, conn: &mut PgConnection) -> Result<u64> {
         let done = sqlx::query!(
-            "UPDATE connector.resources SET missing_reads = missing_reads + 1
+            "UPDATE connector.resources
+             SET missing_reads = missing_reads
+                     + CASE WHEN missing_generation = $4 THEN 0 ELSE 1 END,
+                 missing_generation = $4
              WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)
                AND gone_at IS NULL",
             self.connector.as_str(),
             self.integration.0,
-            &self.arns
+            &self.arns,
+            self.generation
         )
         .execute(conn)
         .await?;
@@ -339,7 +347,7 @@ pub async fn release(
     kind: &str,
 ) -> Result<u64> {
     let done = sqlx::query!(
-        "UPDATE connector.resources SET missing_reads = $5
+        "UPDATE connector.resources SET missing_reads = $5, missing_generation = NULL
          WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
            AND missing_reads > 0 AND ($3 = '' OR account_id = $3) AND ($4 = '' OR type = $4)",
         connector.as_str(),

@@ -133,17 +133,25 @@ pub async fn list(
     .await?)
 }
 
-/// How many problems of each code are open and not muted, of all connectors.
+/// How many problems of each code are open and not muted in enabled integrations of some
+/// connectors.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn count(conn: &mut PgConnection) -> Result<Vec<(String, i64)>> {
+pub async fn count(
+    conn: &mut PgConnection,
+    connectors: &[ConnectorId],
+) -> Result<Vec<(String, i64)>> {
+    let connectors: Vec<String> = connectors.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
-        r#"SELECT code, count(*) AS "open!" FROM connector.problems
-           WHERE resolved_at IS NULL
-             AND (muted_until IS NULL OR muted_until <= connector.now())
-           GROUP BY code"#
+        r#"SELECT p.code, count(*) AS "open!" FROM connector.problems p
+           JOIN connector.integrations i
+             ON i.connector_id = p.connector_id AND i.id = p.integration_id AND i.enabled
+           WHERE p.connector_id = ANY ($1) AND p.resolved_at IS NULL
+             AND (p.muted_until IS NULL OR p.muted_until <= connector.now())
+           GROUP BY p.code"#,
+        &connectors
     )
     .fetch_all(conn)
     .await?;

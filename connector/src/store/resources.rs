@@ -50,6 +50,15 @@ pub struct Stored {
     pub stale_reason: Option<String>,
 }
 
+impl Stored {
+    /// About how many bytes it takes in a message.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let json = |value: &Value| value.to_string().len();
+        self.arn.len() + self.name.len() + json(&self.tags) + json(&self.attributes) + 200
+    }
+}
+
 /// A checked query for whole rows, by the condition on the resource.
 macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
@@ -59,7 +68,7 @@ macro_rules! select {
                  r.tags, r.attributes, r.unread, r.first_seen_at, r.changed_at, r.gone_at,
                  r.revision, r.missing_reads,
                  s.complete_at AS "fresh_at?",
-                 s.reason AS "stale_reason?"
+                 s.unread_reason AS "stale_reason?"
                FROM connector.resources r
                LEFT JOIN connector.scopes s
                  ON s.connector_id = r.connector_id AND s.integration_id = r.integration_id

@@ -146,11 +146,11 @@ pub async fn explain(
     .await?;
     let unread = sqlx::query_as!(
         Unread,
-        r#"SELECT reason AS "reason!", subject, count(*) AS "scopes!"
+        r#"SELECT unread_reason AS "reason!", subject, count(*) AS "scopes!"
            FROM connector.scopes
            WHERE connector_id = $1 AND integration_id = $2 AND tried_generation = $3
-             AND reason IS NOT NULL
-           GROUP BY reason, subject ORDER BY count(*) DESC, reason, subject LIMIT $4"#,
+             AND unread_reason IS NOT NULL
+           GROUP BY unread_reason, subject ORDER BY count(*) DESC, unread_reason, subject LIMIT $4"#,
         connector.as_str(),
         integration.0,
         generation,

@@ -318,11 +318,12 @@ pub async fn unread_by_account(
 ) -> Result<Vec<UnreadFold>> {
     Ok(sqlx::query_as!(
         UnreadFold,
-        r#"SELECT account_id, reason AS "reason!", count(*) AS "scopes!", min(detail) AS "example!"
+        r#"SELECT account_id, unread_reason AS "reason!", count(*) AS "scopes!",
+             min(detail) AS "example!"
            FROM connector.scopes
-           WHERE connector_id = $1 AND integration_id = $2 AND reason IS NOT NULL
+           WHERE connector_id = $1 AND integration_id = $2 AND unread_reason IS NOT NULL
              AND account_id <> ''
-           GROUP BY account_id, reason ORDER BY account_id, reason"#,
+           GROUP BY account_id, unread_reason ORDER BY account_id, unread_reason"#,
         connector.as_str(),
         integration.0
     )

@@ -11,7 +11,7 @@
 //!
 //! Invariant: whoever ends the last group of a sync ends the sync, in the same
 //! transaction. Locks are taken in one order everywhere: groups, feed, resources, scopes,
-//! sync, integration.
+//! sync, integration; who removes something locks the sync behind the feed already.
 //!
 //! Crash safety: a batch is written whole or not at all; one that was not is read again by
 //! whoever leases its group next.
@@ -25,7 +25,7 @@ use super::{finish, runner::Begun};
 use crate::{
     base::chain::Chain,
     model::{
-        failure::Reason,
+        failure::{Reason, ReasonCode},
         ids::{AccountId, IntegrationId, Region, SyncId},
         scope::Group,
     },
@@ -81,6 +81,7 @@ impl Batch {
 
     /// Takes in the end of a scope. What has gone was counted when it went.
     pub(super) fn end(&mut self, ended: Ended) {
+        count_outcome(&ended);
         self.counts.seen += ended.run().seen;
         self.counts.written += ended.run().written;
         if ended.is_complete() {
@@ -164,6 +165,17 @@ async fn run(db: Db, mut entries: mpsc::Receiver<Entry>) {
         let writing = by_sync.into_values().map(|entries| write_all(&db, entries));
         futures::future::join_all(writing).await;
     }
+}
+
+fn count_outcome(ended: &Ended) {
+    let outcome = match (ended.is_complete(), ended.code()) {
+        (true, _) => "COMPLETE",
+        (false, code) => code.map_or("INTERNAL", ReasonCode::as_str),
+    };
+    metrics::counter!("connector_scopes_total", "collector" => ended.collector(), "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!("connector_scope_seconds", "collector" => ended.collector())
+        .record(ended.run().took);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few hundred")]

@@ -22,7 +22,7 @@ use tracing::{Instrument as _, info_span, warn};
 use super::{Crawler, Error, group, known::Known, recorder::Recorder};
 use crate::{
     base::{chain::Chain, clock, stopper::Stopper},
-    model::{ids::ConnectorId, scope::Group},
+    model::{ids::ConnectorId, scope::Group, sync::SyncState},
     store::{self, Db, groups::Wish},
 };
 
@@ -37,6 +37,11 @@ use crate::{
 ///
 /// When a reader or the recorder panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
+    use SyncState::{Cancelled, Failed, Succeeded, SucceededWithProblems};
+    for state in [Succeeded, SucceededWithProblems, Failed, Cancelled] {
+        // What has not happened yet shows as nothing, so that the first time is an increase.
+        metrics::counter!("connector_syncs_total", "state" => state.as_str()).increment(0);
+    }
     let (recorder, recording) = Recorder::new(crawler.db.clone());
     let mut background = JoinSet::new();
     background.spawn(recording);

@@ -83,7 +83,6 @@ impl Reader<'_> {
                 Ended::incomplete(place.clone(), collector.name(), reason, run)
             }
         };
-        count(&ended);
         batch.end(ended);
         Ok(())
     }
@@ -219,15 +218,4 @@ async fn remove(
     let counts = Counts { gone, ..Counts::default() };
     store::syncs::add(tx, &group.connector, group.sync, counts).await?;
     Ok(Removed { gone, held })
-}
-
-fn count(ended: &Ended) {
-    let outcome = match (ended.is_complete(), ended.code()) {
-        (true, _) => "COMPLETE",
-        (false, code) => code.map_or("INTERNAL", ReasonCode::as_str),
-    };
-    metrics::counter!("connector_scopes_total", "collector" => ended.collector(), "outcome" => outcome)
-        .increment(1);
-    metrics::histogram!("connector_scope_seconds", "collector" => ended.collector())
-        .record(ended.run().took);
 }

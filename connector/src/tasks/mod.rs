@@ -80,6 +80,7 @@ impl Board {
 /// Runs a task until it is asked to stop.
 pub async fn run(mut task: impl Task, activator: Activator, board: Board, stopper: Stopper) {
     board.note(&task, None);
+    metrics::counter!("connector_task_failures_total", "task" => task.name()).increment(0);
     while !stopper.is_stopping() {
         let words = match task.activate().await {
             Ok(words) => words,

@@ -1,5 +1,6 @@
-//! The metrics that this daemon has: every one is listed here with its meaning, and shows
-//! from the start, so that an alert on it can be trusted before anything has happened.
+//! The metrics that this daemon has, each with its meaning. Counters and gauges that an
+//! alert rule asks for show from the start, so that the first event is an increase;
+//! histograms, and what is counted by AWS service or collector, once there is a value.
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
