@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline
+.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,9 @@ sqlx: ## Renews .sqlx after a query or a migration has changed
 	tests/bin/setup
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" tests/bin/postgres \
 		sh -c 'DATABASE_URL="$$TEST_DATABASE_URL/connector_template" cargo sqlx prepare --workspace -- --workspace --all-targets'
+
+catalogue: ## Writes docs/catalogue.md from the code
+	cargo run --quiet -p connector --example catalogue >docs/catalogue.md
 
 baseline: ## Accepts the present .proto files as what callers rely on
 	tests/bin/setup

@@ -136,7 +136,9 @@ impl Writer {
                 .expect("a write");
         } else {
             let proof = complete(self.scope(account, collector), &arns);
-            let missing = Missing::of_scope(&mut tx, &proof).await.expect("a list");
+            let missing = Missing::of_scope(&mut tx, &proof, &["aws-s3-bucket".to_owned()])
+                .await
+                .expect("a list");
             missing.remove(&mut tx, revision, false).await.expect("a removal");
         }
         // Others come in between.

@@ -22,6 +22,7 @@ mod harness;
 mod metrics;
 mod moto;
 mod path;
+mod privileges;
 mod refusals;
 mod reload;
 mod replicas;

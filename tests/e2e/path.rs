@@ -7,7 +7,9 @@ use apono_connector_proto::v1::{
 use aws_sim::{seed, text::Text};
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use crate::harness::{Api, Cloud, Daemon, Database, bucket, instance, settings_for};
+use crate::harness::{
+    Api, Cloud, Daemon, Database, bucket, instance, settings_for, settings_with_every_type,
+};
 
 /// Units in units, one of them to exclude, and things in every account.
 async fn a_furnished_cloud(partition: &str) -> Cloud {
@@ -23,6 +25,7 @@ async fn a_furnished_cloud(partition: &str) -> Cloud {
         let id = format!("2222222222{number:02}");
         cloud.account(&id, parents[number % parents.len()], &format!("account-{number}"));
         seed::furnish(&mut cloud.sim.world(), &id, &mut chance, 3, 2);
+        seed::stock(&mut cloud.sim.world(), &id, cloud.region(), 3, &mut chance);
     }
     let management = cloud.management.clone();
     seed::furnish(&mut cloud.sim.world(), &management, &mut chance, 1, 1);
@@ -38,12 +41,12 @@ async fn what_was_made_is_found(cloud: &Cloud) {
     let api = daemon.api().await;
     let settings = IntegrationSettings {
         excluded_ou_ids: vec!["ou-test-cccccccc".to_owned()],
-        ..settings_for(cloud)
+        ..settings_with_every_type(cloud)
     };
     let sync = api.create_and_sync(settings).await;
     assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
     assert_eq!(sync.scopes_planned, sync.scopes_complete);
-    assert_eq!(api.lines().await, cloud.expected(&["ou-test-cccccccc"]));
+    assert_eq!(api.lines().await, cloud.expected_of_every_type(&["ou-test-cccccccc"]));
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);
 }
 
@@ -137,14 +140,14 @@ async fn what_goes_is_gone_and_what_changes_is_written_once() {
     let database = Database::create().await;
     let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
-    api.create_and_sync(settings_for(&cloud)).await;
+    api.create_and_sync(settings_with_every_type(&cloud)).await;
 
     cloud.sim.world().account("222222222201").buckets.pop();
     cloud.sim.world().account("222222222202").buckets[0].tags =
         [(Text::from("team"), Text::from("new"))].into();
     let sync = api.sync("prod").await;
     assert_eq!((sync.resources_written, sync.resources_gone), (1, 1));
-    assert_eq!(api.lines().await, cloud.expected(&[]));
+    assert_eq!(api.lines().await, cloud.expected_of_every_type(&[]));
 }
 
 #[tokio::test]
@@ -190,13 +193,15 @@ async fn what_is_no_longer_read_is_kept_and_marked() {
     let database = Database::create().await;
     let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
-    api.create_and_sync(settings_for(&cloud)).await;
+    api.create_and_sync(settings_with_every_type(&cloud)).await;
     let before = api.lines().await;
+    // Of what one pass over IAM yields, roles alone are still wanted.
+    let still = ["aws-account", "aws-iam-role", "aws-s3-bucket"];
     let update = UpdateIntegrationRequest {
         integration: "prod".to_owned(),
         etag: api.get("prod").await.etag,
         settings: Some(IntegrationSettings {
-            resource_types: vec!["aws-account".to_owned(), "aws-s3-bucket".to_owned()],
+            resource_types: still.map(str::to_owned).to_vec(),
             ..Default::default()
         }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["resource_types".to_owned()] }),
@@ -207,8 +212,7 @@ async fn what_is_no_longer_read_is_kept_and_marked() {
     assert_eq!((sync.state(), sync.resources_gone), (SyncState::Succeeded, 0));
     assert_eq!(api.lines().await, before);
     for resource in api.resources().await {
-        let is_instance = resource.r#type == "aws-ec2-instance";
-        let reason = if is_instance { "NOT_COVERED" } else { "" };
+        let reason = if still.contains(&resource.r#type.as_str()) { "" } else { "NOT_COVERED" };
         assert_eq!(resource.stale_reason, reason, "{}", resource.arn);
     }
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);

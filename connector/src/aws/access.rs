@@ -66,6 +66,24 @@ clients! {
     organizations: aws_sdk_organizations, "organizations";
     /// IAM Identity Center.
     sso_admin: aws_sdk_ssoadmin, "sso";
+    /// Users and groups of IAM Identity Center.
+    identity_store: aws_sdk_identitystore, "identitystore";
+    /// DynamoDB.
+    dynamodb: aws_sdk_dynamodb, "dynamodb";
+    /// EKS.
+    eks: aws_sdk_eks, "eks";
+    /// Lambda.
+    lambda: aws_sdk_lambda, "lambda";
+    /// RDS.
+    rds: aws_sdk_rds, "rds";
+    /// Secrets Manager.
+    secrets_manager: aws_sdk_secretsmanager, "secretsmanager";
+    /// SNS.
+    sns: aws_sdk_sns, "sns";
+    /// SQS.
+    sqs: aws_sdk_sqs, "sqs";
+    /// Resource Groups Tagging API.
+    tagging: aws_sdk_resourcegroupstagging, "tag";
 }
 
 impl Access {

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Collector, Ground, Page, ResourceType};
+use super::{Collector, Ground, Page, ResourceType, arn, attributes, here, time};
 use crate::{
     aws::ApiError,
     model::{
@@ -100,16 +100,15 @@ impl Collector for Instances {
             .filter(|instance| state(instance) != Some(&InstanceStateName::Terminated))
             .collect();
         let states = ssm_states(ground, &instances).await;
-        let resources =
-            instances.iter().filter_map(|instance| resource(ground, instance, &states)).collect();
-        Ok(Page { resources, next })
+        let found = instances.iter().map(|instance| resource(ground, instance, &states));
+        Page::of(DESCRIBE_INSTANCES, found, next)
     }
 }
 
 type SsmStates = HashMap<String, Result<&'static str, ReasonCode>>;
 
 fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Option<Resource> {
-    let (access, id) = (ground.access, instance.instance_id()?);
+    let id = instance.instance_id()?;
     let tags: Tags = instance
         .tags()
         .iter()
@@ -120,17 +119,14 @@ fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Opt
         Some(Err(reason)) => ("unreadable", BTreeMap::from([(SSM_STATE.to_owned(), *reason)])),
         None => ("never_registered", BTreeMap::new()),
     };
-    let launch_time = instance
-        .launch_time()
-        .and_then(|time| time.fmt(aws_smithy_types::date_time::Format::DateTime).ok());
-    let attributes = [
+    let attributes = attributes([
         ("image_id", instance.image_id().map(Value::from)),
         (
             "instance_profile",
             instance.iam_instance_profile().and_then(|profile| profile.arn()).map(Value::from),
         ),
         ("instance_type", instance.instance_type().map(|kind| json!(kind.as_str()))),
-        ("launch_time", launch_time.map(Value::from)),
+        ("launch_time", time(instance.launch_time().copied())),
         ("platform", instance.platform_details().map(Value::from)),
         ("private_ip", instance.private_ip_address().map(Value::from)),
         ("public_ip", instance.public_ip_address().map(Value::from)),
@@ -138,29 +134,11 @@ fn resource(ground: &Ground<'_>, instance: &Instance, states: &SsmStates) -> Opt
         ("state", state(instance).map(|state| json!(state.as_str()))),
         ("subnet_id", instance.subnet_id().map(Value::from)),
         ("vpc_id", instance.vpc_id().map(Value::from)),
-    ];
-    Some(Resource {
-        arn: access.partition().arn(
-            "ec2",
-            access.region().as_str(),
-            access.account().as_str(),
-            &format!("instance/{id}"),
-        ),
-        kind: TYPES[0].id,
-        account: access.account().clone(),
-        region: Some(access.region().clone()),
-        name: tags
-            .get("Name")
-            .filter(|name| !name.is_empty())
-            .map_or(id, String::as_str)
-            .to_owned(),
-        tags,
-        attributes: attributes
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect::<Map<_, _>>(),
-        unread,
-    })
+    ]);
+    let name = tags.get("Name").filter(|name| !name.is_empty()).map_or(id, String::as_str);
+    let found =
+        here(ground, &TYPES[0], arn(ground, "ec2", &format!("instance/{id}")), name.to_owned());
+    Some(Resource { tags, attributes, unread, ..found })
 }
 
 fn state(instance: &Instance) -> Option<&InstanceStateName> {

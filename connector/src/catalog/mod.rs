@@ -7,28 +7,56 @@
 //!
 //! To add one: a file here, and a word in [`COLLECTORS`].
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::{
     aws::{Access, ApiError},
     model::{
+        failure::{Failure, Reason, ReasonCode},
         integration::Settings,
         organization::Account,
         proof::PageToken,
-        resource::Resource,
+        resource::{Resource, Tags},
         scope::{Place, Reach},
     },
 };
 
 mod account;
+mod dynamodb_table;
 mod ec2_instance;
+mod eks_cluster;
+mod iam;
+mod lambda_function;
 pub mod organization;
+mod rds;
 pub mod regions;
 mod s3_bucket;
+mod secret;
+mod sns_topic;
+mod sqs_queue;
+mod tags;
 
 /// Every collector.
-pub static COLLECTORS: &[&dyn Collector] =
-    &[&account::Accounts, &ec2_instance::Instances, &s3_bucket::Buckets];
+pub static COLLECTORS: &[&dyn Collector] = &[
+    &account::Accounts,
+    &dynamodb_table::Tables,
+    &ec2_instance::Instances,
+    &eks_cluster::Clusters,
+    &iam::AuthorizationDetails,
+    &lambda_function::Functions,
+    &rds::Clusters,
+    &rds::Instances,
+    &s3_bucket::Buckets,
+    &secret::Secrets,
+    &sns_topic::Topics,
+    &sqs_queue::Queues,
+];
+
+/// Calls that a collector makes at once for the things of one page.
+const CALLS_AT_ONCE: usize = 8;
 
 /// A kind of resource.
 #[derive(Debug)]
@@ -63,6 +91,24 @@ pub struct Page {
     pub next: Option<PageToken>,
 }
 
+impl Page {
+    /// What a list has told. Something without an ARN or id could not be told from what has
+    /// gone, so it fails the page.
+    fn of(
+        action: &'static str,
+        found: impl IntoIterator<Item = Option<Resource>>,
+        next: Option<PageToken>,
+    ) -> Result<Self, ApiError> {
+        let nameless = || ApiError {
+            reason: Reason::new(ReasonCode::UnreadableAnswer, action, "something has no ARN or id"),
+            failure: Failure::Permanent,
+            code: None,
+        };
+        let resources = found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(nameless)?;
+        Ok(Self { resources, next })
+    }
+}
+
 /// Reads one service's things in one place.
 #[async_trait]
 pub trait Collector: Send + Sync {
@@ -85,6 +131,64 @@ pub trait Collector: Send + Sync {
     ///
     /// When the list itself cannot be read.
     async fn page(&self, ground: &Ground<'_>, token: Option<&PageToken>) -> Result<Page, ApiError>;
+}
+
+/// A resource in the region that is being read, of which no more is known.
+fn here(ground: &Ground<'_>, kind: &ResourceType, arn: String, name: String) -> Resource {
+    Resource {
+        arn,
+        kind: kind.id,
+        account: ground.access.account().clone(),
+        region: Some(ground.access.region().clone()),
+        name,
+        tags: Tags::new(),
+        attributes: Map::new(),
+        unread: BTreeMap::new(),
+    }
+}
+
+/// The name that a list told, else the last part of the ARN.
+fn name_of(name: Option<String>, arn: &str) -> String {
+    name.unwrap_or_else(|| arn.rsplit([':', '/']).next().unwrap_or_default().to_owned())
+}
+
+/// The ARN of something in the region that is being read.
+fn arn(ground: &Ground<'_>, service: &str, resource: &str) -> String {
+    let access = ground.access;
+    access.partition().arn(service, access.region().as_str(), access.account().as_str(), resource)
+}
+
+/// The attributes that there are.
+fn attributes<const N: usize>(all: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// A time as attributes have it: RFC 3339, UTC.
+fn time(time: Option<aws_smithy_types::DateTime>) -> Option<Value> {
+    time?.fmt(aws_smithy_types::date_time::Format::DateTime).ok().map(Value::from)
+}
+
+/// A resource of which the list told the name alone, with what a call of its own told:
+/// none when it has gone since (one of the codes `gone`), and where the call failed all of
+/// its attributes are unread.
+fn described<T>(
+    mut resource: Resource,
+    kind: &ResourceType,
+    told: Result<T, ApiError>,
+    gone: &[&str],
+    fill: impl FnOnce(&mut Resource, T),
+) -> Option<Resource> {
+    match told {
+        Ok(answer) => fill(&mut resource, answer),
+        Err(error) if error.code.as_deref().is_some_and(|code| gone.contains(&code)) => {
+            return None;
+        }
+        Err(error) => {
+            let names = kind.attributes.iter().map(|(name, _)| (*name).to_owned());
+            resource.unread.extend(names.map(|name| (name, error.reason.code)));
+        }
+    }
+    Some(resource)
 }
 
 /// The ids of all resource types, sorted.

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use aws_sdk_s3::types::Bucket;
 use futures::{StreamExt as _, stream};
-use serde_json::{Map, json};
 
-use super::{Collector, Ground, Page, ResourceType};
+use super::{CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, time};
 use crate::{
     aws::{Access, ApiError},
     model::{
@@ -26,7 +25,6 @@ const GET_BUCKET_LOCATION: &str = "s3:GetBucketLocation";
 const GET_BUCKET_TAGGING: &str = "s3:GetBucketTagging";
 
 const PAGE_BUCKETS: i32 = 200;
-const CALLS_AT_ONCE: usize = 8;
 
 /// Reads buckets.
 pub(super) struct Buckets;
@@ -119,9 +117,6 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
         Ok(tags) => (tags?, BTreeMap::new()),
         Err(error) => (Tags::new(), BTreeMap::from([(TAGS.to_owned(), error.reason.code)])),
     };
-    let creation_time = bucket
-        .creation_date
-        .and_then(|time| time.fmt(aws_smithy_types::date_time::Format::DateTime).ok());
     Some(Resource {
         arn: access.partition().arn("s3", "", "", &name),
         kind: TYPES[0].id,
@@ -129,10 +124,7 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
         region: Some(region),
         name,
         tags,
-        attributes: creation_time
-            .map(|time| ("creation_time".to_owned(), json!(time)))
-            .into_iter()
-            .collect::<Map<_, _>>(),
+        attributes: attributes([("creation_time", time(bucket.creation_date))]),
         unread,
     })
 }

@@ -20,4 +20,5 @@ pub mod scope;
 pub mod status;
 pub mod sync;
 pub mod text;
+pub mod trust;
 pub mod validation;

@@ -58,20 +58,21 @@ impl Live {
     }
 }
 
-/// Reads what is stored of a group's place.
+/// Reads what is stored of some types in a group's place.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn live(conn: &mut PgConnection, group: &Group) -> Result<Live> {
+pub async fn live(conn: &mut PgConnection, group: &Group, types: &[String]) -> Result<Live> {
     let mut rows = sqlx::query!(
         "SELECT collector, arn, content_hash, missing_reads FROM connector.resources
          WHERE connector_id = $1 AND integration_id = $2 AND scope_account_id = $3
-           AND scope_region = $4 AND gone_at IS NULL",
+           AND scope_region = $4 AND gone_at IS NULL AND type = ANY ($5)",
         group.connector.as_str(),
         group.integration.0,
         group.place.account_key(),
-        group.place.region_key()
+        group.place.region_key(),
+        types
     )
     .fetch(conn);
     let mut live = Live::default();
@@ -215,22 +216,28 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Those of a scope that was read whole.
+    /// Those of a scope that was read whole, of the types that it was read for.
     ///
     /// # Errors
     ///
     /// When the database does not answer.
-    pub async fn of_scope(conn: &mut PgConnection, proof: &Complete) -> Result<Self> {
+    pub async fn of_scope(
+        conn: &mut PgConnection,
+        proof: &Complete,
+        types: &[String],
+    ) -> Result<Self> {
         let scope = proof.scope();
         let mut rows = sqlx::query_scalar!(
             "SELECT arn FROM connector.resources
              WHERE connector_id = $1 AND integration_id = $2 AND scope_account_id = $3
-               AND scope_region = $4 AND collector = $5 AND gone_at IS NULL",
+               AND scope_region = $4 AND collector = $5 AND gone_at IS NULL
+               AND type = ANY ($6)",
             scope.group.connector.as_str(),
             scope.group.integration.0,
             scope.group.place.account_key(),
             scope.group.place.region_key(),
-            scope.collector
+            scope.collector,
+            types
         )
         .fetch(conn);
         let mut arns = Vec::new();

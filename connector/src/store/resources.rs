@@ -68,8 +68,12 @@ macro_rules! select {
                  r.tags, r.attributes, r.unread, r.first_seen_at, r.changed_at, r.gone_at,
                  r.revision, r.missing_reads,
                  s.complete_at AS "fresh_at?",
-                 s.unread_reason AS "stale_reason?"
+                 -- A collector may go on for other types of its own.
+                 CASE WHEN i.settings->'resource_types' ? r.type THEN s.unread_reason
+                      ELSE 'NOT_COVERED' END AS "stale_reason?"
                FROM connector.resources r
+               JOIN connector.integrations i
+                 ON i.connector_id = r.connector_id AND i.id = r.integration_id
                LEFT JOIN connector.scopes s
                  ON s.connector_id = r.connector_id AND s.integration_id = r.integration_id
                 AND s.account_id = r.scope_account_id AND s.region = r.scope_region

@@ -104,10 +104,11 @@ impl Visit<'_> {
             return Ok(());
         }
         let mut conn = self.crawler.db.conn().await?;
-        let live = store::inventory::live(&mut conn, group).await?;
+        let types: Vec<String> = settings.resource_types.iter().cloned().collect();
+        let live = store::inventory::live(&mut conn, group, &types).await?;
         drop(conn);
         let (crawler, recorder, job) = (self.crawler, self.recorder, self.job);
-        let reader = Reader { crawler, recorder, job, live, accounts };
+        let reader = Reader { crawler, recorder, job, types, live, accounts };
         let mut handed_in = Instant::now();
         for collector in chosen {
             if handed_in.elapsed() > BATCH_AGE_MAX {

@@ -39,7 +39,9 @@ pub(super) struct Reader<'a> {
     pub(super) crawler: &'a Crawler,
     pub(super) recorder: &'a Recorder,
     pub(super) job: &'a Job,
-    /// What is stored of the place.
+    /// The types that are read: a collector may yield others too.
+    pub(super) types: Vec<String>,
+    /// What is stored of them in the place.
     pub(super) live: Live,
     pub(super) accounts: &'a [Account],
 }
@@ -153,7 +155,7 @@ impl Reader<'_> {
         let scope = proof.scope();
         let mut tx = self.crawler.db.begin().await?;
         store::groups::lock(&mut tx, &scope.group).await?;
-        let missing = Missing::of_scope(&mut tx, proof).await?;
+        let missing = Missing::of_scope(&mut tx, proof, &self.types).await?;
         let scope_rows = self.live.count(scope.collector);
         let removed = remove(&mut tx, &scope.group, &missing, scope_rows).await?;
         tx.commit().await?;

@@ -67,7 +67,9 @@ impl Refusal {
     pub fn denied(service: &str, message: impl Into<String>) -> Self {
         match service {
             "ec2" => Self::new(403, "UnauthorizedOperation", message),
-            "s3" | "sts" | "iam" => Self::new(403, "AccessDenied", message),
+            "rds" | "s3" | "sts" | "iam" => Self::new(403, "AccessDenied", message),
+            "sns" => Self::new(403, "AuthorizationError", message),
+            "eks" | "lambda" => Self::new(403, "AccessDeniedException", message),
             _ => Self::new(400, "AccessDeniedException", message),
         }
     }
@@ -79,7 +81,8 @@ impl Refusal {
             "ec2" => Self::new(503, "RequestLimitExceeded", "Request limit exceeded."),
             "s3" => Self::new(503, "SlowDown", "Please reduce your request rate."),
             "organizations" => Self::new(400, "TooManyRequestsException", "Too many requests"),
-            "sts" | "iam" => Self::new(400, "Throttling", "Rate exceeded"),
+            "sts" | "iam" | "rds" | "sns" => Self::new(400, "Throttling", "Rate exceeded"),
+            "eks" | "lambda" => Self::new(429, "TooManyRequestsException", "Rate Exceeded."),
             _ => Self::new(400, "ThrottlingException", "Rate exceeded"),
         }
     }
@@ -91,7 +94,7 @@ impl Refusal {
         match service {
             "ec2" => Self::new(400, "RequestExpired", "Request has expired."),
             "s3" => Self::new(400, "ExpiredToken", "The provided token has expired."),
-            "sts" | "iam" => Self::new(403, "ExpiredToken", MESSAGE),
+            "sts" | "iam" | "rds" | "sns" => Self::new(403, "ExpiredToken", MESSAGE),
             _ => Self::new(400, "ExpiredTokenException", MESSAGE),
         }
     }
@@ -111,7 +114,7 @@ impl Refusal {
                 "InvalidAccessKeyId",
                 "The AWS Access Key Id you provided does not exist in our records.",
             ),
-            "sts" | "iam" => Self::new(403, "InvalidClientTokenId", MESSAGE),
+            "sts" | "iam" | "rds" | "sns" => Self::new(403, "InvalidClientTokenId", MESSAGE),
             _ => Self::new(400, "UnrecognizedClientException", MESSAGE),
         }
     }
@@ -138,7 +141,7 @@ impl Refusal {
                 });
                 xml.finish()
             }
-            "sts" | "iam" => {
+            "sts" | "iam" | "rds" | "sns" => {
                 xml.element("ErrorResponse", |xml| {
                     xml.element("Error", |xml| {
                         xml.text("Type", "Sender")
@@ -152,7 +155,7 @@ impl Refusal {
             _ => json!({ "__type": self.code, "message": self.message }).to_string().into_bytes(),
         };
         let content_type = match service {
-            "ec2" | "s3" | "sts" | "iam" => "text/xml",
+            "ec2" | "s3" | "sts" | "iam" | "rds" | "sns" => "text/xml",
             _ => "application/x-amz-json-1.1",
         };
         Answer {

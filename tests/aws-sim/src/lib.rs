@@ -35,6 +35,7 @@ mod server;
 mod services;
 pub mod template;
 pub mod text;
+pub mod thing;
 pub mod world;
 mod xml;
 
@@ -42,6 +43,7 @@ pub use fault::{Effect, Fault};
 pub use journal::Entry;
 pub use latency::Latency;
 pub use quota::Quotas;
+pub use thing::{Kind, Thing};
 pub use world::World;
 
 /// A running simulator. Dropped, it stops.

@@ -21,6 +21,8 @@ pub struct Call {
     pub form: BTreeMap<String, String>,
     /// Body of JSON protocols.
     pub json: Value,
+    /// Path of the address.
+    pub path: String,
     /// Bucket of an S3 call; empty: none.
     pub bucket: String,
 }
@@ -36,6 +38,7 @@ impl Call {
         let (region, service) = (scope.next()?.to_owned(), scope.next()?.to_owned());
         let mut form = decode_form(parts.uri.query().unwrap_or_default());
         let mut json = Value::Null;
+        let path = decode(parts.uri.path().trim_end_matches('/'));
         let mut bucket = String::new();
         let operation = if let Some(target) = header("x-amz-target") {
             json = serde_json::from_slice(body).ok()?;
@@ -43,11 +46,13 @@ impl Call {
         } else if service == "s3" {
             bucket = decode(parts.uri.path().trim_start_matches('/').split('/').next()?);
             s3_operation(&form, &bucket)
+        } else if matches!(service.as_str(), "eks" | "lambda") {
+            rest_operation(&service, &path).to_owned()
         } else {
             form.extend(decode_form(std::str::from_utf8(body).ok()?));
             form.get("Action")?.clone()
         };
-        Some(Self { service, region, access_key, operation, form, json, bucket })
+        Some(Self { service, region, access_key, operation, form, json, path, bucket })
     }
 
     /// The IAM action that the call needs.
@@ -56,6 +61,8 @@ impl Call {
         match (self.service.as_str(), self.operation.as_str()) {
             // Service authorization reference, Amazon S3: ListBuckets.
             ("s3", "ListBuckets") => "s3:ListAllMyBuckets".to_owned(),
+            // The same: Resource Group Tagging API.
+            ("tagging", operation) => format!("tag:{operation}"),
             (service, operation) => format!("{service}:{operation}"),
         }
     }
@@ -64,6 +71,12 @@ impl Call {
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
         self.json.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A number among the parameters of a query call or an address.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<usize> {
+        self.form.get(name)?.parse().ok()
     }
 
     /// The members of a list parameter of a query call: `Filter.1.Value.1`, ….
@@ -78,6 +91,7 @@ impl Call {
         let json = self.json.get("NextToken").and_then(Value::as_str);
         json.or_else(|| self.form.get("NextToken").map(String::as_str))
             .or_else(|| self.form.get("continuation-token").map(String::as_str))
+            .or_else(|| self.form.get("nextToken").map(String::as_str))
             .or_else(|| self.form.get("Marker").map(String::as_str))
     }
 
@@ -86,6 +100,17 @@ impl Call {
     pub fn page_number(&self) -> usize {
         let number = self.token().and_then(|token| token.rsplit('.').next());
         number.and_then(|number| usize::from_str_radix(number, 16).ok()).unwrap_or(1)
+    }
+}
+
+/// The operation of a service that tells it by the path.
+fn rest_operation(service: &str, path: &str) -> &'static str {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match (service, segments.as_slice()) {
+        ("eks", ["clusters"]) => "ListClusters",
+        ("eks", ["clusters", _]) => "DescribeCluster",
+        ("lambda", ["2015-03-31", "functions"]) => "ListFunctions",
+        _ => "Unknown",
     }
 }
 

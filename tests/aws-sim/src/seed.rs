@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
 
 use crate::{
     template,
     text::Text,
+    thing::{Kind, Thing},
     world::{Bucket, Instance, World},
 };
 
@@ -176,6 +178,149 @@ pub fn furnish(
             tags: tags(&[("team", team(chance)), ("data", "internal")]),
             created: DateTime::<Utc>::from_timestamp(1_750_000_000, 0).unwrap_or_default(),
         });
+    }
+}
+
+/// Puts things of every other kind into an account, in one region.
+///
+/// # Panics
+///
+/// When there is no such account.
+pub fn stock(
+    world: &mut World,
+    account_id: &str,
+    region: &str,
+    of_each: usize,
+    chance: &mut StdRng,
+) {
+    for kind in Kind::ALL {
+        for at in 0..of_each {
+            let name = format!("{}-{at}", names(kind));
+            // Some have no tags at all.
+            let tags = if chance.random_range(0..4) == 0 {
+                BTreeMap::new()
+            } else {
+                tags(&[("team", team(chance))])
+            };
+            let fields = fields(kind, account_id, region);
+            let region = if kind.is_global() { String::new() } else { region.to_owned() };
+            world.account(account_id).things.push(Thing { kind, region, name, tags, fields });
+        }
+    }
+}
+
+fn names(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DynamodbTable => "orders",
+        Kind::EksCluster => "platform",
+        Kind::IamGroup => "developers",
+        Kind::IamPolicy => "read-orders",
+        Kind::IamRole => "resize",
+        Kind::IamUser => "ci",
+        Kind::LambdaFunction => "resize-images",
+        Kind::RdsCluster => "ledger",
+        Kind::RdsInstance => "ledger-writer",
+        Kind::Secret => "prod/database",
+        Kind::SnsTopic => "alerts",
+        Kind::SqsQueue => "jobs",
+    }
+}
+
+fn fields(kind: Kind, account: &str, region: &str) -> Value {
+    match kind {
+        Kind::DynamodbTable => json!({
+            "TableStatus": "ACTIVE",
+            "CreationDateTime": 1_750_000_000,
+            "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+            "BillingModeSummary": { "BillingMode": "PAY_PER_REQUEST" },
+            "DeletionProtectionEnabled": true,
+            "ItemCount": 17,
+        }),
+        Kind::EksCluster => json!({
+            "status": "ACTIVE",
+            "version": "1.34",
+            "createdAt": 1_750_000_000,
+            "endpoint": format!("https://0123456789abcdef.{region}.eks.amazonaws.com"),
+            "roleArn": format!("arn:aws:iam::{account}:role/eks"),
+            "accessConfig": { "authenticationMode": "API_AND_CONFIG_MAP" },
+            "resourcesVpcConfig": { "vpcId": "vpc-0123456789abcdef0", "endpointPublicAccess": true },
+        }),
+        Kind::IamGroup => json!({
+            "Path": "/",
+            "CreateDate": "2026-01-02T03:04:05Z",
+            "GroupPolicyList": { "member": [{ "PolicyName": "inline", "PolicyDocument": "%7B%7D" }] },
+        }),
+        Kind::IamPolicy => json!({
+            "Path": "/",
+            "DefaultVersionId": "v2",
+            "AttachmentCount": 1,
+            "CreateDate": "2026-01-02T03:04:05Z",
+            "UpdateDate": "2026-02-03T04:05:06Z",
+        }),
+        Kind::IamRole => json!({
+            "Path": "/",
+            "CreateDate": "2026-01-02T03:04:05Z",
+            "AssumeRolePolicyDocument": "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Principal%22%3A%7B%22Service%22%3A%22lambda.amazonaws.com%22%7D%2C%22Action%22%3A%22sts%3AAssumeRole%22%7D%5D%7D",
+            "RoleLastUsed": { "LastUsedDate": "2026-03-04T05:06:07Z", "Region": region },
+        }),
+        Kind::IamUser => json!({
+            "Path": "/",
+            "CreateDate": "2026-01-02T03:04:05Z",
+            "GroupList": { "member": ["developers-0"] },
+            "AttachedManagedPolicies": {
+                "member": [{
+                    "PolicyName": "ReadOnlyAccess",
+                    "PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+                }],
+            },
+        }),
+        Kind::LambdaFunction => json!({
+            "Runtime": "python3.13",
+            "Role": format!("arn:aws:iam::{account}:role/resize"),
+            "MemorySize": 256,
+            "Timeout": 30,
+            "PackageType": "Zip",
+            "Architectures": ["arm64"],
+            "Description": "",
+            "LastModified": "2026-01-02T03:04:05.000+0000",
+        }),
+        Kind::RdsCluster => json!({
+            "Engine": "aurora-postgresql",
+            "EngineVersion": "17.4",
+            "Status": "available",
+            "Endpoint": format!("ledger.cluster-abc.{region}.rds.amazonaws.com"),
+            "Port": 5432,
+            "IAMDatabaseAuthenticationEnabled": true,
+            "StorageEncrypted": true,
+            "ClusterCreateTime": "2026-01-02T03:04:05Z",
+            "DBClusterMembers": {
+                "DBClusterMember": [{ "DBInstanceIdentifier": "ledger-writer-0" }],
+            },
+        }),
+        Kind::RdsInstance => json!({
+            "DBInstanceClass": "db.r7g.large",
+            "Engine": "aurora-postgresql",
+            "DBInstanceStatus": "available",
+            "PubliclyAccessible": false,
+            "StorageEncrypted": true,
+            "DBClusterIdentifier": "ledger-0",
+            "Endpoint": { "Address": format!("ledger.abc.{region}.rds.amazonaws.com"), "Port": 5432 },
+        }),
+        Kind::Secret => json!({
+            "Description": "Login of the application",
+            "CreatedDate": 1_750_000_000,
+            "LastAccessedDate": 1_760_000_000,
+            "RotationEnabled": true,
+        }),
+        Kind::SnsTopic => json!({ "DisplayName": "Alerts", "KmsMasterKeyId": "alias/aws/sns" }),
+        Kind::SqsQueue => json!({
+            "CreatedTimestamp": "1750000000",
+            "MessageRetentionPeriod": "345600",
+            "ApproximateNumberOfMessages": "17",
+            "RedrivePolicy": format!(
+                "{{\"deadLetterTargetArn\":\"arn:aws:sqs:{region}:{account}:jobs-dead\",\"maxReceiveCount\":3}}"
+            ),
+        }),
     }
 }
 

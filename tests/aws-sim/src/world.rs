@@ -14,6 +14,7 @@ use crate::{
     quota::Quotas,
     template::{Deployment, Role},
     text::Text,
+    thing::Thing,
 };
 
 /// Regions that are enabled where nothing else is said.
@@ -65,6 +66,8 @@ pub struct Organization {
     pub units: BTreeMap<String, Unit>,
     /// Whether accounts tell their paths.
     pub tells_paths: bool,
+    /// Whether lists of buckets tell their regions; of old they did not.
+    pub tells_bucket_regions: bool,
     /// Accounts and units on a page: AWS gives 20.
     pub page_items: usize,
     /// Whether an empty page with a token comes before each list.
@@ -105,6 +108,8 @@ pub struct Account {
     pub buckets: Vec<Bucket>,
     /// Instance profiles, by name: the managed policies of their role.
     pub profiles: BTreeMap<String, Vec<String>>,
+    /// Everything else that lives in a region.
+    pub things: Vec<Thing>,
 }
 
 /// An EC2 instance.
@@ -150,6 +155,7 @@ impl World {
                 management: management.to_owned(),
                 units: BTreeMap::from([(root.clone(), unit)]),
                 tells_paths: true,
+                tells_bucket_regions: true,
                 page_items: 20,
                 begins_with_empty_page: false,
                 sso_region: String::new(),
@@ -194,6 +200,7 @@ impl World {
             instances: BTreeMap::new(),
             buckets: Vec::new(),
             profiles: BTreeMap::new(),
+            things: Vec::new(),
         })
     }
 

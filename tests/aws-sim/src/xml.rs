@@ -1,5 +1,7 @@
 //! Writes XML answers.
 
+use serde_json::Value;
+
 /// An XML document that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct Xml(String);
@@ -23,6 +25,32 @@ impl Xml {
     /// An element with text that is escaped already.
     pub(crate) fn raw(&mut self, name: &str, escaped: &str) -> &mut Self {
         self.element(name, |xml| xml.0.push_str(escaped))
+    }
+
+    /// The fields of a JSON object: a list becomes the same element again and again.
+    pub(crate) fn fields(&mut self, fields: &Value) {
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            self.field(name, value);
+        }
+    }
+
+    fn field(&mut self, name: &str, value: &Value) {
+        match value {
+            Value::Array(items) => {
+                for item in items {
+                    self.field(name, item);
+                }
+            }
+            Value::Object(_) => {
+                self.element(name, |xml| xml.fields(value));
+            }
+            Value::String(text) => {
+                self.text(name, text);
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {
+                self.text(name, value.to_string());
+            }
+        }
     }
 
     fn close(&mut self, name: &str) -> &mut Self {

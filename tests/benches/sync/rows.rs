@@ -179,7 +179,8 @@ pub(crate) async fn run() {
     let before = wal_bytes(&loaded.database).await;
     let began = Instant::now();
     let mut conn = loaded.db.conn().await.expect("a connection");
-    let live = inventory::live(&mut conn, &loaded.group).await.expect("digests");
+    let types = [resources[0].kind.to_owned()];
+    let live = inventory::live(&mut conn, &loaded.group, &types).await.expect("digests");
     let differing = resources.iter().filter(|resource| {
         let (key, content_hash) = (KeyDigest::of(&resource.arn), resource.content_hash());
         live.differs(COLLECTOR, key, content_hash)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sim::{
-    Sim, World,
+    Kind, Sim, World,
     seed::Plan,
     template::{self, Deployment},
     text::Text,
@@ -141,8 +141,23 @@ impl Cloud {
         ]
     }
 
-    /// Every live resource below the root, as `arn name tags`.
+    /// The accounts, instances and buckets below the root, as `arn name tags`.
     pub(crate) fn expected(&self, excluded: &[&str]) -> Vec<String> {
+        self.lines(excluded, things)
+    }
+
+    /// Everything below the root, in the same way.
+    pub(crate) fn expected_of_every_type(&self, excluded: &[&str]) -> Vec<String> {
+        self.lines(excluded, |world, partition, id| {
+            [things(world, partition, id), others(world, partition, id)].concat()
+        })
+    }
+
+    fn lines(
+        &self,
+        excluded: &[&str],
+        held: impl Fn(&World, &str, &str) -> Vec<String>,
+    ) -> Vec<String> {
         let world = self.sim.world();
         let mut lines = Vec::new();
         for (id, account) in &world.accounts {
@@ -152,7 +167,7 @@ impl Cloud {
                 && account.state == "ACTIVE"
                 && !path.iter().any(|unit| excluded.contains(&unit.as_str()));
             if is_read && account.roles.keys().any(|role| role.starts_with("apono-connector-")) {
-                lines.extend(things(&world, &self.partition, id));
+                lines.extend(held(&world, &self.partition, id));
             }
             if is_read {
                 let arn = format!(
@@ -181,6 +196,20 @@ fn things(world: &World, partition: &str, id: &str) -> Vec<String> {
     for bucket in &account.buckets {
         let arn = format!("arn:{partition}:s3:::{}", bucket.name);
         lines.push(line(&arn, &bucket.name, &bucket.tags));
+    }
+    lines
+}
+
+fn others(world: &World, partition: &str, id: &str) -> Vec<String> {
+    let account = &world.accounts[id];
+    let mut lines = Vec::new();
+    for thing in &account.things {
+        // IAM groups cannot be tagged.
+        let tags = if thing.kind == Kind::IamGroup { &BTreeMap::new() } else { &thing.tags };
+        lines.push(line(&thing.arn(partition, id), &thing.name, tags));
+    }
+    for role in account.roles.keys() {
+        lines.push(line(&format!("arn:{partition}:iam::{id}:role/{role}"), role, &BTreeMap::new()));
     }
     lines
 }

@@ -176,7 +176,16 @@ pub(crate) fn settings_for(cloud: &Cloud) -> IntegrationSettings {
         region: cloud.region().to_owned(),
         management_role_arn: cloud.management_role_arn(),
         root_or_ou_id: cloud.root.clone(),
-        resource_types: connector::catalog::type_ids().into_iter().map(str::to_owned).collect(),
+        // One for each reach; what the engine does shows on them.
+        resource_types: ["aws-account", "aws-ec2-instance", "aws-s3-bucket"]
+            .map(str::to_owned)
+            .to_vec(),
         ..Default::default()
     }
+}
+
+/// The same, with every type.
+pub(crate) fn settings_with_every_type(cloud: &Cloud) -> IntegrationSettings {
+    let resource_types = connector::catalog::type_ids().into_iter().map(str::to_owned).collect();
+    IntegrationSettings { resource_types, ..settings_for(cloud) }
 }

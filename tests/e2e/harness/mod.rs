@@ -6,7 +6,7 @@ mod daemon;
 mod database;
 
 pub(crate) use aws::{Cloud, bucket, instance};
-pub(crate) use client::{Api, settings_for};
+pub(crate) use client::{Api, settings_for, settings_with_every_type};
 pub(crate) use daemon::{Daemon, Options, short_directory};
 pub(crate) use database::Database;
 

@@ -1,6 +1,6 @@
 //! IAM: instance profiles and their roles, and what a role's policies allow.
 
-use super::unknown;
+use super::{iam_details, unknown};
 use crate::{
     answer::{Answer, Refusal},
     identity::Session,
@@ -12,6 +12,8 @@ use crate::{
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
+        "GetAccountAuthorizationDetails" => iam_details::answer(world, session, call),
+        "ListPolicyTags" => iam_details::policy_tags(world, session, call),
         "GetInstanceProfile" => profile(world, session, call),
         "ListAttachedRolePolicies" => policies(world, session, call),
         "SimulatePrincipalPolicy" => simulate(world, session, call),

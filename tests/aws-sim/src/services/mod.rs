@@ -7,24 +7,42 @@ use crate::{
     world::World,
 };
 
+mod dynamodb;
 mod ec2;
+mod eks;
 mod iam;
+mod iam_details;
+mod lambda;
 mod organizations;
+mod rds;
 mod s3;
+mod secretsmanager;
+mod sns;
+mod sqs;
 mod ssm;
 mod sso;
 pub(crate) mod sts;
+mod tagging;
+mod things;
 
 /// Answers a call whose caller may make it.
 pub(crate) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.service.as_str() {
+        "dynamodb" => dynamodb::answer(world, session, call),
         "ec2" => ec2::answer(world, session, call),
+        "eks" => eks::answer(world, session, call),
         "iam" => iam::answer(world, session, call),
+        "lambda" => lambda::answer(world, session, call),
         "organizations" => organizations::answer(world, session, call),
+        "rds" => rds::answer(world, session, call),
         "s3" => s3::answer(world, session, call),
+        "secretsmanager" => secretsmanager::answer(world, session, call),
+        "sns" => sns::answer(world, session, call),
+        "sqs" => sqs::answer(world, session, call),
         "ssm" => ssm::answer(world, session, call),
         "sso" => sso::answer(world, session, call),
         "sts" => sts::answer(world, session, call),
+        "tagging" => tagging::answer(world, session, call),
         _ => Err(unknown(call)),
     }
 }

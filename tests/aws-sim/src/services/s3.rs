@@ -35,17 +35,20 @@ fn list(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal
         asked.map_or(PAGE_ITEMS_MAX, |asked| world.page_items(asked, PAGE_GIVEN_MAX)),
         world.begins_with_empty_pages,
     )?;
+    let organization = world.organization_of(&session.account);
+    let tells_regions = organization.is_none_or(|o| o.tells_bucket_regions);
     let mut xml = Xml::default();
     xml.element("ListAllMyBucketsResult", |xml| {
         xml.element("Buckets", |xml| {
             for bucket in items {
                 xml.element("Bucket", |xml| {
-                    xml.text("Name", &bucket.name)
-                        .text(
-                            "CreationDate",
-                            bucket.created.to_rfc3339_opts(SecondsFormat::Millis, true),
-                        )
-                        .text("BucketRegion", &bucket.region);
+                    xml.text("Name", &bucket.name).text(
+                        "CreationDate",
+                        bucket.created.to_rfc3339_opts(SecondsFormat::Millis, true),
+                    );
+                    if tells_regions {
+                        xml.text("BucketRegion", &bucket.region);
+                    }
                 });
             }
         });

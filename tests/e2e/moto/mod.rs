@@ -17,7 +17,9 @@ use aws_sdk_s3::types::{
 };
 use aws_sim::Sim;
 
-use crate::harness::{Cloud, Daemon, Database, settings_for, wait_for};
+use crate::harness::{Cloud, Daemon, Database, settings_with_every_type, wait_for};
+
+mod types;
 
 /// moto's own account: the management account of its organization.
 const MANAGEMENT: &str = "123456789012";
@@ -110,7 +112,7 @@ struct Made {
 #[tokio::test]
 async fn twenty_five_accounts_are_found_to_the_tag() {
     let moto = Moto::start().await;
-    let made = seed(&moto).await;
+    let made = Box::pin(seed(&moto)).await;
 
     let sim = Sim::start_before(moto.address).await.expect("a gate");
     let mut cloud = Cloud::in_front_of(sim, "aws");
@@ -128,7 +130,7 @@ async fn twenty_five_accounts_are_found_to_the_tag() {
         root_or_ou_id: made.root.clone(),
         excluded_ou_ids: vec![made.excluded.clone()],
         regions: REGIONS.map(str::to_owned).to_vec(),
-        ..settings_for(&cloud)
+        ..settings_with_every_type(&cloud)
     };
     let sync = api.create_and_sync(settings).await;
     assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
@@ -187,6 +189,9 @@ async fn seed(moto: &Moto) -> Made {
         if !is_excluded {
             let tags = BTreeMap::from([("number".to_owned(), number.to_string())]);
             made.lines.push(format!("{} {name} {tags:?}", account_arn(&made, &id)));
+            // An account that Organizations makes is born with it.
+            let role = "OrganizationAccountAccessRole";
+            made.lines.push(format!("arn:aws:iam::{id}:role/{role} {role} {{}}"));
         }
         made.accounts.insert(id, is_excluded);
     }
@@ -199,6 +204,8 @@ async fn seed(moto: &Moto) -> Made {
         .take(3)
         .collect();
     for account in &furnished {
+        let config = moto.config(account, "us-east-1").await;
+        made.lines.extend(types::global(&config, account).await);
         for region in REGIONS {
             furnish(moto, account, region, &mut made).await;
         }
@@ -207,6 +214,8 @@ async fn seed(moto: &Moto) -> Made {
     let hidden =
         made.accounts.iter().find(|(_, excluded)| **excluded).expect("an account").0.clone();
     let before = made.lines.len();
+    let config = moto.config(&hidden, "us-east-1").await;
+    types::global(&config, &hidden).await;
     furnish(moto, &hidden, "eu-west-1", &mut made).await;
     made.lines.truncate(before);
     made
@@ -249,6 +258,7 @@ async fn furnish(moto: &Moto, account: &str, region: &'static str, made: &mut Ma
             tags["Name"]
         ));
     }
+    made.lines.extend(types::regional(&config, account, region).await);
     let s3 = aws_sdk_s3::Client::new(&config);
     let name = format!("bucket-{account}-{region}");
     let location = (region != "us-east-1").then(|| {

@@ -1,0 +1,127 @@
+//! IAM: users, groups, roles and policies of an account, in one pass.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::{page, things};
+use crate::{
+    answer::{Answer, Refusal},
+    identity::Session,
+    request::Call,
+    text::Text,
+    thing::{Kind, Thing},
+    world::World,
+    xml::Xml,
+};
+
+const PAGE_ITEMS: usize = 100;
+/// AWS may give fewer than were asked for.
+const PAGE_GIVEN_MAX: usize = 3;
+
+/// The kinds, with their words in a filter, their lists and their names.
+const LISTS: [(Kind, &str, &str, &str); 4] = [
+    (Kind::IamUser, "User", "UserDetailList", "UserName"),
+    (Kind::IamGroup, "Group", "GroupDetailList", "GroupName"),
+    (Kind::IamRole, "Role", "RoleDetailList", "RoleName"),
+    (Kind::IamPolicy, "LocalManagedPolicy", "Policies", "PolicyName"),
+];
+
+pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let wanted = call.members("Filter.member");
+    let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
+    let deployed = deployed(world, session);
+    let seeded = things::all(world, session, call, None).into_iter().map(|found| found.thing);
+    let all: Vec<&Thing> = seeded
+        .chain(&deployed)
+        .filter(|thing| {
+            let word =
+                LISTS.iter().find(|(kind, ..)| *kind == thing.kind).map(|(_, word, ..)| *word);
+            word.is_some_and(|word| wanted.is_empty() || wanted.contains(&word))
+        })
+        .collect();
+    let page_items =
+        world.page_items(call.number("MaxItems").unwrap_or(PAGE_ITEMS), PAGE_GIVEN_MAX);
+    let (items, next) =
+        page(&session.account, call, &all, page_items, world.begins_with_empty_pages)?;
+    let mut xml = Xml::default();
+    xml.element("GetAccountAuthorizationDetailsResponse", |xml| {
+        xml.element("GetAccountAuthorizationDetailsResult", |xml| {
+            xml.text("IsTruncated", next.is_some().to_string());
+            for (kind, _, list, name) in LISTS {
+                xml.element(list, |xml| {
+                    for thing in items.iter().filter(|thing| thing.kind == kind) {
+                        let arn = thing.arn(partition, &session.account);
+                        xml.element("member", |xml| write(xml, thing, name, &arn));
+                    }
+                });
+            }
+            if let Some(next) = next {
+                xml.text("Marker", next);
+            }
+        });
+    });
+    Ok(Answer::xml(xml))
+}
+
+fn write(xml: &mut Xml, thing: &Thing, name: &str, arn: &str) {
+    xml.text(name, &thing.name).text("Arn", arn);
+    xml.fields(&thing.fields);
+    // Groups have no tags in AWS, and those of policies are not shown here.
+    if matches!(thing.kind, Kind::IamRole | Kind::IamUser) {
+        tags(xml, &thing.tags);
+    }
+}
+
+fn tags(xml: &mut Xml, tags: &BTreeMap<Text, Text>) {
+    xml.element("Tags", |xml| {
+        for (key, value) in tags {
+            xml.element("member", |xml| {
+                xml.raw("Key", &key.xml()).raw("Value", &value.xml());
+            });
+        }
+    });
+}
+
+/// The tags of a customer-managed policy.
+pub(super) fn policy_tags(
+    world: &World,
+    session: &Session,
+    call: &Call,
+) -> Result<Answer, Refusal> {
+    let arn = call.form.get("PolicyArn").map(String::as_str).unwrap_or_default();
+    let found = things::all(world, session, call, Some(Kind::IamPolicy))
+        .into_iter()
+        .find(|found| found.arn == arn)
+        .ok_or_else(|| {
+            Refusal::new(404, "NoSuchEntity", format!("Policy {arn} does not exist."))
+        })?;
+    let mut xml = Xml::default();
+    xml.element("ListPolicyTagsResponse", |xml| {
+        xml.element("ListPolicyTagsResult", |xml| {
+            xml.text("IsTruncated", "false");
+            tags(xml, &found.thing.tags);
+        });
+    });
+    Ok(Answer::xml(xml))
+}
+
+/// The roles that templates have planted.
+fn deployed(world: &World, session: &Session) -> Vec<Thing> {
+    let roles = world.accounts.get(&session.account).into_iter().flat_map(|a| a.roles.values());
+    roles
+        .map(|role| Thing {
+            kind: Kind::IamRole,
+            region: String::new(),
+            name: role.name.clone(),
+            tags: BTreeMap::new(),
+            fields: json!({
+                "Path": "/",
+                "CreateDate": "2026-01-01T00:00:00Z",
+                "AssumeRolePolicyDocument":
+                    utf8_percent_encode(&role.trust.to_string(), NON_ALPHANUMERIC).to_string(),
+            }),
+        })
+        .collect()
+}
