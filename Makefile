@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue
+.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue templates
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,11 @@ sqlx: ## Renews .sqlx after a query or a migration has changed
 
 catalogue: ## Writes docs/catalogue.md from the code
 	cargo run --quiet -p connector --example catalogue >docs/catalogue.md
+
+templates: ## Writes deploy/cloudformation from the code
+	cargo build --bin apono-connector
+	cargo run --quiet --bin apono-connector -- cloudformation >deploy/cloudformation/management.yaml 2>/dev/null
+	cargo run --quiet --bin apono-connector -- cloudformation --member >deploy/cloudformation/member.yaml
 
 baseline: ## Accepts the present .proto files as what callers rely on
 	tests/bin/setup

@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Cloud, Daemon, Database};
+use crate::harness::{Cloud, Daemon, Database, TEMPLATE, wait_for};
 
 /// Runs the client on the daemon's socket.
 fn client(daemon: &Daemon, arguments: &[&str]) -> Output {
@@ -156,4 +156,47 @@ async fn a_remote_client_needs_a_token_and_is_told_so() {
     good(&daemon, &["tokens", "revoke", id]);
     let (works, said) = remote(Some(secret.trim()), &["version"]);
     assert!(!works && said.contains("ask an admin for a new one"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_to_deploy_is_told_with_the_values_to_fill_in() {
+    let cloud = Cloud::sample().await;
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    // The daemon finds its own role in the background.
+    wait_for("an AWS identity", || async {
+        good(&daemon, &["identity"]).contains(&cloud.hub_role_arn).then_some(())
+    })
+    .await;
+    let output = client(&daemon, &["cloudformation"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), TEMPLATE);
+    let told = String::from_utf8_lossy(&output.stderr);
+    let values =
+        format!("AponoConnectorId={} ConnectorRoleArn={} ", cloud.connector_id, cloud.hub_role_arn);
+    for words in [values.as_str(), "activate-organizations-access", "CAPABILITY_NAMED_IAM"] {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    let unknown = client(&daemon, &["cloudformation", "--types", "s3"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("aws-s3-bucket"));
+
+    let chosen = ["iam-policy", "member", "--types", "aws-s3-bucket"];
+    let document: Value = serde_json::from_str(&good(&daemon, &chosen)).expect("JSON");
+    let actions = document["Statement"][0]["Action"].as_array().expect("actions").clone();
+    let buckets = [
+        "ec2:DescribeRegions",
+        "iam:SimulatePrincipalPolicy",
+        "s3:GetBucketLocation",
+        "s3:GetBucketTagging",
+        "s3:ListAllMyBuckets",
+    ];
+    assert_eq!(actions, buckets);
+    for format in ["cloudformation", "terraform"] {
+        let written = good(&daemon, &[&chosen[..], &["--format", format]].concat());
+        for action in buckets {
+            assert!(written.contains(action), "{action} in {written}");
+        }
+    }
+    let yaml = good(&daemon, &[&chosen[..], &["--format", "cloudformation"]].concat());
+    let entry: Value = serde_saphyr::from_str(&yaml).expect("YAML");
+    assert_eq!(entry["PolicyDocument"], document);
 }

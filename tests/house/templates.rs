@@ -1,9 +1,15 @@
 //! The CloudFormation templates say what the code declares.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use aws_sim::template::{self, Role};
-use connector::{catalog, privileges};
+use connector::{
+    catalog,
+    privileges::{self, templates},
+};
 
 use super::files::top;
 
@@ -30,6 +36,62 @@ fn the_roles_may_do_what_the_code_declares_and_nothing_else() {
         |actions: BTreeSet<&str>| actions.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(actions(&rendered.management), texts(declared.management));
     assert_eq!(actions(&rendered.member), texts(declared.member));
+}
+
+#[test]
+fn the_templates_are_those_that_the_code_makes() {
+    let types = catalog::type_ids();
+    for (name, made) in [
+        ("management.yaml", templates::management(&types)),
+        ("member.yaml", templates::member(&types)),
+    ] {
+        assert!(
+            read(name) == made,
+            "deploy/cloudformation/{name} is old; `make templates` writes it"
+        );
+    }
+}
+
+#[test]
+fn who_chooses_few_types_gives_few_actions() {
+    let declared = privileges::discovery(["aws-ec2-instance", "aws-s3-bucket"]);
+    let services = |actions: &BTreeSet<&'static str>| -> BTreeSet<&'static str> {
+        actions.iter().filter_map(|action| action.split(':').next()).collect()
+    };
+    // IAM: for instance profiles, and to ask what the roles may do.
+    assert_eq!(services(&declared.member), ["ec2", "iam", "s3", "ssm"].into());
+    let others = ["organizations", "sso"];
+    assert_eq!(
+        services(&declared.management),
+        ["ec2", "iam", "s3", "ssm"].into_iter().chain(others).collect()
+    );
+    assert!(!declared.member.contains("iam:GetAccountAuthorizationDetails"));
+    let rendered = template::render(
+        &templates::management(&["aws-ec2-instance", "aws-s3-bucket"]),
+        "id",
+        "role",
+        "r-a1b2",
+    );
+    let rendered = rendered.expect("a template");
+    assert_eq!(
+        actions(&rendered.member),
+        declared.member.iter().map(ToString::to_string).collect()
+    );
+}
+
+/// `reference/iam_actions.csv`: every action of the services that we call, with its access
+/// level, as AWS's service authorization reference has it; its own first line says from where.
+#[test]
+fn every_declared_action_exists_and_only_lists_or_reads() {
+    let reference =
+        fs::read_to_string(top().join("tests/house/reference/iam_actions.csv")).expect("a file");
+    let levels: BTreeMap<&str, &str> =
+        reference.lines().filter_map(|line| line.split_once(',')).collect();
+    let declared = privileges::discovery(catalog::type_ids());
+    for action in declared.management.union(&declared.member) {
+        let level = levels.get(action);
+        assert!(matches!(level, Some(&("List" | "Read"))), "{action}: {level:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Floor 9: commands.
 //!
-//! `run`, `migrate`, `check` and `healthcheck` are the daemon's own. All others are clients: they
-//! use the gRPC API alone, and know nothing of the daemon but where it listens.
+//! `run`, `migrate`, `check` and `healthcheck` are the daemon's own; `iam-policy` and
+//! `cloudformation` tell what the code declares. All others are clients: they use the gRPC API
+//! alone, and know nothing of the daemon but where it listens.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,6 +25,7 @@ mod healthcheck;
 mod integrations;
 mod operations;
 mod output;
+mod privileges;
 mod problems;
 mod resources;
 mod syncs;
@@ -56,6 +58,11 @@ enum Command {
     Migrate(SettingsFile),
     /// Tries everything that the daemon needs, step by step, and says what to mend.
     Check(check::Check),
+    /// Prints the policy of a role, as the code declares it.
+    IamPolicy(privileges::IamPolicy),
+    /// Prints the CloudFormation template to deploy, and how.
+    #[command(name = "cloudformation")]
+    CloudFormation(privileges::CloudFormation),
     /// Asks a daemon's health over HTTP; exit code 0: it is ready.
     Healthcheck(healthcheck::Healthcheck),
     /// Connected organizations.
@@ -109,6 +116,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Migrate(file) => serve(file, |settings, _, _| Box::pin(daemon::migrate(settings))),
         Command::Check(check) => check.run(cli.reach.connector.as_deref(), cli.output),
+        Command::IamPolicy(policy) => policy.run(),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::Completions { shell } => {
             let mut command = Cli::command();
@@ -130,6 +138,7 @@ pub fn main() -> ExitCode {
         | Command::Tokens(_)
         | Command::Tasks
         | Command::Identity
+        | Command::CloudFormation(_)
         | Command::Version => call(cli),
     }
 }
@@ -193,8 +202,13 @@ fn call(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
-    let client = cli.reach.connect(cli.output).await?;
-    match cli.command {
+    let Cli { command, reach, output } = cli;
+    if let Command::CloudFormation(command) = command {
+        // It works without a daemon, too.
+        return command.run(reach, output).await;
+    }
+    let client = reach.connect(output).await?;
+    match command {
         Command::Integrations(command) => command.run(&client).await,
         Command::Sync(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
@@ -209,6 +223,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Run(_)
         | Command::Migrate(_)
         | Command::Check(_)
+        | Command::CloudFormation(_)
+        | Command::IamPolicy(_)
         | Command::Healthcheck(_)
         | Command::Completions { .. } => Ok(()),
     }

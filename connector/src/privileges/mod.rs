@@ -10,7 +10,9 @@ use crate::{
     model::scope::Reach,
 };
 
+pub mod policy;
 pub mod preflight;
+pub mod templates;
 
 /// The actions of the two roles.
 #[derive(Clone, Debug, PartialEq, Eq)]

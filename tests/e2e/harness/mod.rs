@@ -5,7 +5,7 @@ mod client;
 mod daemon;
 mod database;
 
-pub(crate) use aws::{Cloud, bucket, instance};
+pub(crate) use aws::{Cloud, TEMPLATE, bucket, instance};
 pub(crate) use client::{Api, settings_for, settings_with_every_type};
 pub(crate) use daemon::{Daemon, Options, short_directory};
 pub(crate) use database::Database;

@@ -1,0 +1,149 @@
+//! What the connector may do in AWS: policies and CloudFormation templates, from the code.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use apono_connector_proto::v1::{
+    GetIdentityRequest, operations_service_client::OperationsServiceClient,
+};
+use clap::builder::PossibleValuesParser;
+
+use super::{connect::Reach, output::Format as Output};
+use crate::{
+    catalog,
+    privileges::{
+        discovery,
+        policy::{self, Format},
+        templates,
+    },
+};
+
+/// Chosen resource types.
+#[derive(Debug, clap::Args)]
+struct Types {
+    /// Resource types to discover, with commas between them; without it, all.
+    #[arg(
+        long,
+        value_name = "TYPES",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(catalog::type_ids())
+    )]
+    types: Vec<String>,
+}
+
+impl Types {
+    fn chosen(&self) -> Vec<&str> {
+        if self.types.is_empty() {
+            return catalog::type_ids();
+        }
+        self.types.iter().map(String::as_str).collect()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct IamPolicy {
+    /// The role: of the management account, or of every member account.
+    #[arg(value_enum)]
+    role: Role,
+    #[command(flatten)]
+    types: Types,
+    /// How to write it.
+    #[arg(long, value_enum, default_value = "json")]
+    format: FormatName,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Role {
+    /// The role in the management account, with which that account is read too.
+    Management,
+    /// The role in every member account.
+    Member,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FormatName {
+    /// A policy document.
+    Json,
+    /// An entry of `Policies` of an `AWS::IAM::Role`.
+    Cloudformation,
+    /// A data source `aws_iam_policy_document`.
+    Terraform,
+}
+
+impl IamPolicy {
+    pub(super) fn run(&self) -> ExitCode {
+        let declared = discovery(self.types.chosen());
+        let actions: BTreeSet<&str> = match self.role {
+            Role::Management => declared.management,
+            Role::Member => declared.member,
+        };
+        let format = match self.format {
+            FormatName::Json => Format::Json,
+            FormatName::Cloudformation => Format::CloudFormation,
+            FormatName::Terraform => Format::Terraform,
+        };
+        print!("{}", policy::write(&actions, format));
+        ExitCode::SUCCESS
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CloudFormation {
+    #[command(flatten)]
+    types: Types,
+    /// Prints the template of the member accounts alone, to be read: the other one holds it.
+    #[arg(long)]
+    member: bool,
+}
+
+impl CloudFormation {
+    /// The template goes to standard output, what to do with it to standard error.
+    pub(super) async fn run(self, reach: Reach, output: Output) -> anyhow::Result<()> {
+        let types = self.types.chosen();
+        if self.member {
+            print!("{}", templates::member(&types));
+            return Ok(());
+        }
+        print!("{}", templates::management(&types));
+        let (connector, role) = match identity(reach, output).await {
+            Ok(known) => known,
+            Err(error) => {
+                eprintln!(
+                    "The daemon does not tell its values ({error}); `apono-connector identity` shows them once it runs.\n"
+                );
+                Default::default()
+            }
+        };
+        let value = |value: &str, or: &str| if value.is_empty() { or } else { value }.to_owned();
+        eprintln!(
+            "In the management account, as somebody who may make IAM roles and StackSets:
+
+  # once: StackSets may reach the organization's accounts
+  aws cloudformation activate-organizations-access
+
+  # this output, kept as management.yaml
+  aws cloudformation deploy --stack-name apono-connector --template-file management.yaml \\
+    --capabilities CAPABILITY_NAMED_IAM --parameter-overrides \\
+    AponoConnectorId={} ConnectorRoleArn={} \\
+    OrganizationalUnitId=<r-... or ou-...>
+
+  # the integration's management_role_arn
+  aws cloudformation describe-stacks --stack-name apono-connector \\
+    --query \"Stacks[0].Outputs[0].OutputValue\" --output text",
+            value(&connector, "<connector id>"),
+            value(&role, "<role of the daemon>"),
+        );
+        Ok(())
+    }
+}
+
+/// The connector that is meant, and the daemon's own role; empty where there is none.
+async fn identity(reach: Reach, output: Output) -> anyhow::Result<(String, String)> {
+    let client = reach.connect(output).await?;
+    let mut api = OperationsServiceClient::new(client.way.clone());
+    let answer = api.get_identity(GetIdentityRequest {}).await?.into_inner();
+    let connector = match (client.connector_id.as_str(), answer.connector_ids.as_slice()) {
+        ("", [only]) => only.clone(),
+        (named, _) => named.to_owned(),
+    };
+    Ok((connector, answer.connector_role_arn))
+}

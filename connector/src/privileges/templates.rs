@@ -1,0 +1,52 @@
+//! The CloudFormation templates, made from what the code declares.
+//!
+//! Those of `deploy/cloudformation` are made for every resource type; who chooses fewer
+//! gets smaller roles.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use super::discovery;
+
+/// Where the actions of a role stand.
+const ACTIONS: &str = "@ACTIONS@";
+/// Where the member template stands in the other.
+const MEMBER: &str = "@MEMBER@";
+
+/// The template of the management account, with the StackSet of the other one.
+#[must_use]
+pub fn management(types: &[&str]) -> String {
+    let of_role = &discovery(types.iter().copied()).management;
+    let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
+    filled(&template, MEMBER, &member(types))
+}
+
+/// The template of the member accounts.
+#[must_use]
+pub fn member(types: &[&str]) -> String {
+    let of_role = &discovery(types.iter().copied()).member;
+    filled(include_str!("templates/member.yaml"), ACTIONS, &items(of_role))
+}
+
+fn items(actions: &BTreeSet<&str>) -> String {
+    actions.iter().fold(String::new(), |mut items, action| {
+        let _ = writeln!(items, "- {action}");
+        items
+    })
+}
+
+/// Puts lines in the place of a line that is a mark, as far to the right.
+fn filled(template: &str, mark: &str, lines: &str) -> String {
+    let mut filled = String::new();
+    for line in template.lines() {
+        let Some(indent) = line.strip_suffix(mark) else {
+            filled.push_str(line);
+            filled.push('\n');
+            continue;
+        };
+        for line in lines.lines() {
+            let indent = if line.is_empty() { "" } else { indent };
+            let _ = writeln!(filled, "{indent}{line}");
+        }
+    }
+    filled
+}
