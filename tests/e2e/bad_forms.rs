@@ -17,7 +17,7 @@ const OU: &str = "is not a root or organizational unit id, such as r-a1b2 or ou-
 const PARTITION: &str = "is not a region of partition aws, which management_role_arn names; choose one of that partition";
 const PORTAL: &str =
     "use the AWS access portal URL, such as https://d-1234567890.awsapps.com/start";
-const TYPES: &str = "choose from aws-account, aws-dynamodb-table, aws-ec2-instance, aws-eks-cluster, aws-iam-group, aws-iam-policy, aws-iam-role, aws-iam-user, aws-lambda-function, aws-rds-cluster, aws-rds-instance, aws-s3-bucket, aws-secretsmanager-secret, aws-sns-topic, aws-sqs-queue";
+const TYPES: &str = "choose from aws-account, aws-dynamodb-table, aws-ec2-instance, aws-eks-cluster, aws-iam-group, aws-iam-policy, aws-iam-role, aws-iam-user, aws-identity-center-group, aws-identity-center-permission-set, aws-identity-center-user, aws-lambda-function, aws-rds-cluster, aws-rds-instance, aws-s3-bucket, aws-secretsmanager-secret, aws-sns-topic, aws-sqs-queue";
 
 /// In the reasons, `@REGION` and its like stand for the constants above.
 const BAD_FORMS: &[BadForm] = &[
@@ -91,6 +91,11 @@ const BAD_FORMS: &[BadForm] = &[
         |s| s.resource_types = vec!["s3".into()],
         "resource_types[0]",
         "\"s3\" is not a resource type; @TYPES",
+    ),
+    (
+        |s| s.resource_types = vec!["aws-identity-center-user".into()],
+        "sso_region",
+        "is required for aws-identity-center-user; name the region of IAM Identity Center",
     ),
     (
         |s| s.custom_access_details = "ש".repeat(401),

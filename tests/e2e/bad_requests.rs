@@ -59,7 +59,7 @@ async fn bad_inventory_requests(api: &Api) {
     );
     bad(
         list(ListResourcesRequest { r#type: "ec2".into(), ..none() }).await,
-        "type \"ec2\" is not a resource type; choose from aws-account, aws-dynamodb-table, aws-ec2-instance, aws-eks-cluster, aws-iam-group, aws-iam-policy, aws-iam-role, aws-iam-user, aws-lambda-function, aws-rds-cluster, aws-rds-instance, aws-s3-bucket, aws-secretsmanager-secret, aws-sns-topic, aws-sqs-queue",
+        "type \"ec2\" is not a resource type; choose from aws-account, aws-dynamodb-table, aws-ec2-instance, aws-eks-cluster, aws-iam-group, aws-iam-policy, aws-iam-role, aws-iam-user, aws-identity-center-group, aws-identity-center-permission-set, aws-identity-center-user, aws-lambda-function, aws-rds-cluster, aws-rds-instance, aws-s3-bucket, aws-secretsmanager-secret, aws-sns-topic, aws-sqs-queue",
     );
     bad(
         list(ListResourcesRequest { account_id: "12".into(), ..none() }).await,

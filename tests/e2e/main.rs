@@ -14,6 +14,7 @@ mod cli;
 mod coverage;
 mod crash;
 mod embedded;
+mod enrichment;
 mod exclusion;
 mod fairness;
 mod faults;

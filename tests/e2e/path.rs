@@ -6,6 +6,7 @@ use apono_connector_proto::v1::{
 };
 use aws_sim::{seed, text::Text};
 use rand::{SeedableRng as _, rngs::StdRng};
+use serde_json::json;
 
 use crate::harness::{
     Api, Cloud, Daemon, Database, bucket, instance, settings_for, settings_with_every_type,
@@ -29,6 +30,8 @@ async fn a_furnished_cloud(partition: &str) -> Cloud {
     }
     let management = cloud.management.clone();
     seed::furnish(&mut cloud.sim.world(), &management, &mut chance, 1, 1);
+    let accounts = ["222222222200", "222222222201"];
+    seed::enroll(&mut cloud.sim.world(), &cloud.organization, cloud.region(), &accounts, 5);
     cloud.sim.world().account("222222222200").tags =
         [(Text::from("owner"), Text::from("ann"))].into();
     cloud.deploy();
@@ -47,7 +50,61 @@ async fn what_was_made_is_found(cloud: &Cloud) {
     assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
     assert_eq!(sync.scopes_planned, sync.scopes_complete);
     assert_eq!(api.lines().await, cloud.expected_of_every_type(&["ou-test-cccccccc"]));
+    attributes_are_stored(&database).await;
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);
+}
+
+/// What a person needs to recognise a thing, read from the answers of several calls.
+async fn attributes_are_stored(database: &Database) {
+    let table = [
+        ("aws-dynamodb-table", "orders-0", "keys", json!(["id"])),
+        ("aws-eks-cluster", "platform-0", "authentication_mode", json!("API_AND_CONFIG_MAP")),
+        ("aws-iam-policy", "read-orders-0", "default_version", json!("v2")),
+        ("aws-iam-role", "apono-connector-member", "trust_conditions", json!(["sts:ExternalId"])),
+        ("aws-iam-role", "resize-0", "last_used", json!("2026-03-04")),
+        ("aws-iam-role", "resize-0", "trusted_principals", json!(["lambda.amazonaws.com"])),
+        ("aws-iam-user", "ci-0", "groups", json!(["developers-0"])),
+        ("aws-identity-center-group", "team-4", "member_count", json!(5)),
+        ("aws-identity-center-permission-set", "Team0", "inline_policy", json!(true)),
+        (
+            "aws-identity-center-permission-set",
+            "Team0",
+            "accounts",
+            json!(["222222222200", "222222222201"]),
+        ),
+        (
+            "aws-identity-center-permission-set",
+            "Team0",
+            "permissions_boundary",
+            json!("arn:aws:iam::aws:policy/Bounds"),
+        ),
+        (
+            "aws-identity-center-permission-set",
+            "Team1",
+            "customer_managed_policies",
+            json!(["/team-1"]),
+        ),
+        ("aws-identity-center-user", "ann0", "disabled", json!(true)),
+        ("aws-lambda-function", "resize-images-0", "runtime", json!("python3.13")),
+        ("aws-rds-cluster", "ledger-0", "members", json!(["ledger-writer-0"])),
+        ("aws-rds-instance", "ledger-writer-0", "public", json!(false)),
+        ("aws-secretsmanager-secret", "prod/database-0", "rotation", json!(true)),
+        ("aws-sns-topic", "alerts-0", "kms_key", json!("alias/aws/sns")),
+        ("aws-sqs-queue", "jobs-0", "retention_s", json!(345_600)),
+    ];
+    for (kind, name, attribute, expected) in table {
+        let stored = database
+            .texts(&format!(
+                "SELECT DISTINCT attributes ->> '{attribute}' FROM connector.resources
+                 WHERE type = '{kind}' AND name = '{name}'"
+            ))
+            .await;
+        let expected = expected.as_str().map_or_else(|| expected.to_string(), ToOwned::to_owned);
+        let stored: Vec<String> = stored.iter().map(|text| text.replace(", ", ",")).collect();
+        assert_eq!(stored, [expected], "{attribute} of {kind} {name}");
+    }
+    let unread = "SELECT count(*) FROM connector.resources WHERE unread <> '{}'";
+    assert_eq!(database.count(unread).await, 0);
 }
 
 #[tokio::test]

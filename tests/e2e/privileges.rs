@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use apono_connector_proto::v1::{IntegrationSettings, SyncState};
+use apono_connector_proto::v1::SyncState;
 use aws_sim::seed;
 use connector::{catalog, privileges};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -32,23 +32,20 @@ async fn every_declared_action_is_used_and_nothing_else_is_called() {
         seed::furnish(&mut cloud.sim.world(), id, &mut chance, 12, 2);
         seed::stock(&mut cloud.sim.world(), id, cloud.region(), 1, &mut chance);
     }
+    let accounts = ["222222222222"];
+    seed::enroll(&mut cloud.sim.world(), &cloud.organization, cloud.region(), &accounts, 2);
     {
         let mut world = cloud.sim.world();
         // What is called only where AWS tells less than it could.
         let organization = world.organizations.get_mut(&cloud.organization).expect("one");
         organization.tells_paths = false;
         organization.tells_bucket_regions = false;
-        cloud.region().clone_into(&mut organization.sso_region);
     }
     cloud.deploy();
     let database = Database::create().await;
     let daemon = Daemon::start(&cloud, &database);
     let api = daemon.api().await;
-    let settings = IntegrationSettings {
-        sso_region: cloud.region().to_owned(),
-        ..settings_with_every_type(&cloud)
-    };
-    let sync = api.create_and_sync(settings).await;
+    let sync = api.create_and_sync(settings_with_every_type(&cloud)).await;
     assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
 
     let declared = privileges::discovery(catalog::type_ids());

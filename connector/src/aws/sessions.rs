@@ -217,6 +217,7 @@ impl Session {
             | ReasonCode::ServiceError
             | ReasonCode::UnreadableAnswer
             | ReasonCode::RemovalHeld
+            | ReasonCode::IdentityCenterMissing
             | ReasonCode::ExcludedOuGone
             | ReasonCode::AccountStateUnknown
             | ReasonCode::AccountNoLongerExcluded

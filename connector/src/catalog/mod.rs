@@ -29,8 +29,12 @@ mod dynamodb_table;
 mod ec2_instance;
 mod eks_cluster;
 mod iam;
+pub mod identity_center;
+mod identity_center_group;
+mod identity_center_user;
 mod lambda_function;
 pub mod organization;
+mod permission_set;
 mod rds;
 pub mod regions;
 mod s3_bucket;
@@ -46,7 +50,10 @@ pub static COLLECTORS: &[&dyn Collector] = &[
     &ec2_instance::Instances,
     &eks_cluster::Clusters,
     &iam::AuthorizationDetails,
+    &identity_center_group::Groups,
+    &identity_center_user::Users,
     &lambda_function::Functions,
+    &permission_set::PermissionSets,
     &rds::Clusters,
     &rds::Instances,
     &s3_bucket::Buckets,
@@ -135,11 +142,16 @@ pub trait Collector: Send + Sync {
 
 /// A resource in the region that is being read, of which no more is known.
 fn here(ground: &Ground<'_>, kind: &ResourceType, arn: String, name: String) -> Resource {
+    named_in(ground.access, kind, arn, name)
+}
+
+/// The same in the region of a role session.
+fn named_in(access: &Access, kind: &ResourceType, arn: String, name: String) -> Resource {
     Resource {
         arn,
         kind: kind.id,
-        account: ground.access.account().clone(),
-        region: Some(ground.access.region().clone()),
+        account: access.account().clone(),
+        region: Some(access.region().clone()),
         name,
         tags: Tags::new(),
         attributes: Map::new(),

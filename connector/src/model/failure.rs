@@ -94,6 +94,8 @@ reason_codes! {
     UnreadableAnswer = "UNREADABLE_ANSWER",
     /// More than half of a scope, or more than a tenth of the integration, is about to go.
     RemovalHeld = "REMOVAL_HELD",
+    /// There is no Identity Center instance where the settings say.
+    IdentityCenterMissing = "IDENTITY_CENTER_MISSING",
     /// An excluded organizational unit is no longer there.
     ExcludedOuGone = "EXCLUDED_OU_GONE",
     /// The state of an account is not known to this daemon.

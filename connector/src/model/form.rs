@@ -11,9 +11,9 @@ use super::{
     arn::RoleArn,
     ids::{Malformed, OuId, Region},
     integration::{
-        CUSTOM_ACCESS_DETAILS_CHARACTERS_MAX, IntegrationOwner, LIST_ITEMS_MAX,
-        NAME_CHARACTERS_MAX, OWNER_VALUES_MAX, OwnerAttribute, ROLE_NAME_PREFIX, ResourceOwner,
-        SYNC_INTERVAL_DEFAULT, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN, Settings,
+        CUSTOM_ACCESS_DETAILS_CHARACTERS_MAX, IDENTITY_CENTER_TYPES, IntegrationOwner,
+        LIST_ITEMS_MAX, NAME_CHARACTERS_MAX, OWNER_VALUES_MAX, OwnerAttribute, ROLE_NAME_PREFIX,
+        ResourceOwner, SYNC_INTERVAL_DEFAULT, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN, Settings,
     },
 };
 
@@ -162,6 +162,14 @@ impl Check {
                     format!("{region} is not a region of partition {partition}, which management_role_arn names; choose one of that partition"),
                 );
             }
+        }
+        let of_identity_center =
+            settings.resource_types.iter().find(|id| id.starts_with(IDENTITY_CENTER_TYPES));
+        if let (Some(id), None) = (of_identity_center, &settings.sso_region) {
+            self.note(
+                "sso_region",
+                format!("is required for {id}; name the region of IAM Identity Center"),
+            );
         }
         if settings.excluded_ou_ids.contains(&settings.root_or_ou_id) {
             self.note(

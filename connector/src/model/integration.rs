@@ -26,6 +26,8 @@ pub const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_hours(1);
 pub const SYNC_INTERVAL_MIN: Duration = Duration::from_mins(5);
 /// The longest interval.
 pub const SYNC_INTERVAL_MAX: Duration = Duration::from_hours(168);
+/// What the ids of all resource types of IAM Identity Center begin with.
+pub const IDENTITY_CENTER_TYPES: &str = "aws-identity-center-";
 /// What the names of all roles that we assume begin with.
 pub const ROLE_NAME_PREFIX: &str = "apono-";
 

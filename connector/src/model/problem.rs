@@ -175,6 +175,11 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             format!("So many resources of {subject} are missing that they are kept for now."),
             "Nothing, if they are really gone: after three syncs that agree they go, or after `resources release`. Else find out who emptied it.".to_owned(),
         ),
+        ReasonCode::IdentityCenterMissing => (
+            Warning,
+            format!("There is no instance of IAM Identity Center in {subject}."),
+            "Set sso_region to the region of the instance (`check` finds it), or choose no resource types of Identity Center.".to_owned(),
+        ),
         ReasonCode::ExcludedOuGone => (
             Warning,
             format!("The excluded organizational unit {subject} is no longer in the organization."),

@@ -12,13 +12,15 @@ use super::{
 
 /// The field name under which unread tags are noted.
 pub const TAGS: &str = "tags";
+/// The field name under which an unread name is noted.
+pub const NAME: &str = "name";
 
 /// Tag keys and values.
 pub type Tags = BTreeMap<String, String>;
 
 /// A resource as a collector read it.
 ///
-/// What could not be read beside the list itself (tags, SSM state) is named in
+/// What could not be read beside the list itself (tags, name, SSM state) is named in
 /// `unread`; the stored value of such a field is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
@@ -42,10 +44,17 @@ pub struct Resource {
 
 impl Resource {
     /// Takes over the stored value of every field that could not be read.
-    pub fn keep_unread(&mut self, stored_tags: &Tags, stored_attributes: &Map<String, Value>) {
+    pub fn keep_unread(
+        &mut self,
+        stored_name: &str,
+        stored_tags: &Tags,
+        stored_attributes: &Map<String, Value>,
+    ) {
         for field in self.unread.keys() {
             if field == TAGS {
                 self.tags.clone_from(stored_tags);
+            } else if field == NAME {
+                stored_name.clone_into(&mut self.name);
             } else if let Some(value) = stored_attributes.get(field) {
                 self.attributes.insert(field.clone(), value.clone());
             }
@@ -140,7 +149,7 @@ mod tests {
         bucket.tags.clear();
         bucket.unread.insert(TAGS.into(), ReasonCode::ActionDenied);
         let stored = a_bucket();
-        bucket.keep_unread(&stored.tags, &stored.attributes);
+        bucket.keep_unread(&stored.name, &stored.tags, &stored.attributes);
         assert_eq!(bucket.tags, stored.tags);
     }
 }

@@ -113,7 +113,7 @@ pub async fn keep_unread(
         .collect();
     let arns: Vec<String> = unread.keys().cloned().collect();
     let rows = sqlx::query!(
-        "SELECT arn, tags, attributes FROM connector.resources
+        "SELECT arn, name, tags, attributes FROM connector.resources
          WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)",
         connector.as_str(),
         integration.0,
@@ -125,7 +125,7 @@ pub async fn keep_unread(
         let tags = stored("resources", "tags", serde_json::from_value(row.tags))?;
         let attributes = stored("resources", "attributes", serde_json::from_value(row.attributes))?;
         if let Some(resource) = unread.get_mut(&row.arn) {
-            resource.keep_unread(&tags, &attributes);
+            resource.keep_unread(&row.name, &tags, &attributes);
         }
     }
     Ok(())

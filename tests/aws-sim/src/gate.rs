@@ -31,8 +31,12 @@ pub struct Gate {
 }
 
 /// What the other emulator lacks and is answered here.
-const OURS: [&str; 3] =
-    ["ssm:DescribeInstanceInformation", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"];
+const OURS: [&str; 4] = [
+    "ssm:DescribeInstanceInformation",
+    "iam:SimulatePrincipalPolicy",
+    "sso:GetPermissionsBoundaryForPermissionSet",
+    "sts:GetCallerIdentity",
+];
 
 /// Whether the other emulator answers a call.
 pub(crate) fn forwards(call: &Call) -> bool {
@@ -59,6 +63,10 @@ impl Gate {
             && let Err(refusal) = services::sts::judge(&shared.world(), session, call)
         {
             return refusal.answer("sts");
+        }
+        if call.action() == "sso:ListTagsForResource" {
+            // It does not keep any.
+            return Answer::json(&serde_json::json!({ "Tags": [] }));
         }
         let answer = match self.send(parts, body).await {
             Ok(answer) => answer,

@@ -22,6 +22,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub mod answer;
 pub mod clock;
 pub mod control;
+pub mod directory;
 pub mod fault;
 pub mod gate;
 pub mod identity;

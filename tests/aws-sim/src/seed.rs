@@ -8,6 +8,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::{
+    directory::{Group, PermissionSet, User},
     template,
     text::Text,
     thing::{Kind, Thing},
@@ -177,6 +178,53 @@ pub fn furnish(
             region: regions[at % regions.len()].clone(),
             tags: tags(&[("team", team(chance)), ("data", "internal")]),
             created: DateTime::<Utc>::from_timestamp(1_750_000_000, 0).unwrap_or_default(),
+        });
+    }
+}
+
+/// Fills the Identity Center instance of an organization: permission sets in these
+/// accounts, users, and groups of them.
+///
+/// # Panics
+///
+/// When there is no such organization.
+pub fn enroll(
+    world: &mut World,
+    organization: &str,
+    region: &str,
+    accounts: &[&str],
+    of_each: usize,
+) {
+    let organization = world.organizations.get_mut(organization).expect("an organization");
+    region.clone_into(&mut organization.sso_region);
+    let directory = &mut organization.directory;
+    for at in 0..of_each {
+        directory.permission_sets.push(PermissionSet {
+            id: format!("ps-{at:016x}"),
+            name: format!("Team{at}"),
+            description: if at == 0 { String::new() } else { "For the team".to_owned() },
+            managed: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()],
+            customer_managed: vec![format!("team-{at}")],
+            inline: if at == 0 { "{}".to_owned() } else { String::new() },
+            boundary: if at == 0 {
+                "arn:aws:iam::aws:policy/Bounds".to_owned()
+            } else {
+                String::new()
+            },
+            accounts: accounts.iter().map(ToString::to_string).collect(),
+            tags: tags(&[("team", if at % 2 == 0 { "red" } else { "blue" })]),
+        });
+        directory.users.push(User {
+            id: format!("9067642ac7-{at:08x}"),
+            name: format!("ann{at}"),
+            email: format!("ann{at}@example.com"),
+            external_id: format!("00u{at}"),
+            is_disabled: at == 0,
+        });
+        directory.groups.push(Group {
+            id: format!("g-{at:08x}"),
+            name: format!("team-{at}"),
+            members: directory.users.iter().map(|user| user.id.clone()).collect(),
         });
     }
 }

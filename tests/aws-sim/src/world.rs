@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Clock,
+    directory::Directory,
     fault::Fault,
     identity::{Credentials, Session},
     journal::{Entry, Tally},
@@ -74,6 +75,8 @@ pub struct Organization {
     pub begins_with_empty_page: bool,
     /// Region of the Identity Center instance; empty: none.
     pub sso_region: String,
+    /// What the instance holds.
+    pub directory: Directory,
 }
 
 /// The root or an organizational unit.
@@ -159,6 +162,7 @@ impl World {
                 page_items: 20,
                 begins_with_empty_page: false,
                 sso_region: String::new(),
+                directory: Directory::default(),
             },
         );
         self.add_account(id, &root, management, "management");

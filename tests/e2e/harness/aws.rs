@@ -7,7 +7,7 @@ use aws_sim::{
     seed::Plan,
     template::{self, Deployment},
     text::Text,
-    world::{Bucket, Instance},
+    world::{Bucket, Instance, Organization},
 };
 
 pub(crate) use aws_sim::seed::HUB_ROLE_ARN;
@@ -148,9 +148,31 @@ impl Cloud {
 
     /// Everything below the root, in the same way.
     pub(crate) fn expected_of_every_type(&self, excluded: &[&str]) -> Vec<String> {
-        self.lines(excluded, |world, partition, id| {
+        let mut lines = self.lines(excluded, |world, partition, id| {
             [things(world, partition, id), others(world, partition, id)].concat()
-        })
+        });
+        lines.extend(self.enrolled());
+        lines.sort();
+        lines
+    }
+
+    /// What Identity Center holds.
+    fn enrolled(&self) -> Vec<String> {
+        let world = self.sim.world();
+        let Organization { directory, id, .. } = &world.organizations[&self.organization];
+        let arn = |service: &str, rest: &str| format!("arn:{}:{service}:::{rest}", self.partition);
+        let none = BTreeMap::new();
+        let sets = directory.permission_sets.iter().map(|set| {
+            let arn = arn("sso", &format!("permissionSet/ssoins-{}/{}", &id[2..], set.id));
+            line(&arn, &set.name, &set.tags)
+        });
+        let users = directory.users.iter().map(|user| {
+            line(&arn("identitystore", &format!("user/{}", user.id)), &user.name, &none)
+        });
+        let groups = directory.groups.iter().map(|group| {
+            line(&arn("identitystore", &format!("group/{}", group.id)), &group.name, &none)
+        });
+        sets.chain(users).chain(groups).collect()
     }
 
     fn lines(

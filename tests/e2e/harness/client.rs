@@ -187,5 +187,6 @@ pub(crate) fn settings_for(cloud: &Cloud) -> IntegrationSettings {
 /// The same, with every type.
 pub(crate) fn settings_with_every_type(cloud: &Cloud) -> IntegrationSettings {
     let resource_types = connector::catalog::type_ids().into_iter().map(str::to_owned).collect();
-    IntegrationSettings { resource_types, ..settings_for(cloud) }
+    let sso_region = cloud.region().to_owned();
+    IntegrationSettings { resource_types, sso_region, ..settings_for(cloud) }
 }

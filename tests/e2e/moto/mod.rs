@@ -210,6 +210,8 @@ async fn seed(moto: &Moto) -> Made {
             furnish(moto, account, region, &mut made).await;
         }
     }
+    let config = moto.config(MANAGEMENT, "eu-west-1").await;
+    made.lines.extend(types::enrolled(&config).await);
     // What lies in the excluded subtree must not be found.
     let hidden =
         made.accounts.iter().find(|(_, excluded)| **excluded).expect("an account").0.clone();

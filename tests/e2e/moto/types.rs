@@ -198,3 +198,52 @@ pub(super) async fn global(config: &SdkConfig, account: &str) -> Lines {
     lines.push(format!("{} developers {{}}", arn("group", "developers")));
     lines
 }
+
+/// What Identity Center has, in the management account.
+pub(super) async fn enrolled(config: &SdkConfig) -> Lines {
+    let mut lines = Lines::new();
+    let sso = aws_sdk_ssoadmin::Client::new(config);
+    let instances = sso.list_instances().send().await.expect("instances");
+    let instance = &instances.instances()[0];
+    let arn = instance.instance_arn().expect("an ARN");
+    let store = instance.identity_store_id().expect("an id");
+    for name in ["ReadOnly", "Operator"] {
+        let create = sso.create_permission_set().instance_arn(arn).name(name);
+        // Its default is a number, which no SDK can read.
+        let made = create.session_duration("PT1H").send().await.expect("a set");
+        let set = made.permission_set().and_then(|set| set.permission_set_arn()).expect("an ARN");
+        sso.attach_managed_policy_to_permission_set()
+            .instance_arn(arn)
+            .permission_set_arn(set)
+            .managed_policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess")
+            .send()
+            .await
+            .expect("a policy");
+        // moto has no tags of sets.
+        lines.push(format!("{set} {name} {{}}"));
+    }
+    let directory = aws_sdk_identitystore::Client::new(config);
+    let person = aws_sdk_identitystore::types::Name::builder().given_name("Ann").family_name("Lee");
+    let user = directory
+        .create_user()
+        .identity_store_id(store)
+        .user_name("ann")
+        .display_name("Ann Lee")
+        .name(person.build())
+        .send()
+        .await
+        .expect("a user");
+    lines.push(format!("arn:aws:identitystore:::user/{} ann {{}}", user.user_id()));
+    let group = directory.create_group().identity_store_id(store).display_name("developers");
+    let group = group.send().await.expect("a group");
+    lines.push(format!("arn:aws:identitystore:::group/{} developers {{}}", group.group_id()));
+    directory
+        .create_group_membership()
+        .identity_store_id(store)
+        .group_id(group.group_id())
+        .member_id(aws_sdk_identitystore::types::MemberId::UserId(user.user_id().to_owned()))
+        .send()
+        .await
+        .expect("a membership");
+    lines
+}

@@ -5,19 +5,14 @@ use url::Url;
 use super::Preflight;
 use crate::{
     aws::{Access, ApiError},
-    catalog,
+    catalog::{
+        self,
+        identity_center::{Instance, instance},
+    },
     model::{ids::Region, problem, validation::Step},
 };
 
 const CODE: &str = "IDENTITY_CENTER";
-/// The IAM action.
-pub(super) const LIST_INSTANCES: &str = "sso:ListInstances";
-
-/// The instance of an organization.
-struct Instance {
-    arn: String,
-    identity_store: String,
-}
 
 impl Preflight<'_> {
     pub(super) async fn identity_center(&self, access: &Access) -> Step {
@@ -53,20 +48,6 @@ impl Preflight<'_> {
             ),
         )
     }
-}
-
-async fn instance(access: &Access, region: &Region) -> Result<Option<Instance>, ApiError> {
-    let there = access.in_region(region.clone());
-    let answer = there
-        .sso_admin()
-        .list_instances()
-        .send()
-        .await
-        .map_err(|error| ApiError::of(LIST_INSTANCES, &error))?;
-    Ok(answer.instances().first().map(|instance| Instance {
-        arn: instance.instance_arn().unwrap_or_default().to_owned(),
-        identity_store: instance.identity_store_id().unwrap_or_default().to_owned(),
-    }))
 }
 
 /// Looks where it is instead: in one region at most.

@@ -11,7 +11,7 @@ use crate::{
         sessions::{Key, Kind, Session, is_assumable},
     },
     base::chance,
-    catalog,
+    catalog::{self, identity_center::LIST_INSTANCES},
     model::{
         arn::RoleArn,
         failure::{Lane, ReasonCode},
@@ -29,7 +29,7 @@ mod identity_center;
 mod members;
 
 /// Every IAM action that is called with the management role.
-pub const MANAGEMENT_IAM_ACTIONS: &[&str] = &[actions::SIMULATE, identity_center::LIST_INSTANCES];
+pub const MANAGEMENT_IAM_ACTIONS: &[&str] = &[actions::SIMULATE, LIST_INSTANCES];
 /// Every IAM action that is called with a member role.
 pub const MEMBER_IAM_ACTIONS: &[&str] = &[actions::SIMULATE];
 

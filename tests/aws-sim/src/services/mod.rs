@@ -12,6 +12,7 @@ mod ec2;
 mod eks;
 mod iam;
 mod iam_details;
+mod identitystore;
 mod lambda;
 mod organizations;
 mod rds;
@@ -32,6 +33,7 @@ pub(crate) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         "ec2" => ec2::answer(world, session, call),
         "eks" => eks::answer(world, session, call),
         "iam" => iam::answer(world, session, call),
+        "identitystore" => identitystore::answer(world, session, call),
         "lambda" => lambda::answer(world, session, call),
         "organizations" => organizations::answer(world, session, call),
         "rds" => rds::answer(world, session, call),
@@ -85,11 +87,13 @@ fn page<'a, T>(
 /// it and the number of its page.
 fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
     let list = format!(
-        "{account}/{}/{}/{}/{}/{at}",
+        "{account}/{}/{}/{}/{}/{}/{}/{at}",
         call.service,
         call.operation,
         call.region,
-        call.text("ParentId")
+        call.text("ParentId"),
+        call.text("PermissionSetArn"),
+        call.text("GroupId"),
     );
     let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

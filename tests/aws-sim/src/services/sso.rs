@@ -1,37 +1,162 @@
-//! IAM Identity Center: its instance.
+//! IAM Identity Center: its instance and permission sets.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::unknown;
+use super::{page, things, unknown};
 use crate::{
     answer::{Answer, Refusal},
+    directory::PermissionSet,
     identity::Session,
     request::Call,
-    world::World,
+    world::{Organization, World},
 };
 
+/// Without a wish, AWS gives so many.
+const PAGE_ITEMS: usize = 100;
+/// AWS may give fewer than were asked for.
+const PAGE_GIVEN_MAX: usize = 2;
+
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let organization = organization(world, session, call);
+    if call.operation == "ListInstances" {
+        return Ok(instances(organization));
+    }
+    let organization = organization
+        .filter(|organization| call.text("InstanceArn") == instance(organization))
+        .ok_or_else(|| missing("instance"))?;
+    let lists = Lists { world, session, call };
+    if call.operation == "ListPermissionSets" {
+        let sets = &organization.directory.permission_sets;
+        let arns: Vec<Value> = sets.iter().map(|set| json!(arn(organization, set))).collect();
+        return lists.page("PermissionSets", &arns);
+    }
+    let named = match call.operation.as_str() {
+        "ListTagsForResource" => call.text("ResourceArn"),
+        _ => call.text("PermissionSetArn"),
+    };
+    let set = organization
+        .directory
+        .permission_sets
+        .iter()
+        .find(|set| arn(organization, set) == named)
+        .ok_or_else(|| missing("permission set"))?;
     match call.operation.as_str() {
-        "ListInstances" => Ok(instances(world, session, call)),
+        "DescribePermissionSet" => Ok(describe(organization, set)),
+        "ListManagedPoliciesInPermissionSet" => {
+            let policies: Vec<Value> = set
+                .managed
+                .iter()
+                .map(|arn| json!({ "Arn": arn, "Name": arn.rsplit('/').next() }))
+                .collect();
+            lists.page("AttachedManagedPolicies", &policies)
+        }
+        "ListCustomerManagedPolicyReferencesInPermissionSet" => {
+            let policies: Vec<Value> = set
+                .customer_managed
+                .iter()
+                .map(|name| json!({ "Name": name, "Path": "/" }))
+                .collect();
+            lists.page("CustomerManagedPolicyReferences", &policies)
+        }
+        "GetInlinePolicyForPermissionSet" => {
+            Ok(Answer::json(&json!({ "InlinePolicy": set.inline })))
+        }
+        "GetPermissionsBoundaryForPermissionSet" if set.boundary.is_empty() => {
+            Err(missing("permissions boundary"))
+        }
+        "GetPermissionsBoundaryForPermissionSet" => Ok(Answer::json(
+            &json!({ "PermissionsBoundary": { "ManagedPolicyArn": set.boundary } }),
+        )),
+        "ListAccountsForProvisionedPermissionSet" => {
+            let ids: Vec<Value> = set.accounts.iter().map(|id| json!(id)).collect();
+            lists.page("AccountIds", &ids)
+        }
+        "ListTagsForResource" => {
+            let tags = things::list(&set.tags);
+            Ok(Answer::json_text(format!("{{\"Tags\":{tags}}}")))
+        }
         _ => Err(unknown(call)),
     }
 }
 
-/// An instance shows only in its own region.
-fn instances(world: &World, session: &Session, call: &Call) -> Answer {
-    let organization = world
-        .organization_of(&session.account)
-        .filter(|organization| organization.sso_region == call.region);
+/// The organization of the caller, if its instance lies where the call goes: it shows in no
+/// other region.
+pub(super) fn organization<'a>(
+    world: &'a World,
+    session: &Session,
+    call: &Call,
+) -> Option<&'a Organization> {
+    world.organization_of(&session.account).filter(|o| o.sso_region == call.region)
+}
+
+/// The id of the identity store.
+pub(super) fn identity_store(organization: &Organization) -> String {
+    format!("d-{}", &organization.id[2..])
+}
+
+fn instance(organization: &Organization) -> String {
+    format!("arn:{}:sso:::instance/ssoins-{}", organization.partition, &organization.id[2..])
+}
+
+fn arn(organization: &Organization, set: &PermissionSet) -> String {
+    let instance = instance(organization).replace(":instance/", ":permissionSet/");
+    format!("{instance}/{}", set.id)
+}
+
+pub(super) fn missing(what: &str) -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", format!("Could not find the {what}"))
+}
+
+fn instances(organization: Option<&Organization>) -> Answer {
     let instances: Vec<_> = organization
         .into_iter()
         .map(|organization| {
             json!({
-                "InstanceArn": format!("arn:{}:sso:::instance/ssoins-{}", organization.partition, &organization.id[2..]),
-                "IdentityStoreId": format!("d-{}", &organization.id[2..]),
+                "InstanceArn": instance(organization),
+                "IdentityStoreId": identity_store(organization),
                 "OwnerAccountId": organization.management,
                 "Status": "ACTIVE",
             })
         })
         .collect();
     Answer::json(&json!({ "Instances": instances }))
+}
+
+fn describe(organization: &Organization, set: &PermissionSet) -> Answer {
+    let mut described = json!({
+        "Name": set.name,
+        "PermissionSetArn": arn(organization, set),
+        "CreatedDate": 1_750_000_000,
+        "SessionDuration": "PT1H",
+    });
+    if !set.description.is_empty() {
+        described["Description"] = json!(set.description);
+    }
+    Answer::json(&json!({ "PermissionSet": described }))
+}
+
+/// Lists of a call.
+pub(super) struct Lists<'a> {
+    pub(super) world: &'a World,
+    pub(super) session: &'a Session,
+    pub(super) call: &'a Call,
+}
+
+impl Lists<'_> {
+    /// One page of a list.
+    pub(super) fn page(&self, name: &str, items: &[Value]) -> Result<Answer, Refusal> {
+        let asked = self.call.json["MaxResults"].as_u64().and_then(|n| usize::try_from(n).ok());
+        let (items, next) = page(
+            &self.session.account,
+            self.call,
+            items,
+            self.world.page_items(asked.unwrap_or(PAGE_ITEMS), PAGE_GIVEN_MAX),
+            self.world.begins_with_empty_pages,
+        )?;
+        let mut answer = json!({ name: items });
+        if let Some(next) = next {
+            answer["NextToken"] = json!(next);
+        }
+        Ok(Answer::json(&answer))
+    }
 }

@@ -1,0 +1,65 @@
+//! IAM Identity Center of an organization: permission sets, users, groups.
+
+use std::collections::BTreeMap;
+
+use crate::text::Text;
+
+/// What an instance holds.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Permission sets.
+    pub permission_sets: Vec<PermissionSet>,
+    /// Users.
+    pub users: Vec<User>,
+    /// Groups.
+    pub groups: Vec<Group>,
+}
+
+/// A permission set.
+#[derive(Clone, Debug, Default)]
+pub struct PermissionSet {
+    /// What its ARN ends with: `ps-…`.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Description; empty: none.
+    pub description: String,
+    /// ARNs of AWS managed policies.
+    pub managed: Vec<String>,
+    /// Names of customer-managed policies.
+    pub customer_managed: Vec<String>,
+    /// Inline policy; empty: none.
+    pub inline: String,
+    /// ARN of the permissions boundary; empty: none.
+    pub boundary: String,
+    /// Accounts that it is provisioned in.
+    pub accounts: Vec<String>,
+    /// Tags.
+    pub tags: BTreeMap<Text, Text>,
+}
+
+/// A user.
+#[derive(Clone, Debug, Default)]
+pub struct User {
+    /// Id.
+    pub id: String,
+    /// User name.
+    pub name: String,
+    /// Primary e-mail address.
+    pub email: String,
+    /// Id at the identity provider; empty: none.
+    pub external_id: String,
+    /// Whether somebody has disabled it.
+    pub is_disabled: bool,
+}
+
+/// A group.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Ids of its users.
+    pub members: Vec<String>,
+}

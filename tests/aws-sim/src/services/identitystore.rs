@@ -1,0 +1,81 @@
+//! The identity store of IAM Identity Center: users and groups.
+
+use serde_json::{Value, json};
+
+use super::{
+    sso::{self, Lists},
+    unknown,
+};
+use crate::{
+    answer::{Answer, Refusal},
+    directory::User,
+    identity::Session,
+    request::Call,
+    world::World,
+};
+
+pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let organization = sso::organization(world, session, call)
+        .filter(|organization| call.text("IdentityStoreId") == sso::identity_store(organization))
+        .ok_or_else(|| sso::missing("identity store"))?;
+    let lists = Lists { world, session, call };
+    let directory = &organization.directory;
+    let store = sso::identity_store(organization);
+    match call.operation.as_str() {
+        "ListUsers" => {
+            let users: Vec<Value> = directory.users.iter().map(|one| user(&store, one)).collect();
+            lists.page("Users", &users)
+        }
+        "ListGroups" => {
+            let groups: Vec<Value> = directory
+                .groups
+                .iter()
+                .map(|group| {
+                    json!({
+                        "IdentityStoreId": store,
+                        "GroupId": group.id,
+                        "DisplayName": group.name,
+                    })
+                })
+                .collect();
+            lists.page("Groups", &groups)
+        }
+        "ListGroupMemberships" => {
+            let group = directory
+                .groups
+                .iter()
+                .find(|group| group.id == call.text("GroupId"))
+                .ok_or_else(|| sso::missing("group"))?;
+            let memberships: Vec<Value> = group
+                .members
+                .iter()
+                .map(|user| {
+                    json!({
+                        "IdentityStoreId": store,
+                        "MembershipId": format!("{}-{user}", group.id),
+                        "GroupId": group.id,
+                        "MemberId": { "UserId": user },
+                    })
+                })
+                .collect();
+            lists.page("GroupMemberships", &memberships)
+        }
+        _ => Err(unknown(call)),
+    }
+}
+
+fn user(store: &str, user: &User) -> Value {
+    let mut shown = json!({
+        "IdentityStoreId": store,
+        "UserId": user.id,
+        "UserName": user.name,
+        "DisplayName": user.name,
+        "Emails": [{ "Value": user.email, "Type": "work", "Primary": true }],
+        "UserStatus": if user.is_disabled { "DISABLED" } else { "ENABLED" },
+    });
+    if !user.external_id.is_empty() {
+        shown["ExternalIds"] =
+            json!([{ "Issuer": "https://idp.example.com", "Id": user.external_id }]);
+    }
+    shown
+}
