@@ -20,6 +20,7 @@ mod fairness;
 mod faults;
 mod feed;
 mod harness;
+mod hostile;
 mod metrics;
 mod moto;
 mod path;

@@ -9,7 +9,7 @@ use apono_connector_proto::v1::{
 
 use super::{
     connect::Client,
-    output::{Format, word},
+    output::{Format, print, shown, word},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -75,7 +75,7 @@ async fn tree(client: &Client, integration: String) -> anyhow::Result<()> {
         Format::Table => {
             let mut text = String::new();
             write_units(&mut text, &answer, "", 0);
-            print!("{text}");
+            print(shown(&text).trim_end());
             Ok(())
         }
     }

@@ -7,7 +7,7 @@ use apono_connector_proto::v1::{
 
 use super::{
     connect::Client,
-    output::{Format, json_line, time},
+    output::{Format, json_line, say, time},
 };
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ impl Watch {
         let mut messages = api.watch_resources(request).await?.into_inner();
         while let Some(message) = messages.message().await? {
             match client.format {
-                Format::Json => println!("{}", json_line(&message)?),
+                Format::Json => say!("{}", json_line(&message)?),
                 Format::Table => print(&message),
             }
         }
@@ -57,7 +57,7 @@ impl Watch {
 /// One line for each change, and the cursor whenever nothing more is known.
 fn print(message: &WatchResourcesResponse) {
     for resource in &message.resources {
-        println!("{}", line(resource));
+        say!("{}", line(resource));
     }
     if message.current {
         eprintln!("up to date; to go on from here: --cursor {}", message.cursor);
@@ -88,9 +88,9 @@ impl Release {
             return client.print(&answer, &[], []);
         }
         match (answer.resources, answer.sync_id.as_str()) {
-            (0, _) => println!("no removal is held there"),
+            (0, _) => say!("no removal is held there"),
             (count, "") => {
-                println!("{count} resources go with the next sync that does not find them");
+                say!("{count} resources go with the next sync that does not find them");
             }
             (count, sync) => {
                 let or_next = if answer.joined {
@@ -98,7 +98,7 @@ impl Release {
                 } else {
                     ""
                 };
-                println!(
+                say!(
                     "{count} resources go if sync {sync} does not find them{or_next} (`sync watch` follows it)"
                 );
             }

@@ -6,7 +6,11 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tonic_types::StatusExt as _;
 
-use super::{EXIT_USAGE, SettingsFile, form::Form, output::Format};
+use super::{
+    EXIT_USAGE, SettingsFile,
+    form::Form,
+    output::{Format, say},
+};
 use crate::{
     api,
     base::chain::Chain,
@@ -50,12 +54,12 @@ impl Check {
         let usable = self.steps(connector, report);
         let good = lines.iter().all(|line| line.step.outcome != Outcome::Failed);
         match format {
-            Format::Table if good => println!("\nNothing keeps the daemon from working."),
-            Format::Table => println!("\nMend what FAILED, and check again."),
+            Format::Table if good => say!("\nNothing keeps the daemon from working."),
+            Format::Table => say!("\nMend what FAILED, and check again."),
             Format::Json => {
                 let answer = Answer { good, steps: &lines };
                 // A list of texts always has a JSON form.
-                println!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
+                say!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
             }
         }
         match (usable, good) {
@@ -126,8 +130,8 @@ fn show(line: &Line) {
         Outcome::Skipped => "skipped",
     };
     let whose = integration.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-    println!("{outcome:<8} {:<20} {whose}{}", step.code, step.finding);
+    say!("{outcome:<8} {:<20} {whose}{}", step.code, step.finding);
     if !step.remedy.is_empty() {
-        println!("{:<29} → {}", "", step.remedy);
+        say!("{:<29} → {}", "", step.remedy);
     }
 }

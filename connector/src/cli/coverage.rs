@@ -9,7 +9,7 @@ use apono_connector_proto::v1::{
 
 use super::{
     connect::Client,
-    output::{Format, print_table, time},
+    output::{Format, print_table, say, time},
 };
 
 /// Scopes that are asked for at once.
@@ -125,7 +125,7 @@ fn print_matrix(answer: &SummarizeCoverageResponse) {
         [named(region, "(no region)")].into_iter().chain(cells).chain([oldest]).collect()
     });
     print_table(&headings, rows);
-    println!(
+    say!(
         "\nscopes read whole of all, one for each account; what was not read shows older values, or none"
     );
 }

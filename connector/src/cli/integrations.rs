@@ -15,7 +15,7 @@ use tonic::Code;
 use super::{
     connect::{Client, Way},
     form::Form,
-    output::{Format, failure, print_table, time, word},
+    output::{Format, failure, print_table, say, time, word},
     wizard,
 };
 
@@ -90,7 +90,7 @@ impl Integrations {
             Self::Export { integration } => {
                 let found = get(&mut api, client, &integration).await?;
                 let form = Form::from(found.settings.unwrap_or_default());
-                print!("{}", form.text()?);
+                say!("{}", form.text()?.trim_end());
                 Ok(())
             }
             Self::Enable { integration } => {
@@ -107,7 +107,7 @@ impl Integrations {
             Self::Preview { text } => {
                 let request = PreviewCustomAccessDetailsRequest { custom_access_details: text };
                 let answer = api.preview_custom_access_details(request).await?.into_inner();
-                println!("{}", answer.text);
+                say!("{}", answer.text);
                 eprintln!("{} of {} characters", answer.characters, answer.characters_max);
                 Ok(())
             }
@@ -212,16 +212,16 @@ async fn apply(api: &mut Api, client: &Client, form: Form, dry_run: bool) -> any
         Err(error) => return Err(error),
     };
     let Some(there) = there else {
-        println!("{} will be created", form.name);
+        say!("{} will be created", form.name);
         return if dry_run { Ok(()) } else { create(api, client, form).await };
     };
     let before = Form::from(there.settings.clone().unwrap_or_default());
     let changes = form.changes(&before)?;
     if changes.is_empty() {
-        println!("{} is as the file says", form.name);
+        say!("{} is as the file says", form.name);
         return Ok(());
     }
-    println!("{} will be changed:", form.name);
+    say!("{} will be changed:", form.name);
     print_table(&["field", "now", "then"], changes.into_iter().map(|(a, b, c)| vec![a, b, c]));
     if dry_run {
         return Ok(());

@@ -195,7 +195,7 @@ fn call(cli: Cli) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("apono-connector: {}", output::failure(&error));
+            eprintln!("apono-connector: {}", output::shown(&output::failure(&error)));
             ExitCode::FAILURE
         }
     }

@@ -8,7 +8,7 @@ use apono_connector_proto::v1::{
 
 use super::{
     connect::{Client, Way},
-    output::{Format, from_now, time, word},
+    output::{Format, from_now, say, time, word},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -74,7 +74,7 @@ impl Tokens {
                 match client.format {
                     Format::Json => client.print(&answer, &[], []),
                     Format::Table => {
-                        println!("{}", answer.secret);
+                        say!("{}", answer.secret);
                         eprintln!("keep it: it is not stored and not shown again");
                         Ok(())
                     }

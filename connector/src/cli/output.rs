@@ -1,6 +1,10 @@
 //! How answers are printed: tables for people, JSON for programs.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::FILE_DESCRIPTOR_SET;
@@ -36,11 +40,52 @@ impl Client {
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> anyhow::Result<()> {
         match self.format {
-            Format::Json => println!("{}", json(answer)?),
+            Format::Json => print(&json(answer)?),
             Format::Table => print_table(headings, rows),
         }
         Ok(())
     }
+}
+
+/// Prints a line, as `println!` does, but for what might command a terminal; and ends the
+/// command when nobody reads on.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::output::print(&$crate::cli::output::shown(&format!($($text)*))) };
+}
+pub(super) use say;
+
+/// Prints text that has been made harmless.
+pub(super) fn print(text: &str) {
+    if writeln!(io::stdout(), "{text}")
+        .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    {
+        std::process::exit(0);
+    }
+}
+
+/// Text of strangers, such as a tag, shown but not obeyed: control characters, and those
+/// that turn the direction of writing, are written as escapes.
+pub(super) fn shown(text: &str) -> String {
+    escaped(text, |c| c.escape_unicode().to_string())
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
+    let is_harmful = |c: char| {
+        (c.is_control() && c != '\n')
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    if !text.contains(is_harmful) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if is_harmful(c) {
+            shown.push_str(&escape(c));
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }
 
 /// Prints columns.
@@ -52,18 +97,25 @@ pub(super) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-    table.add_rows(rows);
-    println!("{table}");
+    // In a cell even a new line is a stranger's.
+    let cell = |text: String| shown(&text).replace('\n', "\\n");
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<_>>()));
+    print(&table.to_string());
 }
 
 /// A message in canonical Protobuf JSON, for people.
 fn json<M: Message + Name>(message: &M) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(&dynamic(message)?)?)
+    Ok(harmless(&serde_json::to_string_pretty(&dynamic(message)?)?))
 }
 
 /// The same on one line, for streams.
 pub(super) fn json_line<M: Message + Name>(message: &M) -> anyhow::Result<String> {
-    Ok(serde_json::to_string(&dynamic(message)?)?)
+    Ok(harmless(&serde_json::to_string(&dynamic(message)?)?))
+}
+
+/// JSON may hold what commands a terminal only within texts, where it can be escaped.
+fn harmless(json: &str) -> String {
+    escaped(json, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
 fn dynamic<M: Message + Name>(message: &M) -> anyhow::Result<DynamicMessage> {

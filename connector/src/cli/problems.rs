@@ -8,7 +8,7 @@ use apono_connector_proto::v1::{
 
 use super::{
     connect::Client,
-    output::{Format, from_now, time, word},
+    output::{Format, from_now, say, time, word},
 };
 
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,7 @@ impl Problems {
                 }
                 answer.problems.iter().for_each(print);
                 if answer.problems.is_empty() {
-                    println!("no problems");
+                    say!("no problems");
                 }
                 Ok(())
             }
@@ -115,20 +115,20 @@ fn print(problem: &Problem) {
         subject => format!(" [{subject}]"),
     };
     let places = if problem.count == 1 { "place" } else { "places" };
-    println!(
+    say!(
         "{}{subject} ({severity}, {} {places}, since {})",
         problem.code,
         problem.count,
         time(problem.first_seen_time.as_ref())
     );
     if problem.resolve_time.is_some() {
-        println!("  resolved {}", time(problem.resolve_time.as_ref()));
+        say!("  resolved {}", time(problem.resolve_time.as_ref()));
         return;
     }
     if problem.mute_expire_time.is_some() {
         let until = time(problem.mute_expire_time.as_ref());
-        println!("  muted until {until}: {}", problem.mute_reason);
+        say!("  muted until {until}: {}", problem.mute_reason);
     }
-    println!("  {}\n  → {}", problem.cause, problem.remedy);
-    println!("  for example: {}", problem.examples.join("; "));
+    say!("  {}\n  → {}", problem.cause, problem.remedy);
+    say!("  for example: {}", problem.examples.join("; "));
 }

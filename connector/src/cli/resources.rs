@@ -9,7 +9,7 @@ use apono_connector_proto::v1::{
 use super::{
     changes::{Release, Watch},
     connect::Client,
-    output::{print_table, time, word},
+    output::{print_table, say, time, word},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -171,7 +171,7 @@ pub(super) async fn types(client: &Client) -> anyhow::Result<()> {
     });
     client.print(&answer, &["id", "name", "read once per", "IAM actions"], rows)?;
     if client.format == super::output::Format::Table {
-        println!();
+        say!("");
         let attributes = answer.resource_types.iter().flat_map(|kind| {
             kind.attributes.iter().map(|attribute| {
                 vec![kind.id.clone(), attribute.name.clone(), attribute.description.clone()]

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::{
     connect::{Client, Way},
-    output::{Format, duration, print_table, time, word},
+    output::{Format, duration, print_table, say, time, word},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -165,7 +165,7 @@ fn explain(client: &Client, answer: &ExplainSyncResponse) -> anyhow::Result<()> 
         return client.print(answer, &[], []);
     }
     print(client, answer.sync.iter().cloned().collect())?;
-    println!("\nby collector (scopes are read beside each other)");
+    say!("\nby collector (scopes are read beside each other)");
     print_table(
         &[
             "collector",
@@ -196,12 +196,12 @@ fn explain(client: &Client, answer: &ExplainSyncResponse) -> anyhow::Result<()> 
         [("slowest scopes", &answer.slowest), ("most throttled scopes", &answer.most_throttled)]
     {
         if !runs.is_empty() {
-            println!("\n{title}");
+            say!("\n{title}");
             print_runs(runs);
         }
     }
     if !answer.unread.is_empty() {
-        println!("\nnot read");
+        say!("\nnot read");
         let rows = answer.unread.iter().map(|unread| {
             vec![unread.scopes.to_string(), unread.reason.clone(), unread.subject.clone()]
         });
