@@ -23,6 +23,7 @@ mod harness;
 mod hostile;
 mod metrics;
 mod moto;
+mod owners;
 mod path;
 mod privileges;
 mod refusals;

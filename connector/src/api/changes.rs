@@ -200,13 +200,14 @@ pub(super) fn fitting(resources: &[Stored]) -> usize {
     fits.count().max(1)
 }
 
-/// Without what changes by itself: how fresh a resource is stands on its scope, and no
-/// message would come when that changes.
+/// Without what changes by itself: how fresh a resource is stands on its scope, and who owns
+/// it in the settings, too; no message would come when that changes.
 fn change(stored: Stored) -> Resource {
     Resource {
         fresh_time: None,
         stale_reason: String::new(),
         missing_reads: 0,
+        owner: None,
         ..words::resource(stored)
     }
 }

@@ -108,6 +108,7 @@ impl InventoryService for Api {
             region: request.region,
             text: request.text,
             held: request.held,
+            without_owner: request.without_owner,
         };
         let after = (after_integration, after_arn);
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())

@@ -12,6 +12,7 @@ use crate::{
         form::{Draft, DraftIntegrationOwner},
         integration::{IntegrationOwner, OwnerAttribute, ResourceOwner, Settings},
         organization::Coverage,
+        owner::Owner,
         problem::Severity,
         role::Role,
         scope::Reach,
@@ -218,6 +219,7 @@ pub(super) fn coverage(coverage: Coverage) -> v1::AccountCoverage {
 
 pub(super) fn resource(resource: store::resources::Stored) -> v1::Resource {
     v1::Resource {
+        owner: owner(&resource),
         arn: resource.arn,
         r#type: resource.kind,
         integration_id: resource.integration_id.to_string(),
@@ -234,6 +236,23 @@ pub(super) fn resource(resource: store::resources::Stored) -> v1::Resource {
         gone_time: resource.gone_at.map(timestamp),
         missing_reads: resource.missing_reads.into(),
     }
+}
+
+/// Settings that are stored have been checked.
+fn owner(resource: &store::resources::Stored) -> Option<v1::Owner> {
+    let tag: Option<ResourceOwner> = checked(resource.resource_owner.as_ref());
+    let fallback: Option<IntegrationOwner> = checked(resource.integration_owner.as_ref());
+    let tags = serde_json::from_value(resource.tags.clone()).unwrap_or_default();
+    Owner::of(&tags, tag.as_ref(), fallback.as_ref()).map(|owner| v1::Owner {
+        attribute: owner.attribute,
+        source: owner.source,
+        values: owner.values,
+        is_integration_owner: owner.is_integrations,
+    })
+}
+
+fn checked<T: serde::de::DeserializeOwned>(stored: Option<&Value>) -> Option<T> {
+    serde_json::from_value(stored?.clone()).ok()
 }
 
 fn texts(object: Value) -> std::collections::HashMap<String, String> {

@@ -49,6 +49,9 @@ pub(super) struct Conditions {
     /// Only those that are missing, and kept because so many are.
     #[arg(long)]
     held: bool,
+    /// Only those that no tag names an owner of.
+    #[arg(long)]
+    without_owner: bool,
     /// At most so many.
     #[arg(long, default_value_t = 1000)]
     limit: usize,
@@ -75,6 +78,7 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
         region: conditions.region,
         text: conditions.text,
         held: conditions.held,
+        without_owner: conditions.without_owner,
         page_size: 500,
         page_token: String::new(),
     };
@@ -94,15 +98,23 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
             resource.name.clone(),
             resource.account_id.clone(),
             resource.region.clone(),
+            owner(resource),
             state(resource),
             resource.arn.clone(),
         ]
     });
-    client.print(&answer, &["type", "name", "account", "region", "state", "arn"], rows)?;
+    client.print(&answer, &["type", "name", "account", "region", "owner", "state", "arn"], rows)?;
     if is_cut {
         eprintln!("there are more; raise --limit or narrow the conditions");
     }
     Ok(())
+}
+
+/// Who approves; the integration's owner in brackets.
+fn owner(resource: &Resource) -> String {
+    let Some(owner) = &resource.owner else { return "-".to_owned() };
+    let values = owner.values.join(", ");
+    if owner.is_integration_owner { format!("({values})") } else { values }
 }
 
 /// Whether what is shown is known to be true now.
@@ -120,12 +132,14 @@ async fn get(client: &Client, integration: String, arn: String) -> anyhow::Resul
         GetResourceRequest { connector_id: client.connector_id.clone(), integration, arn };
     let answer = api.get_resource(request).await?.into_inner();
     let resource = answer.resource.clone().unwrap_or_default();
+    let owner = owner(&resource);
     let mut rows = vec![
         vec!["arn".to_owned(), resource.arn],
         vec!["type".to_owned(), resource.r#type],
         vec!["name".to_owned(), resource.name],
         vec!["account".to_owned(), resource.account_id],
         vec!["region".to_owned(), resource.region],
+        vec!["owner".to_owned(), owner],
         vec!["first seen".to_owned(), time(resource.first_seen_time.as_ref())],
         vec!["changed".to_owned(), time(resource.change_time.as_ref())],
         vec!["fresh".to_owned(), time(resource.fresh_time.as_ref())],

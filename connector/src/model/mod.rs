@@ -11,6 +11,7 @@ pub mod form;
 pub mod ids;
 pub mod integration;
 pub mod organization;
+pub mod owner;
 pub mod problem;
 pub mod proof;
 pub mod resource;

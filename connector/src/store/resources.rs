@@ -48,6 +48,10 @@ pub struct Stored {
     pub fresh_at: Option<DateTime<Utc>>,
     /// Why its scope could not be read last time.
     pub stale_reason: Option<String>,
+    /// The owner tag of its integration, as settings have it.
+    pub resource_owner: Option<Value>,
+    /// The owner of its integration, as settings have it.
+    pub integration_owner: Option<Value>,
 }
 
 impl Stored {
@@ -70,7 +74,9 @@ macro_rules! select {
                  s.complete_at AS "fresh_at?",
                  -- A collector may go on for other types of its own.
                  CASE WHEN i.settings->'resource_types' ? r.type THEN s.unread_reason
-                      ELSE 'NOT_COVERED' END AS "stale_reason?"
+                      ELSE 'NOT_COVERED' END AS "stale_reason?",
+                 i.settings->'resource_owner' AS resource_owner,
+                 i.settings->'integration_owner' AS integration_owner
                FROM connector.resources r
                JOIN connector.integrations i
                  ON i.connector_id = r.connector_id AND i.id = r.integration_id
@@ -99,6 +105,8 @@ pub struct Filter {
     pub text: String,
     /// Only those whose removal is held.
     pub held: bool,
+    /// Only those that no tag names an owner of.
+    pub without_owner: bool,
 }
 
 /// Live resources after a key, by integration and ARN.
@@ -123,7 +131,9 @@ pub async fn list(
            AND ($8 = '' OR strpos(lower(r.name), lower($8)) > 0
                OR strpos(lower(r.arn), lower($8)) > 0)
            AND (NOT $9 OR r.missing_reads > 0)
-         ORDER BY r.integration_id, r.arn LIMIT $10",
+           AND (NOT $10 OR coalesce(btrim(
+               r.tags ->> (i.settings->'resource_owner'->>'tag_key')), '') = '')
+         ORDER BY r.integration_id, r.arn LIMIT $11",
         connector.as_str(),
         after.0,
         after.1,
@@ -133,6 +143,7 @@ pub async fn list(
         filter.region,
         filter.text,
         filter.held,
+        filter.without_owner,
         limit
     )
     .fetch_all(conn)
