@@ -222,3 +222,29 @@ async fn many_small_removals_are_held_together_until_an_operator_releases_them()
     let names: Vec<String> = scene.api.resources().await.into_iter().map(|r| r.name).collect();
     assert!(names.contains(&back), "it is there");
 }
+
+#[tokio::test]
+async fn a_bucket_that_is_made_anew_in_another_account_is_never_gone() {
+    let cloud = Cloud::empty("aws").await;
+    let accounts = ["222222222221", "222222222222"];
+    for id in accounts {
+        cloud.account(id, &cloud.root, id);
+    }
+    cloud.sim.world().account(accounts[0]).buckets.push(bucket("logs", "eu-west-1", &[]));
+    cloud.deploy();
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    api.create_and_sync(settings_for(&cloud)).await;
+    // Both accounts are read at once: one misses the bucket while the other stores it.
+    for turn in 0..6_usize {
+        let (from, to) = (accounts[turn % 2], accounts[(turn + 1) % 2]);
+        let moved = cloud.sim.world().account(from).buckets.remove(0);
+        cloud.sim.world().account(to).buckets.push(moved);
+        api.sync("prod").await;
+        assert_eq!(api.lines().await, cloud.expected(&[]), "turn {turn}");
+        let found = api.resources().await;
+        let bucket = found.iter().find(|r| r.name == "logs").expect("a bucket");
+        assert_eq!(bucket.account_id, to);
+    }
+}

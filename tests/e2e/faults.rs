@@ -213,6 +213,13 @@ async fn a_walk_that_fails_half_way_changes_nothing() {
     {
         organization.page_items = 2;
     }
+    // A problem that is there before.
+    let denied = Refusal::denied("s3", "no");
+    scene.strike(Fault::new(Effect::Refuse(denied)).on("s3:ListAllMyBuckets").in_account(B));
+    scene.sync().await;
+    assert_eq!(scene.api.problem_lines().await, ["ACTION_DENIED 1"]);
+    let before = scene.api.problems().await.remove(0);
+
     let refusal =
         Refusal::new(500, "ServiceException", "AWS Organizations can't complete your request");
     scene.strike(
@@ -222,7 +229,11 @@ async fn a_walk_that_fails_half_way_changes_nothing() {
     assert_eq!(sync.state(), SyncState::Failed);
     assert_eq!(scene.api.status("prod").await, IntegrationStatus::Error);
     assert_eq!(scene.api.lines().await, scene.before);
-    assert_eq!(scene.api.problem_lines().await, ["SERVICE_ERROR 2"]);
+    // A sync that could not read anything has not seen that problem end.
+    assert_eq!(scene.api.problem_lines().await, ["ACTION_DENIED 1", "SERVICE_ERROR 2"]);
+    let after = scene.api.problems().await;
+    let after = after.iter().find(|problem| problem.code == before.code).expect("one");
+    assert_eq!(after.first_seen_time, before.first_seen_time);
 }
 
 #[tokio::test]

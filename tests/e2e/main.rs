@@ -23,6 +23,7 @@ mod harness;
 mod hostile;
 mod metrics;
 mod moto;
+mod narrowed;
 mod owners;
 mod path;
 mod privileges;

@@ -80,6 +80,8 @@ impl Api {
         let released = async {
             let mut tx = self.db.begin().await?;
             let (id, account, kind) = (integration.id, &request.account_id, &request.r#type);
+            // As whoever writes resources does; the integration, which a plan locks, comes later.
+            store::feeds::lock(&mut tx, &connector, id).await?;
             let released =
                 store::inventory::release(&mut tx, &connector, id, account, kind).await?;
             let (mut sync_id, mut joined) = (String::new(), false);

@@ -206,7 +206,7 @@ impl IntegrationService for Api {
         drop(conn);
         let deleted = async {
             let mut tx = self.db.begin().await?;
-            store::syncs::cancel_open(&mut tx, &connector, found.id, "deleted").await?;
+            store::syncs::cancel_open(&mut tx, &connector, found.id, None, "deleted").await?;
             let deleted =
                 store::integrations::delete(&mut tx, &connector, found.id, version).await?;
             if deleted {
@@ -356,7 +356,7 @@ impl Api {
         let switched = async {
             let mut tx = self.db.begin().await?;
             if !enabled {
-                store::syncs::cancel_open(&mut tx, connector, found.id, "disabled").await?;
+                store::syncs::cancel_open(&mut tx, connector, found.id, None, "disabled").await?;
             }
             let switched =
                 store::integrations::set_enabled(&mut tx, connector, found.id, enabled).await?;
@@ -364,7 +364,7 @@ impl Api {
             if !enabled {
                 // One that was planned in between; from now on none can be.
                 let mut tx = self.db.begin().await?;
-                store::syncs::cancel_open(&mut tx, connector, found.id, "disabled").await?;
+                store::syncs::cancel_open(&mut tx, connector, found.id, None, "disabled").await?;
                 tx.commit().await?;
             }
             Ok::<_, store::Error>(switched)

@@ -131,19 +131,12 @@ impl SyncService for Api {
         let cancelled = async {
             let mut tx = self.db.begin().await?;
             let detail = "cancelled by a caller";
-            let open =
-                store::syncs::cancel_open(&mut tx, &connector, sync.integration, detail).await?;
-            // A later one is not what the caller meant.
-            if open == Some(sync.id) {
-                tx.commit().await?;
-            }
-            Ok::<_, store::Error>(())
+            // A later one is not what the caller meant, and one that has ended stays so.
+            let (integration, only) = (sync.integration, Some(sync.id));
+            store::syncs::cancel_open(&mut tx, &connector, integration, only, detail).await?;
+            tx.commit().await
         };
-        match cancelled.await {
-            // It ended by itself in between.
-            Ok(()) | Err(store::Error::RowsAffected { .. }) => {}
-            Err(error) => return Err(status::store(&error)),
-        }
+        cancelled.await.map_err(|error| status::store(&error))?;
         let sync = self.sync(&connector, sync.id).await?;
         Ok(Response::new(CancelSyncResponse { sync: Some(words::sync(sync)) }))
     }

@@ -77,7 +77,7 @@ impl Collector for Accounts {
             .buffered(TAG_CALLS_AT_ONCE)
             .collect()
             .await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -75,7 +75,7 @@ impl Collector for Tables {
             .collect()
             .await;
         tags::fill(ground.access, &mut resources).await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -79,7 +79,7 @@ impl Collector for Clusters {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -74,7 +74,7 @@ impl Collector for Groups {
             .buffered(THINGS_AT_ONCE)
             .collect()
             .await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -66,7 +66,7 @@ impl Collector for Users {
             .map_err(|error| ApiError::of(LIST_USERS, &error))?;
         let next = place.next(answer.next_token());
         let resources = answer.users.into_iter().map(|found| user(&place, found)).collect();
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Ground<'a> {
 pub struct Page {
     /// What is on it.
     pub resources: Vec<Resource>,
+    /// ARNs of what is there and not to be read: what is stored of it stays.
+    pub passed_over: Vec<String>,
     /// Where the next one begins; none: this was the last.
     pub next: Option<PageToken>,
 }
@@ -112,7 +114,7 @@ impl Page {
             code: None,
         };
         let resources = found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(nameless)?;
-        Ok(Self { resources, next })
+        Ok(Self { resources, passed_over: Vec::new(), next })
     }
 }
 

@@ -98,7 +98,7 @@ impl Collector for PermissionSets {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -65,12 +65,14 @@ impl Collector for Buckets {
             .map_err(|error| ApiError::of(LIST_BUCKETS, &error))?;
         let next = PageToken::of(answer.continuation_token());
 
-        let mut placed = Vec::new();
+        let (mut placed, mut passed_over) = (Vec::new(), Vec::new());
         for bucket in answer.buckets.unwrap_or_default() {
             let region = region(ground.access, &bucket).await?;
             let wanted = &ground.settings.regions;
             if wanted.is_empty() || wanted.contains(&region) {
                 placed.push((bucket, region));
+            } else if let Some(name) = &bucket.name {
+                passed_over.push(arn(ground.access, name));
             }
         }
         let regions: HashMap<Region, Access> = placed
@@ -83,8 +85,12 @@ impl Collector for Buckets {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, passed_over, next })
     }
+}
+
+fn arn(access: &Access, name: &str) -> String {
+    access.partition().arn("s3", "", "", name)
 }
 
 /// Where a bucket lives; the list says so, except for buckets of old.
@@ -118,7 +124,7 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
         Err(error) => (Tags::new(), BTreeMap::from([(TAGS.to_owned(), error.reason.code)])),
     };
     Some(Resource {
-        arn: access.partition().arn("s3", "", "", &name),
+        arn: arn(access, &name),
         kind: TYPES[0].id,
         account: access.account().clone(),
         region: Some(region),

@@ -64,7 +64,7 @@ impl Collector for Topics {
             .collect()
             .await;
         tags::fill(ground.access, &mut resources).await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

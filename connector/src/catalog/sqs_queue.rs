@@ -76,7 +76,7 @@ impl Collector for Queues {
             .collect()
             .await;
         tags::fill(ground.access, &mut resources).await;
-        Ok(Page { resources, next })
+        Ok(Page { resources, next, ..Page::default() })
     }
 }
 

@@ -40,6 +40,8 @@ impl Cursor {
             // ... or only what the follower has heard of already.
             || self.revision > horizon
             || (self.revision == horizon && self.arn.is_none() && self.snapshot.is_none())
+            // ... or what went before a snapshot began, of which it never speaks.
+            || self.snapshot.is_some_and(|start| horizon <= start)
     }
 
     /// Resources that have gone are sent if they went after this revision: a snapshot
@@ -118,6 +120,8 @@ mod tests {
             // A snapshot passes what was purged before it began, and nothing else.
             (Cursor::start(20, 3), 3, true),
             (Cursor::start(20, 3).amid(2, "arn:b", 3), 3, true),
+            (Cursor::start(20, 3).amid(2, "arn:b", 3), 15, true),
+            (Cursor::start(20, 3).amid(2, "arn:b", 3), 20, true),
             (Cursor::start(20, 3).amid(2, "arn:b", 3), 21, false),
         ];
         for (cursor, horizon, is_good) in table {

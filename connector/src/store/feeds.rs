@@ -45,6 +45,27 @@ pub async fn advance(
     .await?)
 }
 
+/// Locks the feed without taking a revision: until the transaction ends nobody writes
+/// resources of the integration, so what is found missing stays so.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lock(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<()> {
+    sqlx::query!(
+        "SELECT FROM connector.feeds WHERE connector_id = $1 AND integration_id = $2 FOR UPDATE",
+        connector.as_str(),
+        integration.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// How far the feed has come.
 ///
 /// # Errors

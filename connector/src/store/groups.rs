@@ -1,6 +1,6 @@
 //! Leased groups of scopes: queue entry, lease and fence in one row.
 //!
-//! Lock order: group before sync before resources. Every batch of writes begins
+//! Lock order: group first, before anything else. Every batch of writes begins
 //! with [`lock`], which proves the fence under a row lock; a replica that was
 //! stopped beyond its lease finds another fence there and writes nothing.
 
@@ -180,7 +180,9 @@ pub async fn heartbeat(
                WITH ORDINALITY AS reading(connector_id, sync_id, account_id, region, fence, at)
            LEFT JOIN connector.sync_groups g
              USING (connector_id, sync_id, account_id, region, fence)
-           WHERE g.sync_id IS NULL"#,
+           LEFT JOIN connector.syncs s
+             ON s.connector_id = g.connector_id AND s.id = g.sync_id AND s.ended_at IS NULL
+           WHERE s.id IS NULL"#,
         &keys.connectors,
         &keys.syncs,
         &keys.accounts,
@@ -259,8 +261,10 @@ pub async fn lock_all(conn: &mut PgConnection, groups: &[&Group]) -> Result<Vec<
            JOIN unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
                WITH ORDINALITY AS reading(connector_id, sync_id, account_id, region, fence, at)
              USING (connector_id, sync_id, account_id, region, fence)
+           JOIN connector.syncs s
+             ON s.connector_id = g.connector_id AND s.id = g.sync_id AND s.ended_at IS NULL
            WHERE NOT g.done
-           ORDER BY connector_id, sync_id, account_id, region
+           ORDER BY g.connector_id, g.sync_id, g.account_id, g.region
            FOR UPDATE OF g"#,
         &keys.connectors,
         &keys.syncs,
@@ -397,7 +401,10 @@ pub async fn count(conn: &mut PgConnection) -> Result<Open> {
              count(*) FILTER (WHERE leased_until IS NULL OR leased_until < connector.now())
                  AS "ready!",
              count(*) FILTER (WHERE leased_until >= connector.now()) AS "leased!"
-           FROM connector.sync_groups WHERE NOT done"#
+           FROM connector.sync_groups g
+           JOIN connector.syncs s
+             ON s.connector_id = g.connector_id AND s.id = g.sync_id AND s.ended_at IS NULL
+           WHERE NOT g.done"#
     )
     .fetch_one(conn)
     .await?)

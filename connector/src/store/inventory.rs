@@ -259,9 +259,12 @@ impl Missing {
         let accounts: Vec<String> =
             walk.accounts().iter().map(|account| account.id.to_string()).collect();
         let arns = sqlx::query_scalar!(
-            "SELECT arn FROM connector.resources
+            "SELECT arn FROM connector.resources r
              WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-               AND scope_account_id <> '' AND scope_account_id <> ALL ($3)",
+               AND scope_account_id <> ''
+               AND NOT EXISTS (
+                   SELECT FROM unnest($3::text[]) AS there(account_id)
+                   WHERE there.account_id = r.scope_account_id)",
             group.connector.as_str(),
             group.integration.0,
             &accounts

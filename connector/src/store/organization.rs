@@ -171,9 +171,11 @@ async fn record_accounts(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE connector.accounts SET coverage = 'gone', gone_at = connector.now()
+        "UPDATE connector.accounts a SET coverage = 'gone', gone_at = connector.now()
          WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-           AND account_id <> ALL ($3)",
+           AND NOT EXISTS (
+               SELECT FROM unnest($3::text[]) AS there(account_id)
+               WHERE there.account_id = a.account_id)",
         group.connector.as_str(),
         group.integration.0,
         &ids

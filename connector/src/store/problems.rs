@@ -49,6 +49,7 @@ pub async fn replace(
     connector: &ConnectorId,
     integration: IntegrationId,
     problems: &[Folded],
+    was_whole: bool,
 ) -> Result<()> {
     let codes: Vec<String> = problems.iter().map(|problem| problem.code.to_string()).collect();
     let subjects: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
@@ -77,6 +78,9 @@ pub async fn replace(
     )
     .execute(&mut *conn)
     .await?;
+    if !was_whole {
+        return Ok(());
+    }
     sqlx::query!(
         "UPDATE connector.problems p SET resolved_at = connector.now()
          WHERE connector_id = $1 AND integration_id = $2 AND resolved_at IS NULL

@@ -369,8 +369,9 @@ pub async fn end(
     expect_one(&done)
 }
 
-/// Stops the open sync of an integration, if there is one. Its groups go first: a
-/// runner that still writes for one of them finds its lease gone. Returns the sync's id.
+/// Stops the open sync of an integration, if there is one, or only if it is this one. Whoever
+/// reads its groups finds that with the next write or heartbeat; the groups themselves go
+/// later. Returns the sync's id.
 ///
 /// # Errors
 ///
@@ -379,23 +380,28 @@ pub async fn cancel_open(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     integration: IntegrationId,
+    only: Option<SyncId>,
     detail: &str,
 ) -> Result<Option<SyncId>> {
-    let Some(sync) = open(&mut *conn, connector, integration).await? else {
-        return Ok(None);
-    };
-    sqlx::query!(
-        "DELETE FROM connector.sync_groups WHERE connector_id = $1 AND sync_id = $2",
+    let cancelled = sqlx::query!(
+        "UPDATE connector.syncs SET state = $4, detail = $5, ended_at = connector.now()
+         WHERE connector_id = $1 AND integration_id = $2 AND ended_at IS NULL
+           AND ($3::uuid IS NULL OR id = $3)
+         RETURNING id, generation",
         connector.as_str(),
-        sync.id.0
+        integration.0,
+        only.map(|id| id.0),
+        SyncState::Cancelled.as_str(),
+        detail
     )
-    .execute(&mut *conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    end(&mut *conn, connector, sync.id, SyncState::Cancelled, detail).await?;
-    let of_generation = (connector, integration, sync.generation);
+    let Some(cancelled) = cancelled else { return Ok(None) };
+    let (id, of_generation) =
+        (SyncId(cancelled.id), (connector, integration, cancelled.generation));
     let explanation = super::runs::explain(&mut *conn, of_generation).await?;
-    super::runs::keep(conn, connector, sync.id, &explanation).await?;
-    Ok(Some(sync.id))
+    super::runs::keep(conn, connector, id, &explanation).await?;
+    Ok(Some(id))
 }
 
 /// When the newest sync was planned.

@@ -28,7 +28,8 @@ pub(super) async fn sync(
         .iter()
         .filter(|problem| problem::explain(problem.code, "").severity > Severity::Notice)
         .count();
-    store::problems::replace(tx, connector, integration, &problems).await?;
+    // That a problem is gone wants proof, too: only a sync that could read resolves one.
+    store::problems::replace(tx, connector, integration, &problems, walked).await?;
     let state = SyncState::at_end(walked, super::group::count(gaps));
     let detail = if walked { "" } else { "the organization could not be read" };
     store::syncs::end(tx, connector, id, state, detail).await?;

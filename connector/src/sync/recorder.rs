@@ -16,8 +16,12 @@
 //! Crash safety: a batch is written whole or not at all; one that was not is read again by
 //! whoever leases its group next.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
@@ -154,16 +158,38 @@ impl Recorder {
     }
 }
 
+/// Every sync has one transaction under way at most, and none waits for that of another:
+/// what has gathered for it meanwhile goes into its next one.
 async fn run(db: Db, mut entries: mpsc::Receiver<Entry>) {
+    let mut waiting: HashMap<SyncId, VecDeque<Entry>> = HashMap::new();
+    let mut busy: HashSet<SyncId> = HashSet::new();
+    let mut writing = FuturesUnordered::new();
     let mut gathered = Vec::with_capacity(BATCHES_MAX);
-    while entries.recv_many(&mut gathered, BATCHES_MAX).await > 0 {
-        metrics::histogram!("connector_sync_batches").record(count(gathered.len()));
-        let mut by_sync: HashMap<SyncId, Vec<Entry>> = HashMap::new();
-        for entry in gathered.drain(..) {
-            by_sync.entry(entry.batch.group.sync).or_default().push(entry);
+    let mut is_open = true;
+    while is_open || !writing.is_empty() {
+        tokio::select! {
+            count = entries.recv_many(&mut gathered, BATCHES_MAX), if is_open => {
+                is_open = count > 0;
+            }
+            Some(sync) = writing.next() => {
+                busy.remove(&sync);
+            }
         }
-        let writing = by_sync.into_values().map(|entries| write_all(&db, entries));
-        futures::future::join_all(writing).await;
+        for entry in gathered.drain(..) {
+            waiting.entry(entry.batch.group.sync).or_default().push_back(entry);
+        }
+        for (sync, entries) in &mut waiting {
+            if !entries.is_empty() && busy.insert(*sync) {
+                let (sync, db) = (*sync, &db);
+                let entries: Vec<Entry> = entries.drain(..entries.len().min(BATCHES_MAX)).collect();
+                metrics::histogram!("connector_sync_batches").record(count(entries.len()));
+                writing.push(async move {
+                    write_all(db, entries).await;
+                    sync
+                });
+            }
+        }
+        waiting.retain(|_, entries| !entries.is_empty());
     }
 }
 
@@ -200,9 +226,11 @@ async fn write_all(db: &Db, entries: Vec<Entry>) {
             answers
         }
     };
-    for entry in entries.into_iter().rev() {
+    for Entry { answer, _begun: begun, .. } in entries.into_iter().rev() {
+        // Before anybody is told, so that its place among the leases is free by then.
+        drop(begun);
         // The reader may be gone.
-        let _ = entry.answer.send(answers.pop().unwrap_or(Err(store::Error::Fenced)));
+        let _ = answer.send(answers.pop().unwrap_or(Err(store::Error::Fenced)));
     }
 }
 

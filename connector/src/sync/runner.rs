@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
 
@@ -37,8 +40,8 @@ use crate::{
 ///
 /// When a reader or the recorder panics; the process goes down with it, and its leases run out.
 pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error> {
-    use SyncState::{Cancelled, Failed, Succeeded, SucceededWithProblems};
-    for state in [Succeeded, SucceededWithProblems, Failed, Cancelled] {
+    use SyncState::{Failed, Succeeded, SucceededWithProblems};
+    for state in [Succeeded, SucceededWithProblems, Failed] {
         // What has not happened yet shows as nothing, so that the first time is an increase.
         metrics::counter!("connector_syncs_total", "state" => state.as_str()).increment(0);
     }
@@ -49,6 +52,7 @@ pub async fn run(crawler: Crawler, stopper: Stopper) -> Result<(), store::Error>
     background.spawn(beat(crawler.clone(), leased.clone()));
     let mut runner = Runner {
         slots: Arc::new(Semaphore::new(crawler.config.groups_at_once)),
+        places: places(&crawler),
         waiting: VecDeque::new(),
         readers: JoinSet::new(),
         background,
@@ -71,6 +75,8 @@ struct Runner {
     recorder: Recorder,
     known: Known,
     slots: Arc<Semaphore>,
+    /// Of the slots, those that each connector may take.
+    places: HashMap<ConnectorId, Arc<Semaphore>>,
     leased: Leased,
     /// The database, as the readers of each connector use it.
     shares: HashMap<ConnectorId, Db>,
@@ -89,7 +95,7 @@ impl Runner {
             while let Some(done) = self.readers.try_join_next() {
                 done.expect("a reader does not panic");
             }
-            if may_be_more && self.waiting.len() * 4 < self.crawler.config.groups_at_once {
+            if may_be_more && self.has_few() {
                 may_be_more = match self.lease().await {
                     Ok(may_be_more) => may_be_more,
                     Err(error) => {
@@ -106,10 +112,12 @@ impl Runner {
                 }
                 // Also a free slot for which nothing is leased yet is a reason to look again.
                 slot = Arc::clone(&self.slots).acquire_owned(),
-                    if may_be_more || !self.waiting.is_empty() =>
+                    if (may_be_more && self.has_few()) || self.next().is_some() =>
                 {
-                    if let (Some(begun), Ok(slot)) = (self.waiting.pop_front(), slot) {
-                        self.begin(begun, slot);
+                    if let (Some((at, place)), Ok(slot)) = (self.next(), slot)
+                        && let Some(begun) = self.waiting.remove(at)
+                    {
+                        self.begin(begun, (slot, place));
                     }
                 }
                 () = self.crawler.groups.wait(self.crawler.config.poll) => may_be_more = true,
@@ -158,7 +166,20 @@ impl Runner {
         Ok(may_be_more)
     }
 
-    fn begin(&mut self, begun: Begun, slot: tokio::sync::OwnedSemaphorePermit) {
+    /// Whether so few groups wait that more should be leased.
+    fn has_few(&self) -> bool {
+        self.waiting.len() * 4 < self.crawler.config.groups_at_once
+    }
+
+    /// The first group that waits and whose connector has a place left, with that place.
+    fn next(&self) -> Option<(usize, OwnedSemaphorePermit)> {
+        self.waiting.iter().enumerate().find_map(|(at, begun)| {
+            let places = self.places.get(&begun.group.connector)?;
+            Some((at, Arc::clone(places).try_acquire_owned().ok()?))
+        })
+    }
+
+    fn begin(&mut self, begun: Begun, slot: (OwnedSemaphorePermit, OwnedSemaphorePermit)) {
         let span = info_span!("group", sync.id = %begun.group.sync, place = %begun.group.place);
         let mut crawler = self.crawler.clone();
         if let Some(share) = self.shares.get(&begun.group.connector) {
@@ -174,7 +195,10 @@ impl Runner {
                 let written = recorder.hand_in(batch, Some(begun)).await;
                 drop(slot);
                 crawler.groups.poke();
-                Ok(written.await.unwrap_or(Err(store::Error::Fenced))?)
+                let written = written.await.unwrap_or(Err(store::Error::Fenced));
+                // Its lease counts no more, so another group may be leased.
+                crawler.groups.poke();
+                Ok(written?)
             };
             let read = tokio::select! {
                 read = read => read,
@@ -193,6 +217,11 @@ impl Runner {
         };
         self.readers.spawn(reading.instrument(span));
     }
+}
+
+fn places(crawler: &Crawler) -> HashMap<ConnectorId, Arc<Semaphore>> {
+    let places = || Arc::new(Semaphore::new(crawler.config.groups_at_once_per_connector));
+    crawler.connectors.iter().map(|connector| (connector.clone(), places())).collect()
 }
 
 fn shares(crawler: &Crawler) -> HashMap<ConnectorId, Db> {

@@ -111,7 +111,8 @@ impl Reader<'_> {
             .await?;
             run.pages += 1;
             run.seen += super::group::count(page.resources.len());
-            let keys = self.compare(collector, page.resources, batch, run).await?;
+            let mut keys = self.compare(collector, page.resources, batch, run).await?;
+            keys.extend(page.passed_over.iter().map(|arn| KeyDigest::of(arn)));
             if batch.bytes() > FLUSH_BYTES {
                 self.recorder.write(batch.take()).await?;
             }
@@ -155,6 +156,9 @@ impl Reader<'_> {
         let scope = proof.scope();
         let mut tx = self.crawler.db.begin().await?;
         store::groups::lock(&mut tx, &scope.group).await?;
+        // Before the question what is missing: a bucket that was made anew in another account
+        // has the same ARN, and whoever stores it there holds the feed.
+        store::feeds::lock(&mut tx, &scope.group.connector, scope.group.integration).await?;
         let missing = Missing::of_scope(&mut tx, proof, &self.types).await?;
         let scope_rows = self.live.count(scope.collector);
         let removed = remove(&mut tx, &scope.group, &missing, scope_rows).await?;
@@ -189,6 +193,7 @@ pub(super) async fn remove_with_accounts(
     group: &Group,
     walk: &Walk,
 ) -> store::Result<Removed> {
+    store::feeds::lock(tx, &group.connector, group.integration).await?;
     let missing = Missing::of_walk(tx, group, walk).await?;
     remove(tx, group, &missing, usize::MAX).await
 }

@@ -61,7 +61,12 @@ pub const METRICS: &[Metric] = {
             &["service"],
             "Budgets (account, region, service) that AWS has slowed down and that have not recovered.",
         ),
-        metric("connector_syncs_total", Counter, &["state"], "Syncs that have ended here."),
+        metric(
+            "connector_syncs_total",
+            Counter,
+            &["state"],
+            "Syncs that have ended here by themselves.",
+        ),
         metric(
             "connector_sync_overdue_seconds",
             Gauge,
