@@ -268,6 +268,8 @@ pub struct Counts {
     pub written: i64,
     /// Resources gone.
     pub gone: i64,
+    /// Of them, those whose removal had been held before.
+    pub agreed: i64,
     /// Groups planned, less those that are done.
     pub groups: i64,
 }
@@ -280,6 +282,7 @@ impl std::ops::AddAssign for Counts {
         self.seen += more.seen;
         self.written += more.written;
         self.gone += more.gone;
+        self.agreed += more.agreed;
         self.groups += more.groups;
     }
 }
@@ -301,7 +304,7 @@ pub async fn add(
          SET scopes_planned = scopes_planned + $3, scopes_complete = scopes_complete + $4,
              scopes_incomplete = scopes_incomplete + $5, resources_seen = resources_seen + $6,
              resources_written = resources_written + $7, resources_gone = resources_gone + $8,
-             groups_open = groups_open + $9
+             groups_open = groups_open + $9, resources_agreed = resources_agreed + $10
          WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
          RETURNING groups_open",
         connector.as_str(),
@@ -312,7 +315,8 @@ pub async fn add(
         counts.seen,
         counts.written,
         counts.gone,
-        counts.groups
+        counts.groups,
+        counts.agreed
     )
     .fetch_optional(conn)
     .await?
@@ -320,8 +324,8 @@ pub async fn add(
     .ok_or(super::Error::Fenced)
 }
 
-/// What a removal is measured by: resources that the sync has removed, and live ones when
-/// it began. The sync is locked, so that two removals see each other.
+/// What a removal is measured by: resources that the sync has removed without having held
+/// them before, and live ones when it began. The sync is locked, so that two removals see each other.
 ///
 /// # Errors
 ///
@@ -332,16 +336,17 @@ pub async fn lock_removals(
     id: SyncId,
 ) -> Result<(i64, i64)> {
     let row = sqlx::query!(
-        "SELECT resources_gone, resources_before FROM connector.syncs
-         WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
-         FOR UPDATE",
+        r#"SELECT resources_gone - resources_agreed AS "gone!", resources_before
+           FROM connector.syncs
+           WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
+           FOR UPDATE"#,
         connector.as_str(),
         id.0
     )
     .fetch_optional(conn)
     .await?
     .ok_or(super::Error::Fenced)?;
-    Ok((row.resources_gone, row.resources_before))
+    Ok((row.gone, row.resources_before))
 }
 
 /// Ends an open sync.

@@ -222,7 +222,8 @@ async fn remove(
     let gone = i64::try_from(gone).unwrap_or(i64::MAX);
     let held = if is_held { missing.hold(tx).await? } else { 0 };
     // At once, so that the next removal is measured with this one.
-    let counts = Counts { gone, ..Counts::default() };
+    let agreed = if is_held { gone } else { 0 };
+    let counts = Counts { gone, agreed, ..Counts::default() };
     store::syncs::add(tx, &group.connector, group.sync, counts).await?;
     Ok(Removed { gone, held })
 }
