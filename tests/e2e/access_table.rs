@@ -33,6 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("InventoryService/ListResources", ALL),
     ("InventoryService/ReleaseRemovals", &["operator", "admin"]),
     ("InventoryService/SummarizeCoverage", ALL),
+    ("InventoryService/SummarizeResources", ALL),
     ("InventoryService/WatchResources", ALL),
     ("OperationsService/CreateToken", &["admin"]),
     ("OperationsService/GetIdentity", ALL),

@@ -103,6 +103,9 @@ fn what_is_not_read_is_explained(daemon: &Daemon) {
     // To cancel one that has ended changes nothing.
     assert!(good(daemon, &["sync", "cancel", id]).contains("succeeded with problems"));
 
+    let facets = good(daemon, &["resources", "facets", "prod"]);
+    assert!(facets.contains("aws-s3-bucket") && facets.contains("payments"), "{facets}");
+
     let changes = good(daemon, &["resources", "watch", "prod", "--once"]);
     let listed = json(daemon, &["resources", "list"]);
     let listed = listed["resources"].as_array().expect("resources");

@@ -1,8 +1,8 @@
 //! The whole path, from a role to resources over gRPC. Against `aws-sim`.
 
 use apono_connector_proto::v1::{
-    AccountCoverage, GetTreeRequest, IntegrationSettings, IntegrationStatus, SyncState,
-    UpdateIntegrationRequest,
+    AccountCoverage, Facet, GetTreeRequest, IntegrationSettings, IntegrationStatus, Resource,
+    SummarizeResourcesRequest, SyncState, UpdateIntegrationRequest,
 };
 use aws_sim::{seed, text::Text};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -51,7 +51,37 @@ async fn what_was_made_is_found(cloud: &Cloud) {
     assert_eq!(sync.scopes_planned, sync.scopes_complete);
     assert_eq!(api.lines().await, cloud.expected_of_every_type(&["ou-test-cccccccc"]));
     attributes_are_stored(&database).await;
+    facets_add_up(&api).await;
     assert_eq!(api.status("prod").await, IntegrationStatus::Active);
+}
+
+/// The counts are those of what is listed.
+async fn facets_add_up(api: &Api) {
+    let request =
+        SummarizeResourcesRequest { integration: "prod".to_owned(), ..Default::default() };
+    let facets = api.inventory().summarize_resources(request).await.expect("counts").into_inner();
+    let listed = api.resources().await;
+    let counted = |facets: &[Facet], value: &str| {
+        facets.iter().find(|facet| facet.value == value).map_or(0, |facet| facet.resources)
+    };
+    let of = |holds: &dyn Fn(&Resource) -> bool| {
+        i64::try_from(listed.iter().filter(|resource| holds(resource)).count()).expect("a count")
+    };
+    assert_eq!(facets.resources, of(&|_| true));
+    for (facets, value, expected) in [
+        (&facets.types, "aws-iam-role", of(&|r| r.r#type == "aws-iam-role")),
+        (&facets.accounts, "222222222201", of(&|r| r.account_id == "222222222201")),
+        (&facets.regions, "", of(&|r| r.region.is_empty())),
+        (&facets.tag_keys, "team", of(&|r| r.tags.contains_key("team"))),
+    ] {
+        assert!(expected > 0, "{value}");
+        assert_eq!(counted(facets, value), expected, "{value}");
+    }
+    let units = &facets.organizational_units;
+    let (outer, inner) = (counted(units, "ou-test-aaaaaaaa"), counted(units, "ou-test-bbbbbbbb"));
+    assert!(outer > inner && inner > 0, "a unit counts what lies below: {units:?}");
+    assert!(units.iter().any(|unit| unit.display_name == "Production"));
+    assert!(facets.types.is_sorted_by(|a, b| a.resources >= b.resources));
 }
 
 /// What a person needs to recognise a thing, read from the answers of several calls.

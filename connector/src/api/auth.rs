@@ -55,6 +55,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("/apono.connector.v1.InventoryService/GetResource", Role::Viewer),
     ("/apono.connector.v1.InventoryService/WatchResources", Role::Viewer),
     ("/apono.connector.v1.InventoryService/SummarizeCoverage", Role::Viewer),
+    ("/apono.connector.v1.InventoryService/SummarizeResources", Role::Viewer),
     ("/apono.connector.v1.InventoryService/ListCoverage", Role::Viewer),
     ("/apono.connector.v1.InventoryService/ReleaseRemovals", Role::Operator),
     ("/apono.connector.v1.OperationsService/GetIdentity", Role::Viewer),

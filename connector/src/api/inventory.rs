@@ -6,8 +6,8 @@ use apono_connector_proto::v1::{
     self, GetResourceRequest, GetResourceResponse, GetTreeRequest, GetTreeResponse,
     ListAccountsRequest, ListAccountsResponse, ListCoverageRequest, ListCoverageResponse,
     ListResourcesRequest, ListResourcesResponse, ReleaseRemovalsRequest, ReleaseRemovalsResponse,
-    SummarizeCoverageRequest, SummarizeCoverageResponse, WatchResourcesRequest,
-    inventory_service_server::InventoryService,
+    SummarizeCoverageRequest, SummarizeCoverageResponse, SummarizeResourcesRequest,
+    SummarizeResourcesResponse, WatchResourcesRequest, inventory_service_server::InventoryService,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -146,6 +146,14 @@ impl InventoryService for Api {
     ) -> Result<Response<Changes>, Status> {
         let caller = caller(&request)?;
         self.changes(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn summarize_resources(
+        &self,
+        request: Request<SummarizeResourcesRequest>,
+    ) -> Result<Response<SummarizeResourcesResponse>, Status> {
+        let caller = caller(&request)?;
+        self.facets(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn summarize_coverage(

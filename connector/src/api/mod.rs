@@ -30,6 +30,7 @@ pub mod auth;
 mod catalog;
 mod changes;
 mod coverage;
+mod facets;
 mod integrations;
 mod inventory;
 mod operations;

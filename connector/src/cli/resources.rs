@@ -2,7 +2,7 @@
 
 use apono_connector_proto::v1::{
     GetResourceRequest, ListResourceTypesRequest, ListResourcesRequest, ListResourcesResponse,
-    Resource, catalog_service_client::CatalogServiceClient,
+    Resource, SummarizeResourcesRequest, catalog_service_client::CatalogServiceClient,
     inventory_service_client::InventoryServiceClient,
 };
 
@@ -22,6 +22,11 @@ pub(super) enum Resources {
         integration: String,
         /// ARN.
         arn: String,
+    },
+    /// Counts resources by type, account, region, organizational unit and tag key.
+    Facets {
+        /// Integration, id or name.
+        integration: String,
     },
     /// Follows what changes: first all that is there, then each change.
     Watch(Watch),
@@ -62,6 +67,7 @@ impl Resources {
         match self {
             Self::List(conditions) => list(client, conditions).await,
             Self::Get { integration, arn } => get(client, integration, arn).await,
+            Self::Facets { integration } => facets(client, integration).await,
             Self::Watch(watch) => watch.run(client).await,
             Self::Release(release) => release.run(client).await,
         }
@@ -151,6 +157,32 @@ async fn get(client: &Client, integration: String, arn: String) -> anyhow::Resul
     tags.sort();
     rows.extend(tags.into_iter().map(|(key, value)| vec![format!("tag {key}"), value]));
     client.print(&answer, &["field", "value"], rows)
+}
+
+async fn facets(client: &Client, integration: String) -> anyhow::Result<()> {
+    let mut api = InventoryServiceClient::new(client.way.clone());
+    let connector_id = client.connector_id.clone();
+    let request = SummarizeResourcesRequest { connector_id, integration };
+    let answer = api.summarize_resources(request).await?.into_inner();
+    let properties = [
+        ("type", &answer.types),
+        ("account", &answer.accounts),
+        ("region", &answer.regions),
+        ("unit", &answer.organizational_units),
+        ("tag key", &answer.tag_keys),
+    ];
+    let rows = properties.into_iter().flat_map(|(property, facets)| {
+        facets.iter().map(move |facet| {
+            let value = if facet.value.is_empty() { "none" } else { &facet.value };
+            vec![
+                property.to_owned(),
+                value.to_owned(),
+                facet.display_name.clone(),
+                facet.resources.to_string(),
+            ]
+        })
+    });
+    client.print(&answer, &["by", "value", "name", "resources"], rows)
 }
 
 fn text(value: prost_types::Value) -> String {

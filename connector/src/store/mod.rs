@@ -28,6 +28,7 @@ use crate::model::ids::ConnectorId;
 
 pub mod connectors;
 pub mod coverage;
+pub mod facets;
 pub mod feeds;
 pub mod groups;
 pub mod integrations;
