@@ -15,6 +15,7 @@ mod coverage;
 mod crash;
 mod embedded;
 mod enrichment;
+mod estate;
 mod exclusion;
 mod fairness;
 mod faults;
