@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{Api, FOLLOWERS_MAX, auth::Caller, integrations::find, status, words};
+use super::{Api, FOLLOWERS_MAX, auth::Caller, integrations::find, page, status, words};
 use crate::{
     base::clock,
     model::{
@@ -23,8 +23,6 @@ use crate::{
 
 /// Resources in one message.
 const RESOURCES_MAX: i64 = 500;
-/// Of tags and attributes in one message; gRPC takes 4 MiB.
-const MESSAGE_BYTES: usize = 1024 * 1024;
 /// Messages that wait for a slow follower.
 const MESSAGES_WAITING_MAX: usize = 2;
 /// From one look for changes to the next.
@@ -169,7 +167,7 @@ impl Follower {
             return Err(status::cursor_too_old());
         }
         let is_whole = resources.len() < usize::try_from(RESOURCES_MAX).unwrap_or_default();
-        let fits = fitting(&resources);
+        let fits = page::fitting(&resources);
         let is_current = is_whole && fits >= resources.len();
         resources.truncate(fits);
         let cursor = match resources.last() {
@@ -188,16 +186,6 @@ impl Follower {
         let resources = resources.into_iter().map(change).collect();
         Ok(Page { resources, cursor, is_current })
     }
-}
-
-/// How many resources fit into one message, at least one.
-pub(super) fn fitting(resources: &[Stored]) -> usize {
-    let mut bytes = 0;
-    let fits = resources.iter().take_while(|resource| {
-        bytes += resource.size();
-        bytes <= MESSAGE_BYTES
-    });
-    fits.count().max(1)
 }
 
 /// Without what changes by itself: how fresh a resource is stands on its scope, and who owns

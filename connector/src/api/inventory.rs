@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::{
     Api,
     auth::caller,
-    changes::{self, Changes},
+    changes::Changes,
     integrations::find,
-    page::Page,
+    page::{self, Page},
     status, words,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl InventoryService for Api {
         let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
-        let fits = changes::fitting(&found);
+        let fits = page::fitting(&found);
         let next_page_token = page
             .cut_at(fits, &mut found, |found| format!("{} {}", found.integration_id, found.arn));
         let resources = found.into_iter().map(words::resource).collect();

@@ -6,11 +6,15 @@
 use tonic::Status;
 
 use super::status;
+use crate::store::resources::Stored;
 
 /// Items of a page when nothing is said.
 const ITEMS_DEFAULT: i32 = 100;
 /// Items of the largest page.
 const ITEMS_MAX: i32 = 500;
+
+/// Of tags and attributes in one message; gRPC takes 4 MiB.
+const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// A checked page request.
 #[derive(Debug)]
@@ -64,6 +68,16 @@ impl Page {
         rows.last()
             .map_or_else(String::new, |last| hex::encode(format!("{}:{}", self.list, key(last))))
     }
+}
+
+/// How many resources fit into one message, at least one.
+pub(super) fn fitting(resources: &[Stored]) -> usize {
+    let mut bytes = 0;
+    let fits = resources.iter().take_while(|resource| {
+        bytes += resource.size();
+        bytes <= MESSAGE_BYTES
+    });
+    fits.count().max(1)
 }
 
 fn decode(list: &str, token: &str) -> Result<String, Status> {

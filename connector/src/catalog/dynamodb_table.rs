@@ -6,8 +6,8 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, arn, attributes, described, here, tags,
-    time,
+    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, arn, attributes, described, here, sorted,
+    tags, time,
 };
 use crate::{
     aws::ApiError,
@@ -94,12 +94,8 @@ fn read(found: &TableDescription) -> Map<String, Value> {
         .billing_mode_summary()
         .and_then(|summary| summary.billing_mode())
         .map_or(BillingMode::Provisioned.as_str(), BillingMode::as_str);
-    let mut indexes: Vec<&str> =
-        found.global_secondary_indexes().iter().filter_map(|index| index.index_name()).collect();
-    indexes.sort_unstable();
-    let mut replicas: Vec<&str> =
-        found.replicas().iter().filter_map(|replica| replica.region_name()).collect();
-    replicas.sort_unstable();
+    let indexes = found.global_secondary_indexes().iter().filter_map(|index| index.index_name());
+    let replicas = found.replicas().iter().filter_map(|replica| replica.region_name());
     let keys: Vec<&str> = found.key_schema().iter().map(KeySchemaElement::attribute_name).collect();
     let encryption = found.sse_description().and_then(|sse| sse.sse_type());
     attributes([
@@ -107,9 +103,9 @@ fn read(found: &TableDescription) -> Map<String, Value> {
         ("creation_time", time(found.creation_date_time)),
         ("deletion_protection", found.deletion_protection_enabled.map(|is| json!(is))),
         ("encryption", encryption.map(|kind| json!(kind.as_str()))),
-        ("indexes", (!indexes.is_empty()).then(|| json!(indexes))),
+        ("indexes", sorted(indexes.map(str::to_owned).collect())),
         ("keys", Some(json!(keys))),
-        ("replicas", (!replicas.is_empty()).then(|| json!(replicas))),
+        ("replicas", sorted(replicas.map(str::to_owned).collect())),
         ("status", found.table_status().map(|status| json!(status.as_str()))),
     ])
 }

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, here, name_of, time,
+    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, here, name_of, sorted, time,
 };
 use crate::{
     aws::ApiError,
@@ -203,8 +203,9 @@ fn role(ground: &Ground<'_>, found: RoleDetail) -> Option<Resource> {
         Some(path) if path.starts_with(RESERVED) => "reserved",
         _ => "customer",
     };
+    // A document that cannot be read tells nothing, which is not that it trusts nobody.
     let trust = found.assume_role_policy_document.as_deref().and_then(Trust::read);
-    let trust = trust.unwrap_or_default();
+    let conditions = trust.as_ref().map(|trust| trust.conditions.iter().cloned().collect());
     // To the day: a busy role would change its row with every sync.
     let last_used = time(found.role_last_used.and_then(|used| used.last_used_date));
     let last_used = last_used.as_ref().and_then(Value::as_str).and_then(|time| time.get(..10));
@@ -216,19 +217,17 @@ fn role(ground: &Ground<'_>, found: RoleDetail) -> Option<Resource> {
         ("managed_policies", managed(found.attached_managed_policies)),
         ("path", found.path.map(|path| json!(path))),
         ("permissions_boundary", boundary(found.permissions_boundary)),
-        ("trust_conditions", (!trust.conditions.is_empty()).then(|| json!(trust.conditions))),
-        ("trusted_principals", Some(json!(trust.principals))),
+        ("trust_conditions", conditions.and_then(sorted)),
+        ("trusted_principals", trust.map(|trust| json!(trust.principals))),
     ]);
     let tags = tags(found.tags);
     Some(Resource { tags, attributes, ..global(ground, ROLE, found.arn?, found.role_name) })
 }
 
 fn user(ground: &Ground<'_>, found: UserDetail) -> Option<Resource> {
-    let mut groups = found.group_list.unwrap_or_default();
-    groups.sort_unstable();
     let attributes = attributes([
         ("creation_time", time(found.create_date)),
-        ("groups", (!groups.is_empty()).then(|| json!(groups))),
+        ("groups", sorted(found.group_list.unwrap_or_default())),
         ("inline_policies", inline(found.user_policy_list)),
         ("managed_policies", managed(found.attached_managed_policies)),
         ("path", found.path.map(|path| json!(path))),
@@ -245,17 +244,11 @@ fn global(ground: &Ground<'_>, kind: &ResourceType, arn: String, name: Option<St
 }
 
 fn inline(policies: Option<Vec<PolicyDetail>>) -> Option<Value> {
-    names(policies?.into_iter().filter_map(|policy| policy.policy_name).collect())
+    sorted(policies?.into_iter().filter_map(|policy| policy.policy_name).collect())
 }
 
 fn managed(policies: Option<Vec<AttachedPolicy>>) -> Option<Value> {
-    names(policies?.into_iter().filter_map(|policy| policy.policy_arn).collect())
-}
-
-/// In one order, whichever AWS gave them in; none where there are none.
-fn names(mut names: Vec<String>) -> Option<Value> {
-    names.sort_unstable();
-    (!names.is_empty()).then(|| json!(names))
+    sorted(policies?.into_iter().filter_map(|policy| policy.policy_arn).collect())
 }
 
 fn boundary(boundary: Option<AttachedPermissionsBoundary>) -> Option<Value> {

@@ -177,6 +177,13 @@ fn attributes<const N: usize>(all: [(&str, Option<Value>); N]) -> Map<String, Va
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
+/// Names or ids as attributes have them: in one order, whichever AWS gave them in; none where
+/// there are none.
+fn sorted(mut texts: Vec<String>) -> Option<Value> {
+    texts.sort_unstable();
+    (!texts.is_empty()).then(|| Value::from(texts))
+}
+
 /// A time as attributes have it: RFC 3339, UTC.
 fn time(time: Option<aws_smithy_types::DateTime>) -> Option<Value> {
     time?.fmt(aws_smithy_types::date_time::Format::DateTime).ok().map(Value::from)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Collector, Ground, Page, ResourceType,
     identity_center::{LIST_INSTANCES, Place, THINGS_AT_ONCE},
-    name_of, named_in, time,
+    name_of, named_in, sorted, time,
 };
 use crate::{
     aws::ApiError,
@@ -186,7 +186,7 @@ impl Set<'_> {
             let policy = policy.map_err(|error| ApiError::of(LIST_MANAGED, &error))?;
             arns.extend(policy.arn);
         }
-        Ok(sorted(arns))
+        Ok(sorted(arns).unwrap_or_default())
     }
 
     async fn customer_managed(&self) -> Result<Value, ApiError> {
@@ -205,7 +205,7 @@ impl Set<'_> {
             let policy = policy.map_err(|error| ApiError::of(LIST_CUSTOMER, &error))?;
             names.push(format!("{}{}", policy.path.unwrap_or_default(), policy.name));
         }
-        Ok(sorted(names))
+        Ok(sorted(names).unwrap_or_default())
     }
 
     async fn inline(&self) -> Result<Value, ApiError> {
@@ -262,7 +262,7 @@ impl Set<'_> {
         while let Some(id) = items.next().await {
             ids.push(id.map_err(|error| ApiError::of(LIST_ACCOUNTS, &error))?);
         }
-        Ok(sorted(ids))
+        Ok(sorted(ids).unwrap_or_default())
     }
 
     async fn tags(&self) -> Result<Tags, ApiError> {
@@ -287,10 +287,4 @@ impl Set<'_> {
 
 fn unread(resource: &mut Resource, names: &[&str], error: &ApiError) {
     resource.unread.extend(names.iter().map(|name| ((*name).to_owned(), error.reason.code)));
-}
-
-/// In one order, whichever AWS gave them in; nothing where there are none.
-fn sorted(mut texts: Vec<String>) -> Value {
-    texts.sort_unstable();
-    if texts.is_empty() { Value::Null } else { json!(texts) }
 }
