@@ -5,7 +5,7 @@ use apono_connector_proto::v1::{
     CreateTokenRequest, DeleteIntegrationRequest, GetIntegrationRequest, GetResourceRequest,
     GetSyncRequest, IntegrationSettings, ListIntegrationsRequest, ListResourcesRequest,
     PreviewCustomAccessDetailsRequest, RevokeTokenRequest, Role, StartSyncRequest,
-    UpdateIntegrationRequest,
+    SummarizeResourcesRequest, UpdateIntegrationRequest,
 };
 use prost_types::FieldMask;
 use tonic::{Code, Response, Status};
@@ -60,6 +60,19 @@ async fn bad_inventory_requests(api: &Api) {
     bad(
         list(ListResourcesRequest { r#type: "ec2".into(), ..none() }).await,
         "type \"ec2\" is not a resource type; choose from aws-account, aws-dynamodb-table, aws-ec2-instance, aws-eks-cluster, aws-iam-group, aws-iam-policy, aws-iam-role, aws-iam-user, aws-identity-center-group, aws-identity-center-permission-set, aws-identity-center-user, aws-lambda-function, aws-rds-cluster, aws-rds-instance, aws-s3-bucket, aws-secretsmanager-secret, aws-sns-topic, aws-sqs-queue",
+    );
+    bad(
+        list(ListResourcesRequest { filter: "colour = red".into(), ..none() }).await,
+        "filter knows no field \"colour\"; use type, account, account.name, ou, ou.name, region, tag.KEY, owner, owner.by, name, arn, text, state",
+    );
+    let request = SummarizeResourcesRequest {
+        integration: "prod".into(),
+        filter: "account = payments".into(),
+        ..Default::default()
+    };
+    bad(
+        api.inventory().summarize_resources(request).await,
+        "filter cannot look for account \"payments\"; use an account id: twelve digits, such as 123456789012",
     );
     bad(
         list(ListResourcesRequest { account_id: "12".into(), ..none() }).await,

@@ -105,6 +105,10 @@ fn what_is_not_read_is_explained(daemon: &Daemon) {
 
     let facets = good(daemon, &["resources", "facets", "prod"]);
     assert!(facets.contains("aws-s3-bucket") && facets.contains("payments"), "{facets}");
+    let buckets = good(daemon, &["resources", "facets", "prod", "type:bucket"]);
+    assert!(buckets.contains("aws-s3-bucket") && !buckets.contains("aws-ec2"), "{buckets}");
+    let listed = good(daemon, &["resources", "list", "type:bucket AND account.name = payments"]);
+    assert!(listed.contains("aws-s3-bucket") && !listed.contains("aws-ec2"), "{listed}");
 
     let changes = good(daemon, &["resources", "watch", "prod", "--once"]);
     let listed = json(daemon, &["resources", "list"]);

@@ -97,6 +97,11 @@ async fn a_hostile_estate_is_stored_found_and_shown() {
         assert_eq!(resources[0]["name"], name);
         assert_eq!(resources[0]["tags"], json!({ name: name }));
         assert_eq!(resources[0]["attributes"]["description"], name);
+        let quoted = format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+        let filter = format!("type = aws-secretsmanager-secret AND tag.{quoted} = {quoted}");
+        let filtered = shown(&daemon, &["resources", "list", &filter, "--output", "json"]);
+        let filtered: Value = serde_json::from_str(&filtered).expect("JSON");
+        assert_eq!(filtered["resources"], found["resources"], "{filter}");
         // A table has one line for it, and one for the headings.
         assert_eq!(shown(&daemon, &wanted).lines().count(), 2, "{name:?}");
     }

@@ -20,6 +20,7 @@ mod exclusion;
 mod fairness;
 mod faults;
 mod feed;
+mod filters;
 mod harness;
 mod hostile;
 mod metrics;

@@ -3,11 +3,17 @@
 use apono_connector_proto::v1::{self, SummarizeResourcesRequest, SummarizeResourcesResponse};
 use tonic::Status;
 
-use super::{Api, auth::Caller, integrations::find, status};
+use super::{
+    Api,
+    auth::Caller,
+    filter::{self, Filter},
+    integrations::find,
+    status,
+};
 use crate::store::{self, facets::Facet};
 
 /// Values of one property, the most frequent ones.
-const FACETS_MAX: i64 = 500;
+const FACETS_MAX: usize = 500;
 
 impl Api {
     pub(super) async fn facets(
@@ -16,14 +22,15 @@ impl Api {
         request: SummarizeResourcesRequest,
     ) -> Result<SummarizeResourcesResponse, Status> {
         let connector = caller.connector(&request.connector_id)?;
+        let condition = filter::parse(&request.filter)?;
         let mut conn = self.conn().await?;
-        let integration = find(&mut conn, &connector, &request.integration).await?;
-        let facets = store::facets::count(&mut conn, &connector, integration.id, FACETS_MAX)
+        let integration = find(&mut conn, &connector, &request.integration).await?.id;
+        let filter = Filter::of(&mut conn, connector, &request.integration, condition).await?;
+        let facets = store::facets::count(&mut conn, integration, &filter.meant(), FACETS_MAX)
             .await
             .map_err(|error| status::store(&error))?;
         Ok(SummarizeResourcesResponse {
-            // There are far fewer types than facets are shown.
-            resources: facets.types.iter().map(|facet| facet.resources).sum(),
+            resources: facets.resources,
             types: shown(facets.types),
             accounts: shown(facets.accounts),
             regions: shown(facets.regions),

@@ -16,6 +16,7 @@ use super::{
     Api,
     auth::caller,
     changes::Changes,
+    filter::{self, Filter},
     integrations::find,
     page::{self, Page},
     status, words,
@@ -23,9 +24,7 @@ use super::{
 use crate::{
     catalog,
     model::ids::{AccountId, Region},
-    store::{
-        self, PgConnection, integrations::Integration, organization::Account, resources::Filter,
-    },
+    store::{self, PgConnection, integrations::Integration, organization::Account},
 };
 
 /// Accounts that a tree shows; a larger organization is listed page by page.
@@ -83,7 +82,7 @@ impl InventoryService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let page = Page::parse("resources", request.page_size, &request.page_token)?;
-        check_filter(&request)?;
+        let condition = filter::conditions(&request)?;
         let (after_integration, after_arn) = match page.after.as_deref() {
             None => (Uuid::nil(), ""),
             Some(key) => key
@@ -97,21 +96,9 @@ impl InventoryService for Api {
                 })?,
         };
         let mut conn = self.conn().await?;
-        let integration = match request.integration.as_str() {
-            "" => None,
-            name => Some(find(&mut conn, &connector, name).await?.id),
-        };
-        let filter = Filter {
-            integration,
-            kind: request.r#type,
-            account_id: request.account_id,
-            region: request.region,
-            text: request.text,
-            held: request.held,
-            without_owner: request.without_owner,
-        };
+        let filter = Filter::of(&mut conn, connector, &request.integration, condition).await?;
         let after = (after_integration, after_arn);
-        let mut found = store::resources::list(&mut conn, &connector, &filter, after, page.limit())
+        let mut found = store::resources::list(&mut conn, &filter.meant(), after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
         let fits = page::fitting(&found);
@@ -224,13 +211,6 @@ fn shown(account: Account, unread: Vec<v1::Unread>) -> v1::Account {
         unread,
         first_seen_time: Some(words::timestamp(account.first_seen_at)),
     }
-}
-
-/// A condition that can never hold is a mistake.
-fn check_filter(request: &ListResourcesRequest) -> Result<(), Status> {
-    status::refuse_nul("text", &request.text)?;
-    check_type(&request.r#type)?;
-    check_place(&request.account_id, &request.region)
 }
 
 /// Refuses a type that is none.

@@ -31,6 +31,7 @@ mod catalog;
 mod changes;
 mod coverage;
 mod facets;
+mod filter;
 mod integrations;
 mod inventory;
 mod operations;

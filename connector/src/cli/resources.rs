@@ -15,6 +15,7 @@ use super::{
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Resources {
     /// Lists resources; all conditions that are given must hold.
+    #[command(after_help = FILTERS)]
     List(Conditions),
     /// Shows one resource with its tags and attributes.
     Get {
@@ -27,6 +28,9 @@ pub(super) enum Resources {
     Facets {
         /// Integration, id or name.
         integration: String,
+        /// Which of them, as `list` has it.
+        #[arg(default_value = "")]
+        filter: String,
     },
     /// Follows what changes: first all that is there, then each change.
     Watch(Watch),
@@ -34,8 +38,21 @@ pub(super) enum Resources {
     Release(Release),
 }
 
+const FILTERS: &str = "\
+Filters (AIP-160; = is exact, : finds parts, * at an end of a value stands for anything, OR binds
+closer than AND, words alone are looked for in names and ARNs):
+  type = aws-s3-bucket AND tag.env = prod
+  ou.name = Production AND (state = stale OR state = held)
+  tag:\"aws:cloudformation:stack-name\" AND NOT region = eu-west-1
+  owner = ann@example.com AND name = \"web-*\"
+Fields: type, account, account.name, ou, ou.name, region, tag.KEY, owner, owner.by, name, arn,
+text, state (fresh, stale, held, incomplete).";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Conditions {
+    /// Which resources: `type = aws-s3-bucket AND tag.env = prod`; see below.
+    #[arg(default_value = "")]
+    filter: String,
     /// Integration, id or name; none: all.
     #[arg(long, default_value = "")]
     integration: String,
@@ -67,7 +84,7 @@ impl Resources {
         match self {
             Self::List(conditions) => list(client, conditions).await,
             Self::Get { integration, arn } => get(client, integration, arn).await,
-            Self::Facets { integration } => facets(client, integration).await,
+            Self::Facets { integration, filter } => facets(client, integration, filter).await,
             Self::Watch(watch) => watch.run(client).await,
             Self::Release(release) => release.run(client).await,
         }
@@ -85,6 +102,7 @@ async fn list(client: &Client, conditions: Conditions) -> anyhow::Result<()> {
         text: conditions.text,
         held: conditions.held,
         without_owner: conditions.without_owner,
+        filter: conditions.filter,
         page_size: 500,
         page_token: String::new(),
     };
@@ -159,10 +177,10 @@ async fn get(client: &Client, integration: String, arn: String) -> anyhow::Resul
     client.print(&answer, &["field", "value"], rows)
 }
 
-async fn facets(client: &Client, integration: String) -> anyhow::Result<()> {
+async fn facets(client: &Client, integration: String, filter: String) -> anyhow::Result<()> {
     let mut api = InventoryServiceClient::new(client.way.clone());
     let connector_id = client.connector_id.clone();
-    let request = SummarizeResourcesRequest { connector_id, integration };
+    let request = SummarizeResourcesRequest { connector_id, integration, filter };
     let answer = api.summarize_resources(request).await?.into_inner();
     let properties = [
         ("type", &answer.types),

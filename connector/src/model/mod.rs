@@ -7,6 +7,7 @@ pub mod arn;
 pub mod breaker;
 pub mod failure;
 pub mod feed;
+pub mod filter;
 pub mod form;
 pub mod ids;
 pub mod integration;

@@ -28,7 +28,7 @@ impl Owner {
         fallback: Option<&IntegrationOwner>,
     ) -> Option<Self> {
         let named = tag.and_then(|tag| {
-            let value = tags.get(&tag.tag_key).map(|value| value.trim())?;
+            let value = tags.get(&tag.tag_key)?.trim_matches([' ', '\t', '\r', '\n']);
             (!value.is_empty()).then(|| Self {
                 attribute: tag.attribute.clone(),
                 source: tag.source.clone(),

@@ -1,8 +1,10 @@
 //! How many live resources there are of each kind, for whoever looks for some.
 
-use sqlx::PgConnection;
+use std::collections::HashMap;
 
-use super::Result;
+use sqlx::{Connection as _, PgConnection, QueryBuilder};
+
+use super::{ONE_MOMENT, Result, filter::Meant};
 use crate::model::ids::{ConnectorId, IntegrationId};
 
 /// One value of a property, and how many resources have it.
@@ -16,9 +18,17 @@ pub struct Facet {
     pub resources: i64,
 }
 
+impl From<(String, i64)> for Facet {
+    fn from((value, resources): (String, i64)) -> Self {
+        Self { value, name: String::new(), resources }
+    }
+}
+
 /// Counts by each property, the most frequent first.
 #[derive(Clone, Debug, Default)]
 pub struct Facets {
+    /// All of them.
+    pub resources: i64,
     /// By type.
     pub types: Vec<Facet>,
     /// By account.
@@ -31,64 +41,104 @@ pub struct Facets {
     pub tag_keys: Vec<Facet>,
 }
 
-/// Counts the live resources of an integration.
+/// Resources of one type, account or region: the one of them that is there.
+#[derive(sqlx::FromRow)]
+struct Counted {
+    r#type: Option<String>,
+    account_id: Option<String>,
+    region: Option<String>,
+    resources: i64,
+}
+
+/// Counts what a filter means in one integration, at most `limit` values of a property.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn count(
     conn: &mut PgConnection,
+    integration: IntegrationId,
+    meant: &Meant<'_>,
+    limit: usize,
+) -> Result<Facets> {
+    let mut tx = conn.begin_with(ONE_MOMENT).await?;
+    let mut query =
+        QueryBuilder::new("SELECT r.type, r.account_id, r.region, count(*) AS resources");
+    meant.push(&mut query);
+    query.push(" GROUP BY GROUPING SETS ((r.type), (r.account_id), (r.region))");
+    let counted = query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
+
+    let mut query =
+        QueryBuilder::new("SELECT key, count(*) FROM (SELECT jsonb_object_keys(r.tags) AS key");
+    meant.push(&mut query);
+    query.push(") keys GROUP BY key");
+    let keys: Vec<(String, i64)> =
+        query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
+
+    let mut facets =
+        Facets { tag_keys: keys.into_iter().map(Facet::from).collect(), ..of(counted) };
+    place(&mut tx, meant.connector, integration, &mut facets).await?;
+    tx.commit().await?;
+    for values in [
+        &mut facets.types,
+        &mut facets.accounts,
+        &mut facets.regions,
+        &mut facets.units,
+        &mut facets.tag_keys,
+    ] {
+        values.sort_by(|a, b| b.resources.cmp(&a.resources).then_with(|| a.value.cmp(&b.value)));
+        values.truncate(limit);
+    }
+    Ok(facets)
+}
+
+fn of(counted: Vec<Counted>) -> Facets {
+    let mut facets = Facets::default();
+    for Counted { r#type, account_id, region, resources } in counted {
+        facets.resources += r#type.as_ref().map_or(0, |_| resources);
+        facets.types.extend(r#type.map(|value| Facet::from((value, resources))));
+        facets.accounts.extend(account_id.map(|value| Facet::from((value, resources))));
+        facets.regions.extend(region.map(|value| Facet::from((value, resources))));
+    }
+    facets
+}
+
+/// Names the accounts, and counts for the units what the accounts below them have.
+async fn place(
+    conn: &mut PgConnection,
     connector: &ConnectorId,
     integration: IntegrationId,
-    limit: i64,
-) -> Result<Facets> {
-    macro_rules! counted {
-        ($query:literal) => {
-            sqlx::query_as!(Facet, $query, connector.as_str(), integration.0, limit)
-                .fetch_all(&mut *conn)
-                .await?
-        };
+    facets: &mut Facets,
+) -> Result<()> {
+    let accounts = sqlx::query!(
+        "SELECT account_id, name, path FROM connector.accounts
+         WHERE connector_id = $1 AND integration_id = $2",
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut accounts: HashMap<String, _> =
+        accounts.into_iter().map(|account| (account.account_id.clone(), account)).collect();
+    let mut by_unit: HashMap<String, i64> = HashMap::new();
+    for facet in &mut facets.accounts {
+        let Some(account) = accounts.remove(&facet.value) else { continue };
+        facet.name = account.name;
+        for unit in account.path {
+            *by_unit.entry(unit).or_default() += facet.resources;
+        }
     }
-    Ok(Facets {
-        types: counted!(
-            r#"SELECT type AS value, '' AS "name!", count(*) AS "resources!"
-               FROM connector.resources
-               WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-               GROUP BY type ORDER BY count(*) DESC, type LIMIT $3"#
-        ),
-        accounts: counted!(
-            r#"SELECT r.account_id AS value, coalesce(min(a.name), '') AS "name!",
-                 count(*) AS "resources!"
-               FROM connector.resources r
-               LEFT JOIN connector.accounts a USING (connector_id, integration_id, account_id)
-               WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.gone_at IS NULL
-               GROUP BY r.account_id ORDER BY count(*) DESC, r.account_id LIMIT $3"#
-        ),
-        regions: counted!(
-            r#"SELECT region AS value, '' AS "name!", count(*) AS "resources!"
-               FROM connector.resources
-               WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-               GROUP BY region ORDER BY count(*) DESC, region LIMIT $3"#
-        ),
-        units: counted!(
-            r#"WITH held AS (
-                 SELECT account_id, count(*) AS resources FROM connector.resources
-                 WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-                 GROUP BY account_id)
-               SELECT u.ou_id AS value, u.name AS "name!", sum(held.resources)::bigint AS "resources!"
-               FROM held
-               JOIN connector.accounts a
-                 ON a.connector_id = $1 AND a.integration_id = $2 AND a.account_id = held.account_id
-               JOIN connector.organizational_units u
-                 ON u.connector_id = $1 AND u.integration_id = $2 AND u.ou_id = ANY (a.path)
-               WHERE u.gone_at IS NULL
-               GROUP BY u.ou_id, u.name ORDER BY 3 DESC, u.ou_id LIMIT $3"#
-        ),
-        tag_keys: counted!(
-            r#"SELECT key AS "value!", '' AS "name!", count(*) AS "resources!"
-               FROM connector.resources, jsonb_object_keys(tags) AS key
-               WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL
-               GROUP BY key ORDER BY count(*) DESC, key LIMIT $3"#
-        ),
-    })
+    let units = sqlx::query!(
+        "SELECT ou_id, name FROM connector.organizational_units
+         WHERE connector_id = $1 AND integration_id = $2 AND gone_at IS NULL",
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_all(conn)
+    .await?;
+    facets.units.extend(units.into_iter().filter_map(|unit| {
+        let resources = by_unit.remove(&unit.ou_id)?;
+        Some(Facet { value: unit.ou_id, name: unit.name, resources })
+    }));
+    Ok(())
 }

@@ -30,6 +30,7 @@ pub mod connectors;
 pub mod coverage;
 pub mod facets;
 pub mod feeds;
+pub mod filter;
 pub mod groups;
 pub mod integrations;
 pub mod inventory;
@@ -44,6 +45,9 @@ pub mod statistics;
 pub mod syncs;
 pub mod tokens;
 pub mod validations;
+
+/// Begins a transaction whose queries all see the same rows.
+const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,12 +2,14 @@
 //!
 //! Writing stands in [`super::inventory`].
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection, QueryBuilder};
 use uuid::Uuid;
 
-use super::Result;
+use super::{ONE_MOMENT, Result, filter::Meant};
 use crate::model::{
     feed::Cursor,
     ids::{ConnectorId, IntegrationId},
@@ -90,64 +92,49 @@ macro_rules! select {
     };
 }
 
-/// Which resources to list; empty texts are no condition.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Integration.
-    pub integration: Option<IntegrationId>,
-    /// Type id.
-    pub kind: String,
-    /// Account.
-    pub account_id: String,
-    /// Region.
-    pub region: String,
-    /// Part of name or ARN, in any case.
-    pub text: String,
-    /// Only those whose removal is held.
-    pub held: bool,
-    /// Only those that no tag names an owner of.
-    pub without_owner: bool,
-}
-
-/// Live resources after a key, by integration and ARN.
+/// Those that a filter means, after a key, by integration and ARN.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn list(
     conn: &mut PgConnection,
-    connector: &ConnectorId,
-    filter: &Filter,
+    meant: &Meant<'_>,
     after: (Uuid, &str),
     limit: i64,
 ) -> Result<Vec<Stored>> {
-    Ok(select!(
+    // Which, then what they say: of one moment.
+    let mut tx = conn.begin_with(ONE_MOMENT).await?;
+    let mut query = QueryBuilder::new("SELECT r.integration_id, r.arn");
+    meant.push(&mut query);
+    match meant.only.map(|only| after.0.cmp(&only.0)) {
+        None => {
+            query.push(" AND (r.integration_id, r.arn) > (").push_bind(after.0);
+            query.push(", ").push_bind(after.1).push(")");
+        }
+        Some(Ordering::Less) => {}
+        Some(Ordering::Equal) => {
+            query.push(" AND r.arn > ").push_bind(after.1);
+        }
+        Some(Ordering::Greater) => return Ok(Vec::new()),
+    }
+    query.push(" ORDER BY r.integration_id, r.arn LIMIT ").push_bind(limit);
+    // Planned for its own values: rare and common tags are found in different ways.
+    let keys: Vec<(Uuid, String)> =
+        query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
+    let (integrations, arns): (Vec<Uuid>, Vec<String>) = keys.into_iter().unzip();
+    let found = select!(
         "AND r.gone_at IS NULL
-           AND (r.integration_id, r.arn) > ($2, $3)
-           AND ($4::uuid IS NULL OR r.integration_id = $4)
-           AND ($5 = '' OR r.type = $5)
-           AND ($6 = '' OR r.account_id = $6)
-           AND ($7 = '' OR r.region = $7)
-           AND ($8 = '' OR strpos(lower(r.name), lower($8)) > 0
-               OR strpos(lower(r.arn), lower($8)) > 0)
-           AND (NOT $9 OR r.missing_reads > 0)
-           AND (NOT $10 OR coalesce(btrim(
-               r.tags ->> (i.settings->'resource_owner'->>'tag_key')), '') = '')
-         ORDER BY r.integration_id, r.arn LIMIT $11",
-        connector.as_str(),
-        after.0,
-        after.1,
-        filter.integration.map(|id| id.0),
-        filter.kind,
-        filter.account_id,
-        filter.region,
-        filter.text,
-        filter.held,
-        filter.without_owner,
-        limit
+           AND (r.integration_id, r.arn) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))
+         ORDER BY r.integration_id, r.arn",
+        meant.connector.as_str(),
+        &integrations,
+        &arns
     )
-    .fetch_all(conn)
-    .await?)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(found)
 }
 
 /// One live resource.
