@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("InventoryService/GetTree", ALL),
     ("InventoryService/ListAccounts", ALL),
     ("InventoryService/ListCoverage", ALL),
+    ("InventoryService/ListResourceVersions", ALL),
     ("InventoryService/ListResources", ALL),
     ("InventoryService/ReleaseRemovals", &["operator", "admin"]),
     ("InventoryService/SummarizeCoverage", ALL),

@@ -113,6 +113,9 @@ fn what_is_not_read_is_explained(daemon: &Daemon) {
     let changes = good(daemon, &["resources", "watch", "prod", "--once"]);
     let listed = json(daemon, &["resources", "list"]);
     let listed = listed["resources"].as_array().expect("resources");
+    let arn = listed[0]["arn"].as_str().expect("an ARN");
+    let history = good(daemon, &["resources", "history", "prod", arn]);
+    assert!(history.lines().nth(1).is_some_and(|line| line.contains("first known")), "{history}");
     assert_eq!(changes.lines().filter(|line| line.starts_with("+ ")).count(), listed.len());
     assert_eq!(good(daemon, &["resources", "release", "prod"]), "no removal is held there\n");
 }

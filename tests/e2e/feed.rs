@@ -139,7 +139,7 @@ impl Writer {
             let missing = Missing::of_scope(&mut tx, &proof, &["aws-s3-bucket".to_owned()])
                 .await
                 .expect("a list");
-            missing.remove(&mut tx, revision, false).await.expect("a removal");
+            missing.remove(&mut tx, revision, inventory::Which::All).await.expect("a removal");
         }
         // Others come in between.
         sqlx::query("SELECT pg_sleep($1)").bind(hold).execute(&mut *tx).await.expect("a rest");

@@ -22,6 +22,7 @@ mod faults;
 mod feed;
 mod filters;
 mod harness;
+mod history;
 mod hostile;
 mod metrics;
 mod moto;

@@ -21,3 +21,12 @@ fn every_attribute_says_what_it_is() {
         }
     }
 }
+
+#[test]
+fn what_makes_no_history_is_an_attribute() {
+    let types = connector::catalog::COLLECTORS.iter().flat_map(|collector| collector.types());
+    let names: Vec<&str> = types.flat_map(|kind| kind.attributes).map(|(name, _)| *name).collect();
+    for name in connector::model::history::OF_USE {
+        assert!(names.contains(&name), "{name} is no attribute");
+    }
+}

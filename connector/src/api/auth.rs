@@ -57,6 +57,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("/apono.connector.v1.InventoryService/SummarizeCoverage", Role::Viewer),
     ("/apono.connector.v1.InventoryService/SummarizeResources", Role::Viewer),
     ("/apono.connector.v1.InventoryService/ListCoverage", Role::Viewer),
+    ("/apono.connector.v1.InventoryService/ListResourceVersions", Role::Viewer),
     ("/apono.connector.v1.InventoryService/ReleaseRemovals", Role::Operator),
     ("/apono.connector.v1.OperationsService/GetIdentity", Role::Viewer),
     ("/apono.connector.v1.OperationsService/GetVersion", Role::Viewer),

@@ -167,7 +167,7 @@ impl Follower {
             return Err(status::cursor_too_old());
         }
         let is_whole = resources.len() < usize::try_from(RESOURCES_MAX).unwrap_or_default();
-        let fits = page::fitting(&resources);
+        let fits = page::fitting(&resources, Stored::size);
         let is_current = is_whole && fits >= resources.len();
         resources.truncate(fits);
         let cursor = match resources.last() {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use apono_connector_proto::v1::{
     self, GetResourceRequest, GetResourceResponse, GetTreeRequest, GetTreeResponse,
     ListAccountsRequest, ListAccountsResponse, ListCoverageRequest, ListCoverageResponse,
-    ListResourcesRequest, ListResourcesResponse, ReleaseRemovalsRequest, ReleaseRemovalsResponse,
+    ListResourceVersionsRequest, ListResourceVersionsResponse, ListResourcesRequest,
+    ListResourcesResponse, ReleaseRemovalsRequest, ReleaseRemovalsResponse,
     SummarizeCoverageRequest, SummarizeCoverageResponse, SummarizeResourcesRequest,
     SummarizeResourcesResponse, WatchResourcesRequest, inventory_service_server::InventoryService,
 };
@@ -24,7 +25,9 @@ use super::{
 use crate::{
     catalog,
     model::ids::{AccountId, Region},
-    store::{self, PgConnection, integrations::Integration, organization::Account},
+    store::{
+        self, PgConnection, integrations::Integration, organization::Account, resources::Stored,
+    },
 };
 
 /// Accounts that a tree shows; a larger organization is listed page by page.
@@ -88,12 +91,7 @@ impl InventoryService for Api {
             Some(key) => key
                 .split_once(' ')
                 .and_then(|(id, arn)| Some((Uuid::try_parse(id).ok()?, arn)))
-                .ok_or_else(|| {
-                    status::bad_request(
-                        "page_token",
-                        "is damaged; use next_page_token of the page before",
-                    )
-                })?,
+                .ok_or_else(page::damaged)?,
         };
         let mut conn = self.conn().await?;
         let filter = Filter::of(&mut conn, connector, &request.integration, condition).await?;
@@ -101,7 +99,7 @@ impl InventoryService for Api {
         let mut found = store::resources::list(&mut conn, &filter.meant(), after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
-        let fits = page::fitting(&found);
+        let fits = page::fitting(&found, Stored::size);
         let next_page_token = page
             .cut_at(fits, &mut found, |found| format!("{} {}", found.integration_id, found.arn));
         let resources = found.into_iter().map(words::resource).collect();
@@ -123,6 +121,14 @@ impl InventoryService for Api {
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("resource", &request.arn))?;
         Ok(Response::new(GetResourceResponse { resource: Some(words::resource(found)) }))
+    }
+
+    async fn list_resource_versions(
+        &self,
+        request: Request<ListResourceVersionsRequest>,
+    ) -> Result<Response<ListResourceVersionsResponse>, Status> {
+        let caller = caller(&request)?;
+        self.versions(&caller, request.into_inner()).await.map(Response::new)
     }
 
     type WatchResourcesStream = Changes;

@@ -32,6 +32,7 @@ mod changes;
 mod coverage;
 mod facets;
 mod filter;
+mod history;
 mod integrations;
 mod inventory;
 mod operations;

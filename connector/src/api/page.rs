@@ -6,7 +6,6 @@
 use tonic::Status;
 
 use super::status;
-use crate::store::resources::Stored;
 
 /// Items of a page when nothing is said.
 const ITEMS_DEFAULT: i32 = 100;
@@ -70,14 +69,19 @@ impl Page {
     }
 }
 
-/// How many resources fit into one message, at least one.
-pub(super) fn fitting(resources: &[Stored]) -> usize {
+/// How many fit into one message, at least one.
+pub(super) fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
     let mut bytes = 0;
-    let fits = resources.iter().take_while(|resource| {
-        bytes += resource.size();
+    let fits = items.iter().take_while(|item| {
+        bytes += size(item);
         bytes <= MESSAGE_BYTES
     });
     fits.count().max(1)
+}
+
+/// The token's list is right, but not the place in it.
+pub(super) fn damaged() -> Status {
+    status::bad_request("page_token", "is damaged; use next_page_token of the page before")
 }
 
 fn decode(list: &str, token: &str) -> Result<String, Status> {

@@ -255,18 +255,18 @@ fn checked<T: serde::de::DeserializeOwned>(stored: Option<&Value>) -> Option<T> 
     serde_json::from_value(stored?.clone()).ok()
 }
 
-fn texts(object: Value) -> std::collections::HashMap<String, String> {
+pub(super) fn texts(object: Value) -> std::collections::HashMap<String, String> {
     serde_json::from_value(object).unwrap_or_default()
 }
 
-fn structure(object: Value) -> Struct {
+pub(super) fn structure(object: Value) -> Struct {
     let Value::Object(fields) = object else {
         return Struct::default();
     };
     Struct { fields: fields.into_iter().map(|(name, field)| (name, value(field))).collect() }
 }
 
-fn value(value_: Value) -> prost_types::Value {
+pub(super) fn value(value_: Value) -> prost_types::Value {
     let kind = match value_ {
         Value::Null => Kind::NullValue(0),
         Value::Bool(flag) => Kind::BoolValue(flag),

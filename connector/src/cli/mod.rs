@@ -22,6 +22,7 @@ mod connect;
 mod coverage;
 mod form;
 mod healthcheck;
+mod history;
 mod integrations;
 mod operations;
 mod output;

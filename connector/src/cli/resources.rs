@@ -9,6 +9,7 @@ use apono_connector_proto::v1::{
 use super::{
     changes::{Release, Watch},
     connect::Client,
+    history::History,
     output::{print_table, say, time, word},
 };
 
@@ -24,6 +25,8 @@ pub(super) enum Resources {
         /// ARN.
         arn: String,
     },
+    /// Shows what a resource was, the newest version first.
+    History(History),
     /// Counts resources by type, account, region, organizational unit and tag key.
     Facets {
         /// Integration, id or name.
@@ -84,6 +87,7 @@ impl Resources {
         match self {
             Self::List(conditions) => list(client, conditions).await,
             Self::Get { integration, arn } => get(client, integration, arn).await,
+            Self::History(history) => history.run(client).await,
             Self::Facets { integration, filter } => facets(client, integration, filter).await,
             Self::Watch(watch) => watch.run(client).await,
             Self::Release(release) => release.run(client).await,
@@ -203,7 +207,7 @@ async fn facets(client: &Client, integration: String, filter: String) -> anyhow:
     client.print(&answer, &["by", "value", "name", "resources"], rows)
 }
 
-fn text(value: prost_types::Value) -> String {
+pub(super) fn text(value: prost_types::Value) -> String {
     use prost_types::value::Kind;
     match value.kind {
         Some(Kind::StringValue(text)) => text,

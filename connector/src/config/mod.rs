@@ -140,6 +140,7 @@ struct RawSync {
 #[serde(default, deny_unknown_fields)]
 struct RawRetention {
     gone_resources: Option<String>,
+    history: Option<String>,
     syncs: Option<String>,
     problems: Option<String>,
 }

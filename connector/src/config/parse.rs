@@ -26,6 +26,7 @@ const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
 /// How often an idle replica looks for groups that another one has planned.
 const POLL: Duration = Duration::from_secs(1);
 const GONE_RESOURCES_DEFAULT: Duration = Duration::from_hours(30 * 24);
+const HISTORY_DEFAULT: Duration = Duration::from_hours(90 * 24);
 const SYNCS_DEFAULT: Duration = Duration::from_hours(30 * 24);
 const PROBLEMS_DEFAULT: Duration = Duration::from_hours(90 * 24);
 const RETENTION_MIN: Duration = Duration::from_hours(1);
@@ -154,6 +155,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
                 raw.retention.gone_resources,
                 GONE_RESOURCES_DEFAULT,
             )?,
+            history: kept("retention.history", raw.retention.history, HISTORY_DEFAULT)?,
             syncs: kept("retention.syncs", raw.retention.syncs, SYNCS_DEFAULT)?,
             problems: kept("retention.problems", raw.retention.problems, PROBLEMS_DEFAULT)?,
         },

@@ -7,7 +7,7 @@
 //! three instances may go on any day. What is held goes by itself once three complete
 //! reads in a row have missed it, each resource for itself: one that comes back starts
 //! anew and holds up no other. An operator may release what is held; the next complete
-//! read then takes it.
+//! read then takes it. What goes in these ways is not measured with the rest.
 
 /// Rows that may always go at once.
 pub const ROWS_MIN: usize = 20;
@@ -17,11 +17,11 @@ pub const READS_TO_RELEASE: i16 = 3;
 /// A removal that is about to happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Removal {
-    /// Rows about to go.
+    /// Rows about to go, without those that were held long enough.
     pub missing: usize,
     /// Live rows of their scope.
     pub scope_rows: usize,
-    /// Rows that the sync has removed before.
+    /// Rows that the sync has removed before, without those again.
     pub gone_before: usize,
     /// Live rows of the integration when the sync began.
     pub integration_rows: usize,

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod feed;
 pub mod filter;
 pub mod form;
+pub mod history;
 pub mod ids;
 pub mod integration;
 pub mod organization;

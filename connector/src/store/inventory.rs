@@ -7,6 +7,8 @@
 //! its rows, so that picture stays true while it reads.
 //!
 //! Invariant: `gone_at` is set by [`Missing`] alone, which is made from a proof.
+//!
+//! What a change replaces or removes becomes history in the same statement.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +19,7 @@ use sqlx::PgConnection;
 use super::{Result, stored};
 use crate::model::{
     breaker::READS_TO_RELEASE,
+    history::OF_USE,
     ids::{ConnectorId, IntegrationId},
     organization::Walk,
     proof::{Complete, KeyDigest},
@@ -170,13 +173,31 @@ pub async fn write<'a>(
     let unread: Vec<Value> = rows.iter().map(|row| row.resource.unread_json()).collect();
     let hashes: Vec<Vec<u8>> = rows.iter().map(|row| row.content_hash.to_vec()).collect();
     sqlx::query!(
-        "INSERT INTO connector.resources AS r
+        "WITH given AS (
+             SELECT * FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                 $9::text[], $10::text[], $11::text[], $12::jsonb[], $13::jsonb[], $14::jsonb[],
+                 $15::bytea[])
+             AS given (arn, type, account_id, region, scope_account_id, scope_region, collector,
+                 name, tags, attributes, unread, content_hash)),
+         -- What could not be read makes no version, nor does mere use.
+         replaced AS (
+             INSERT INTO connector.resource_history
+                 (connector_id, integration_id, arn, revision, type, account_id, region, name,
+                  tags, attributes, began_at, ended_at, went)
+             SELECT r.connector_id, r.integration_id, r.arn, r.revision, r.type, r.account_id,
+                 r.region, r.name, r.tags, r.attributes, r.changed_at, connector.now(), false
+             FROM given
+             JOIN connector.resources r
+               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = given.arn
+             WHERE r.gone_at IS NULL
+               AND (r.type, r.account_id, r.region, r.name, r.tags, r.attributes - $16::text[])
+                   IS DISTINCT FROM (given.type, given.account_id, given.region, given.name,
+                       given.tags, given.attributes - $16::text[]))
+         INSERT INTO connector.resources AS r
              (connector_id, integration_id, revision, arn, type, account_id, region,
               scope_account_id, scope_region, collector, name, tags, attributes, unread,
               content_hash)
-         SELECT $1, $2, $3, * FROM unnest($4::text[], $5::text[], $6::text[], $7::text[],
-             $8::text[], $9::text[], $10::text[], $11::text[], $12::jsonb[], $13::jsonb[],
-             $14::jsonb[], $15::bytea[])
+         SELECT $1, $2, $3, * FROM given
          ON CONFLICT (connector_id, integration_id, arn) DO UPDATE
          SET revision = excluded.revision, type = excluded.type,
              account_id = excluded.account_id, region = excluded.region,
@@ -199,11 +220,21 @@ pub async fn write<'a>(
         &tags,
         &attributes,
         &unread,
-        &hashes
+        &hashes,
+        &OF_USE.map(str::to_owned)
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Which missing resources to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All that are there still.
+    All,
+    /// Those that enough syncs in a row have missed, this one with them.
+    Agreed,
 }
 
 /// Live resources that a proof says are not there. Only a proof makes them.
@@ -286,8 +317,7 @@ impl Missing {
         self.arns.len()
     }
 
-    /// Removes them, or, of a held removal, only those that enough reads have missed.
-    /// Returns how many went. The feed's revision must have been taken before.
+    /// Removes them. Returns how many went. The feed's revision must have been taken before.
     ///
     /// # Errors
     ///
@@ -296,26 +326,38 @@ impl Missing {
         &self,
         conn: &mut PgConnection,
         revision: i64,
-        is_held: bool,
-    ) -> Result<u64> {
+        which: Which,
+    ) -> Result<i64> {
         let done = sqlx::query!(
-            "UPDATE connector.resources
-             SET gone_at = connector.now(), changed_at = connector.now(), revision = $4,
-                 missing_reads = 0, missing_generation = NULL
-             WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)
-               AND gone_at IS NULL AND (NOT $5 OR $6 <= missing_reads
-                   + CASE WHEN missing_generation = $7 THEN 0 ELSE 1 END)",
+            "WITH missing AS (
+                 SELECT arn, revision, changed_at FROM connector.resources
+                 WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)
+                   AND gone_at IS NULL AND (NOT $5 OR $6 <= missing_reads
+                       + CASE WHEN missing_generation = $7 THEN 0 ELSE 1 END)
+                 FOR UPDATE),
+             gone AS (
+                 UPDATE connector.resources r
+                 SET gone_at = connector.now(), changed_at = connector.now(), revision = $4,
+                     missing_reads = 0, missing_generation = NULL
+                 FROM missing
+                 WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.arn = missing.arn
+                 RETURNING r.arn, missing.revision, r.type, r.account_id, r.region, r.name,
+                     r.tags, r.attributes, missing.changed_at, r.gone_at)
+             INSERT INTO connector.resource_history
+                 (connector_id, integration_id, arn, revision, type, account_id, region, name,
+                  tags, attributes, began_at, ended_at, went)
+             SELECT $1, $2, gone.*, true FROM gone",
             self.connector.as_str(),
             self.integration.0,
             &self.arns,
             revision,
-            is_held,
+            which == Which::Agreed,
             i32::from(READS_TO_RELEASE),
             self.generation
         )
         .execute(conn)
         .await?;
-        Ok(done.rows_affected())
+        Ok(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
     }
 
     /// Counts one more sync that missed those that are still there. Returns how many

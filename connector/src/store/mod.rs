@@ -32,6 +32,7 @@ pub mod facets;
 pub mod feeds;
 pub mod filter;
 pub mod groups;
+pub mod history;
 pub mod integrations;
 pub mod inventory;
 pub mod organization;

@@ -25,7 +25,7 @@ use crate::{
     },
     store::{
         self,
-        inventory::{Live, Missing, Reading},
+        inventory::{Live, Missing, Reading, Which},
         scopes::{Ended, Run},
         syncs::Counts,
     },
@@ -209,20 +209,24 @@ async fn remove(
         return Ok(Removed { gone: 0, held: 0 });
     }
     let revision = store::feeds::advance(tx, &group.connector, group.integration).await?;
-    let (gone, before) = store::syncs::lock_removals(tx, &group.connector, group.sync).await?;
+    let (before, integration_rows) =
+        store::syncs::lock_removals(tx, &group.connector, group.sync).await?;
+    // What was held long enough, or released, goes whatever else does.
+    let agreed = missing.remove(tx, revision, Which::Agreed).await?;
     let rows = |count: i64| usize::try_from(count).unwrap_or_default();
     let removal = Removal {
-        missing: missing.count(),
+        missing: missing.count() - rows(agreed),
         scope_rows,
-        gone_before: rows(gone),
-        integration_rows: rows(before),
+        gone_before: rows(before),
+        integration_rows: rows(integration_rows),
     };
-    let is_held = removal.is_held();
-    let gone = missing.remove(tx, revision, is_held).await?;
-    let gone = i64::try_from(gone).unwrap_or(i64::MAX);
-    let held = if is_held { missing.hold(tx).await? } else { 0 };
+    let (unheld, held) = if removal.is_held() {
+        (0, missing.hold(tx).await?)
+    } else {
+        (missing.remove(tx, revision, Which::All).await?, 0)
+    };
     // At once, so that the next removal is measured with this one.
-    let agreed = if is_held { gone } else { 0 };
+    let gone = agreed + unheld;
     let counts = Counts { gone, agreed, ..Counts::default() };
     store::syncs::add(tx, &group.connector, group.sync, counts).await?;
     Ok(Removed { gone, held })

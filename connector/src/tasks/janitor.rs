@@ -19,6 +19,8 @@ const ROWS_MAX: i64 = 5_000;
 pub struct Retention {
     /// Resources that have gone, and with them what a follower of changes may have missed.
     pub gone_resources: Duration,
+    /// What resources were before they changed or went.
+    pub history: Duration,
     /// Syncs that have ended.
     pub syncs: Duration,
     /// Problems that were resolved.
@@ -62,17 +64,19 @@ impl Janitor {
         let groups = store::groups::purge(&mut conn).await?;
         let syncs = store::syncs::purge(&mut conn, self.retention.syncs).await?;
         let problems = store::problems::purge(&mut conn, self.retention.problems).await?;
-        let mut gone = 0;
+        let Retention { gone_resources, history, .. } = self.retention;
+        let (mut gone, mut versions) = (0, 0);
         loop {
-            let purged =
-                store::feeds::purge(&mut conn, self.retention.gone_resources, ROWS_MAX).await?;
+            let purged = store::feeds::purge(&mut conn, gone_resources, ROWS_MAX).await?;
+            let ended = store::history::purge(&mut conn, history, ROWS_MAX).await?;
             gone += purged;
-            if i64::try_from(purged).unwrap_or_default() < ROWS_MAX {
+            versions += ended;
+            if i64::try_from(purged.max(ended)).unwrap_or_default() < ROWS_MAX {
                 break;
             }
         }
         Ok(format!(
-            "removed {validations} validations, {groups} groups of ended syncs, {syncs} syncs, {problems} problems and {gone} resources that had gone"
+            "removed {validations} validations, {groups} groups of ended syncs, {syncs} syncs, {problems} problems, {gone} resources that had gone and {versions} versions of resources"
         ))
     }
 }
