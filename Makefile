@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue templates
+.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue templates reference
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,7 +24,8 @@ test: ## Sets the machine up, then checks and tests everything
 bench: ## Prints how fast things are, as tables; building with optimisation takes 20 minutes
 	tests/bin/setup
 	cargo bench --quiet -p aws-sim --bench calls
-	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" tests/bin/postgres \
+	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
+		POSTGRES_OPTIONS="-c shared_buffers=2GB" tests/bin/postgres \
 		cargo bench --quiet -p connector --bench sync
 
 image: ## Builds the image apono-connector; PLATFORM=linux/arm64 for another machine
@@ -46,6 +47,9 @@ templates: ## Writes deploy/cloudformation from the code
 	cargo build --bin apono-connector
 	cargo run --quiet --bin apono-connector -- cloudformation >deploy/cloudformation/management.yaml 2>/dev/null
 	cargo run --quiet --bin apono-connector -- cloudformation --member >deploy/cloudformation/member.yaml
+
+reference: ## Writes the simulator's table of IAM actions from AWS's reference
+	tests/bin/reference
 
 baseline: ## Accepts the present .proto files as what callers rely on
 	tests/bin/setup

@@ -35,14 +35,6 @@ async fn all_is_found(tells_paths: bool) {
         let organization = world.organizations.get_mut(plan.organization).expect("one");
         organization.tells_paths = tells_paths;
     }
-    // IAM is global: what was put there once for each region has one name, so one ARN.
-    for id in &members {
-        let mut world = cloud.sim.world();
-        let mut seen = std::collections::BTreeSet::new();
-        world.account(id).things.retain(|thing| {
-            !thing.kind.is_global() || seen.insert((thing.kind, thing.name.clone()))
-        });
-    }
     let database = Database::create().await;
     // The simulator counts nothing here, so the published rates may be used whole.
     let options =

@@ -1,11 +1,11 @@
 //! The CloudFormation templates say what the code declares.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
-use aws_sim::template::{self, Role};
+use aws_sim::{
+    reference,
+    template::{self, Role},
+};
 use connector::{
     catalog,
     privileges::{self, templates},
@@ -79,18 +79,12 @@ fn who_chooses_few_types_gives_few_actions() {
     );
 }
 
-/// `reference/iam_actions.csv`: every action of the services that we call, with its access
-/// level, as AWS's service authorization reference has it; its own first line says from where.
 #[test]
 fn every_declared_action_exists_and_only_lists_or_reads() {
-    let reference =
-        fs::read_to_string(top().join("tests/house/reference/iam_actions.csv")).expect("a file");
-    let levels: BTreeMap<&str, &str> =
-        reference.lines().filter_map(|line| line.split_once(',')).collect();
     let declared = privileges::discovery(catalog::type_ids());
     for action in declared.management.union(&declared.member) {
-        let level = levels.get(action);
-        assert!(matches!(level, Some(&("List" | "Read"))), "{action}: {level:?}");
+        let level = reference::access_level(action);
+        assert!(matches!(level, Some("List" | "Read")), "{action}: {level:?}");
     }
 }
 

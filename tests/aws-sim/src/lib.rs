@@ -30,6 +30,7 @@ pub mod journal;
 pub mod latency;
 pub mod policy;
 pub mod quota;
+pub mod reference;
 pub mod request;
 pub mod seed;
 mod server;

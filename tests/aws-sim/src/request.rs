@@ -6,6 +6,8 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::reference;
+
 /// A call, read from an HTTP request.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -58,13 +60,7 @@ impl Call {
     /// The IAM action that the call needs.
     #[must_use]
     pub fn action(&self) -> String {
-        match (self.service.as_str(), self.operation.as_str()) {
-            // Service authorization reference, Amazon S3: ListBuckets.
-            ("s3", "ListBuckets") => "s3:ListAllMyBuckets".to_owned(),
-            // The same: Resource Group Tagging API.
-            ("tagging", operation) => format!("tag:{operation}"),
-            (service, operation) => format!("{service}:{operation}"),
-        }
+        reference::action(&self.service, &self.operation)
     }
 
     /// A text parameter of a JSON call.

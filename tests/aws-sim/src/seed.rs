@@ -229,7 +229,7 @@ pub fn enroll(
     }
 }
 
-/// Puts things of every other kind into an account, in one region.
+/// Puts things of every other kind into an account, in one region; global ones once.
 ///
 /// # Panics
 ///
@@ -242,6 +242,10 @@ pub fn stock(
     chance: &mut StdRng,
 ) {
     for kind in Kind::ALL {
+        let has_some = world.account(account_id).things.iter().any(|thing| thing.kind == kind);
+        if kind.is_global() && has_some {
+            continue;
+        }
         for at in 0..of_each {
             let name = format!("{}-{at}", names(kind));
             // Some have no tags at all.

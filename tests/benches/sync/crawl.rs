@@ -3,7 +3,7 @@
 
 use std::{env, time::Duration};
 
-use apono_connector_proto::v1::{ExplainSyncRequest, Sync, SyncState};
+use apono_connector_proto::v1::{ExplainSyncRequest, IntegrationSettings, Sync, SyncState};
 use aws_sim::{
     Latency, Quotas,
     seed::{DEFAULT_REGIONS, Plan},
@@ -112,8 +112,12 @@ pub(crate) async fn run() {
             let daemons: Vec<Daemon> =
                 (0..replicas).map(|_| daemon(&cloud, &database, &[], Vec::new())).collect();
             let api = daemons[0].api().await;
-            for sync in ["first", "again"] {
-                let line = Line::measure(&cloud, &database, &daemons, &api, sync).await;
+            let mut settings = settings_for(&cloud);
+            // The tags of accounts are read at the ten calls a second that AWS allows, beside
+            // everything else: with them, nothing but that would be measured.
+            settings.resource_types.retain(|kind| kind != "aws-account");
+            for (sync, settings) in [("first", Some(settings)), ("again", None)] {
+                let line = Line::measure(&cloud, &database, &daemons, &api, settings).await;
                 line.print(accounts, replicas, sync, bare, quota(accounts));
             }
         }
@@ -128,37 +132,33 @@ pub(crate) async fn run() {
 }
 
 /// What one sync took.
-struct Line {
-    sync: Sync,
+pub(crate) struct Line {
+    pub(crate) sync: Sync,
     /// Of the sync, before anything else can be planned.
     walk: Duration,
-    calls: usize,
-    throttled: usize,
-    cpu: Duration,
-    peak_mib: u64,
+    pub(crate) calls: usize,
+    pub(crate) throttled: usize,
+    pub(crate) cpu: Duration,
+    pub(crate) peak_mib: u64,
     wal_bytes: i64,
 }
 
 impl Line {
-    async fn measure(
+    /// Measures the first sync of an integration with these settings, or one more.
+    pub(crate) async fn measure(
         cloud: &Cloud,
         database: &Database,
         daemons: &[Daemon],
         api: &Api,
-        sync: &str,
+        settings: Option<IntegrationSettings>,
     ) -> Self {
         let throttled =
             || -> usize { cloud.sim.world().tally.values().map(|tally| tally.throttled).sum() };
         let used = || daemons.iter().map(|daemon| cpu(daemon.child.id())).sum::<Duration>();
         let before = (bare::calls(cloud), throttled(), used(), wal_bytes(database).await);
-        let sync = if sync == "first" {
-            let mut settings = settings_for(cloud);
-            // The tags of accounts are read at the ten calls a second that AWS allows, beside
-            // everything else: with them, nothing but that would be measured.
-            settings.resource_types.retain(|kind| kind != "aws-account");
-            api.create_and_sync(settings).await
-        } else {
-            api.sync("prod").await
+        let sync = match settings {
+            Some(settings) => api.create_and_sync(settings).await,
+            None => api.sync("prod").await,
         };
         assert_eq!(sync.state(), SyncState::Succeeded, "{:?}", api.problems().await);
         let request = ExplainSyncRequest { sync_id: sync.id.clone(), ..Default::default() };

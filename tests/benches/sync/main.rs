@@ -4,19 +4,22 @@
 //! AWS in this process. All share the machine's cores, so what counts is the ratio of
 //! lines of one run, and a line beside the bare SDK making the same calls.
 //!
-//! `BENCH_ACCOUNTS=100,1000` chooses sizes, `BENCH_ONLY=rows,crawl,fairness,quotas` tables.
+//! `BENCH_ACCOUNTS=100,1000` chooses sizes, `BENCH_ONLY=rows,crawl,sweep,fairness,quotas,finding`
+//! tables.
 
 use std::{env, process::ExitCode};
 
 mod bare;
 mod crawl;
 mod fairness;
+mod finding;
 #[path = "../../e2e/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the end-to-end tests use the rest")]
 mod harness;
 mod measure;
 mod quotas;
 mod rows;
+mod sweep;
 
 /// Account × region groups that a daemon reads at once, and calls that the bare loop makes.
 const AT_ONCE: usize = 128;
@@ -39,11 +42,17 @@ fn main() -> ExitCode {
         if is_wanted("crawl") {
             crawl::run().await;
         }
+        if is_wanted("sweep") {
+            sweep::run().await;
+        }
         if is_wanted("fairness") {
             fairness::run().await;
         }
         if is_wanted("quotas") {
             quotas::run().await;
+        }
+        if is_wanted("finding") {
+            finding::run().await;
         }
     });
     ExitCode::SUCCESS

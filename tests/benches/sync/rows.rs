@@ -159,7 +159,8 @@ pub(crate) async fn run() {
     loaded
         .database
         .execute(&format!(
-            "CREATE TABLE merged {target}; CREATE UNLOGGED TABLE staged (LIKE connector.resources)"
+            "CREATE TABLE merged {target}; CREATE UNLOGGED TABLE staged (LIKE connector.resources);
+             ALTER TABLE staged DROP COLUMN tag_terms"
         ))
         .await;
     let began = Instant::now();
