@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use connector::{
-    model::ids::{ConnectorId, ReplicaId},
+    model::{
+        ids::{ConnectorId, ReplicaId},
+        scope::{Group, Place},
+    },
     store::{
         Config, Db,
         groups::{self, Wish},
@@ -19,6 +22,7 @@ struct Scene {
     database: Database,
     db: Db,
     held: BTreeMap<String, i64>,
+    groups: Vec<Group>,
 }
 
 impl Scene {
@@ -32,7 +36,7 @@ impl Scene {
         let options = database.url.parse().expect("a URL");
         let db = Db::connect(&Config::new(options, 2)).await.expect("a database");
         let held = connectors.iter().map(|connector| ((*connector).to_owned(), 0)).collect();
-        Self { database, db, held }
+        Self { database, db, held, groups: Vec::new() }
     }
 
     /// A sync of an integration of its own, with groups: account, region, turn, expected
@@ -73,6 +77,7 @@ impl Scene {
         let wish = Wish { owner: OWNER, held: &held, limit, limit_per_connector, length };
         let mut conn = self.db.conn().await.expect("a connection");
         let leased = groups::lease(&mut conn, wish).await.expect("a lease");
+        self.groups.extend(leased.iter().cloned());
         leased
             .into_iter()
             .map(|group| {
@@ -140,4 +145,39 @@ async fn the_syncs_of_one_connector_take_turns_too() {
     scene.sync("acme", 2, &[(A, "eu-west-1", 1, 0), (A, "us-east-1", 2, 0)]).await;
     let leased = scene.lease(4, 100).await;
     assert_eq!(leased.iter().filter(|group| group.contains(A)).count(), 2, "{leased:?}");
+}
+
+#[tokio::test]
+async fn an_organization_is_read_by_whoever_holds_its_identity_center() {
+    let mut scene = Scene::new(&["acme"]).await;
+    scene.sync("acme", 1, &[("", "", 0, 0), (A, "", 0, 0)]).await;
+    let held_by_another = "INSERT INTO connector.identity_centers
+        SELECT connector_id, integration_id, '00000000-0000-4000-8000-00000000000b'::uuid,
+            connector.now() + interval '1 min' FROM connector.syncs";
+    scene.database.execute(held_by_another).await;
+    assert_eq!(scene.lease(10, 10).await, [format!("acme {A}")]);
+    scene.database.move_time("2 min").await;
+    assert!(scene.lease(10, 10).await.contains(&"acme organization".to_owned()));
+
+    // Whose lease of the instance has gone over to another has lost the group, too.
+    let length = Duration::from_mins(1);
+    let mut conn = scene.db.conn().await.expect("a connection");
+    let organization = scene.groups.iter().find(|group| group.place == Place::Organization);
+    let organization = [organization.expect("a group").clone()];
+    let lost = groups::heartbeat(&mut conn, &organization, length).await;
+    assert_eq!(lost.expect("an answer"), [0; 0]);
+    scene.database.execute("DELETE FROM connector.identity_centers").await;
+    scene.database.execute(held_by_another).await;
+    let lost = groups::heartbeat(&mut conn, &organization, length).await;
+    assert_eq!(lost.expect("an answer"), [0]);
+    let count = "SELECT count(*) FROM connector.identity_centers";
+    groups::release(&mut conn, &organization).await.expect("a release");
+    assert_eq!(scene.database.count(count).await, 1, "another's lease is not ours to give up");
+
+    // The end of the group is the end of the lease.
+    scene.database.move_time("5 min").await;
+    assert!(scene.lease(10, 10).await.contains(&"acme organization".to_owned()));
+    let last = [scene.groups.iter().rfind(|group| group.place == Place::Organization)];
+    groups::finish(&mut conn, &last.map(|group| group.expect("a group"))).await.expect("an end");
+    assert_eq!(scene.database.count(count).await, 0);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Error, Result, expect, stored};
+use super::{Error, Result, expect, identity_centers, stored};
 use crate::model::{
     ids::{AccountId, ConnectorId, IntegrationId, Region, ReplicaId, SyncId},
     scope::{Group, Place},
@@ -33,7 +33,8 @@ pub struct Wish<'a> {
 /// Takes open groups that nobody holds, in a fair order: connectors get equal numbers of
 /// places, whatever waits for each; so do the syncs of a connector; within a sync, every
 /// account has its n-th turn before any has its next, and of one turn the group that is
-/// expected to take longest goes first.
+/// expected to take longest goes first. The organization's group comes with the lease of
+/// its Identity Center instance, or not at all.
 ///
 /// # Errors
 ///
@@ -54,6 +55,11 @@ pub async fn lease(conn: &mut PgConnection, wish: Wish<'_>) -> Result<Vec<Group>
                  FROM connector.sync_groups
                  WHERE connector_id = s.connector_id AND sync_id = s.id AND NOT done
                    AND (leased_until IS NULL OR leased_until < connector.now())
+                   AND (account_id <> '' OR NOT EXISTS (
+                       SELECT FROM connector.identity_centers d
+                       WHERE d.connector_id = s.connector_id
+                         AND d.integration_id = s.integration_id
+                         AND d.lease_owner <> $5 AND d.leased_until >= connector.now()))
                  ORDER BY turn, expected_ms DESC, account_id, region
                  LIMIT least($3, $4 - c.held)
                  FOR UPDATE SKIP LOCKED) AS g
@@ -64,7 +70,16 @@ pub async fn lease(conn: &mut PgConnection, wish: Wish<'_>) -> Result<Vec<Group>
              FROM wanted),
            chosen AS (
              SELECT * FROM by_connector WHERE place <= $4
-             ORDER BY place, turn, connector_id LIMIT $3)
+             ORDER BY place, turn, connector_id LIMIT $3),
+           identity_centers AS (
+             INSERT INTO connector.identity_centers AS d
+                 (connector_id, integration_id, lease_owner, leased_until)
+             SELECT connector_id, integration_id, $5, connector.now() + make_interval(secs => $6)
+             FROM chosen WHERE account_id = ''
+             ON CONFLICT (connector_id, integration_id) DO UPDATE
+             SET lease_owner = excluded.lease_owner, leased_until = excluded.leased_until
+             WHERE d.lease_owner = excluded.lease_owner OR d.leased_until < connector.now()
+             RETURNING d.connector_id, d.integration_id)
            UPDATE connector.sync_groups g
            SET lease_owner = $5, leased_until = connector.now() + make_interval(secs => $6),
                fence = g.fence + 1
@@ -73,6 +88,9 @@ pub async fn lease(conn: &mut PgConnection, wish: Wish<'_>) -> Result<Vec<Group>
              ON i.connector_id = c.connector_id AND i.id = c.integration_id
            WHERE g.connector_id = c.connector_id AND g.sync_id = c.sync_id
              AND g.account_id = c.account_id AND g.region = c.region
+             AND (c.account_id <> '' OR EXISTS (
+                 SELECT FROM identity_centers d
+                 WHERE d.connector_id = c.connector_id AND d.integration_id = c.integration_id))
            RETURNING g.connector_id, g.sync_id, g.account_id, g.region, g.fence,
                c.integration_id, c.generation, i.version, c.place AS "place!", c.turn"#,
         &connectors,
@@ -174,6 +192,7 @@ pub async fn heartbeat(
     )
     .execute(&mut *conn)
     .await?;
+    identity_centers::extend(conn, groups, length).await?;
     let lost = sqlx::query_scalar!(
         r#"SELECT reading.at AS "at!"
            FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[])
@@ -182,7 +201,10 @@ pub async fn heartbeat(
              USING (connector_id, sync_id, account_id, region, fence)
            LEFT JOIN connector.syncs s
              ON s.connector_id = g.connector_id AND s.id = g.sync_id AND s.ended_at IS NULL
-           WHERE s.id IS NULL"#,
+           LEFT JOIN connector.identity_centers d
+             ON d.connector_id = s.connector_id AND d.integration_id = s.integration_id
+            AND d.lease_owner = g.lease_owner
+           WHERE s.id IS NULL OR (reading.account_id = '' AND d.lease_owner IS NULL)"#,
         &keys.connectors,
         &keys.syncs,
         &keys.accounts,
@@ -215,9 +237,9 @@ pub async fn release(conn: &mut PgConnection, groups: &[Group]) -> Result<()> {
         &keys.regions,
         &keys.fences
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    identity_centers::release(conn, groups).await
 }
 
 /// Gives up every lease in the database. Only for a process that knows that it is
@@ -227,6 +249,7 @@ pub async fn release(conn: &mut PgConnection, groups: &[Group]) -> Result<()> {
 ///
 /// When the database does not answer.
 pub async fn release_all(conn: &mut PgConnection) -> Result<u64> {
+    sqlx::query!("DELETE FROM connector.identity_centers").execute(&mut *conn).await?;
     let done = sqlx::query!(
         "UPDATE connector.sync_groups SET lease_owner = NULL, leased_until = NULL
          WHERE lease_owner IS NOT NULL AND NOT done"
@@ -375,9 +398,10 @@ pub async fn finish(conn: &mut PgConnection, groups: &[&Group]) -> Result<()> {
         &keys.regions,
         &keys.fences
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    expect(groups.len(), &done)
+    expect(groups.len(), &done)?;
+    identity_centers::release(conn, groups.iter().copied()).await
 }
 
 /// Groups of open syncs, of all connectors.

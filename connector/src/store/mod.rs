@@ -33,6 +33,7 @@ pub mod feeds;
 pub mod filter;
 pub mod groups;
 pub mod history;
+pub mod identity_centers;
 pub mod integrations;
 pub mod inventory;
 pub mod organization;
