@@ -1,8 +1,11 @@
 //! IAM Identity Center of an organization: permission sets, users, groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::text::Text;
+use crate::{
+    assignment::{Assignment, Operation, Pace},
+    text::Text,
+};
 
 /// What an instance holds.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +16,22 @@ pub struct Directory {
     pub users: Vec<User>,
     /// Groups.
     pub groups: Vec<Group>,
+    /// Assignments that are in effect.
+    pub assignments: BTreeSet<Assignment>,
+    /// Operations on assignments that were ever accepted.
+    pub operations: Vec<Operation>,
+    /// How operations go.
+    pub pace: Pace,
+    /// How many roles of permission sets were ever made.
+    pub(crate) roles_made: u64,
+}
+
+impl Directory {
+    /// A permission set.
+    #[must_use]
+    pub fn permission_set(&self, id: &str) -> Option<&PermissionSet> {
+        self.permission_sets.iter().find(|set| set.id == id)
+    }
 }
 
 /// A permission set.

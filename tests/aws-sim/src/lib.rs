@@ -20,6 +20,7 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub mod answer;
+pub mod assignment;
 pub mod clock;
 pub mod control;
 pub mod directory;

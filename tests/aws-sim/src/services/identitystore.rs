@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     answer::{Answer, Refusal},
-    directory::User,
+    directory::{Group, User},
     identity::Session,
     request::Call,
     world::World,
@@ -27,18 +27,36 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
             lists.page("Users", &users)
         }
         "ListGroups" => {
-            let groups: Vec<Value> = directory
-                .groups
-                .iter()
-                .map(|group| {
-                    json!({
-                        "IdentityStoreId": store,
-                        "GroupId": group.id,
-                        "DisplayName": group.name,
-                    })
-                })
-                .collect();
+            let groups: Vec<Value> =
+                directory.groups.iter().map(|one| group(&store, one)).collect();
             lists.page("Groups", &groups)
+        }
+        "GetUserId" => {
+            let (path, value) = unique_attribute(call);
+            let found = directory.users.iter().find(|user| match path {
+                "emails.value" => user.email == value,
+                "userName" => user.name == value,
+                _ => false,
+            });
+            let found = found.ok_or_else(|| sso::missing("user"))?;
+            Ok(Answer::json(&json!({ "IdentityStoreId": store, "UserId": found.id })))
+        }
+        "GetGroupId" => {
+            let (path, value) = unique_attribute(call);
+            let mut groups = directory.groups.iter();
+            let found = groups.find(|group| path == "displayName" && group.name == value);
+            let found = found.ok_or_else(|| sso::missing("group"))?;
+            Ok(Answer::json(&json!({ "IdentityStoreId": store, "GroupId": found.id })))
+        }
+        "DescribeUser" => {
+            let mut users = directory.users.iter();
+            let found = users.find(|user| user.id == call.text("UserId"));
+            Ok(Answer::json(&user(&store, found.ok_or_else(|| sso::missing("user"))?)))
+        }
+        "DescribeGroup" => {
+            let mut groups = directory.groups.iter();
+            let found = groups.find(|group| group.id == call.text("GroupId"));
+            Ok(Answer::json(&group(&store, found.ok_or_else(|| sso::missing("group"))?)))
         }
         "ListGroupMemberships" => {
             let group = directory
@@ -62,6 +80,17 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         }
         _ => Err(unknown(call)),
     }
+}
+
+/// What an alternate identifier names: the path of an attribute, and its value.
+fn unique_attribute(call: &Call) -> (&str, &str) {
+    let attribute = &call.json["AlternateIdentifier"]["UniqueAttribute"];
+    let text = |name: &str| attribute[name].as_str().unwrap_or_default();
+    (text("AttributePath"), text("AttributeValue"))
+}
+
+fn group(store: &str, group: &Group) -> Value {
+    json!({ "IdentityStoreId": store, "GroupId": group.id, "DisplayName": group.name })
 }
 
 fn user(store: &str, user: &User) -> Value {

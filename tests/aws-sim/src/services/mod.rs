@@ -22,6 +22,7 @@ mod sns;
 mod sqs;
 mod ssm;
 mod sso;
+mod sso_assignments;
 pub(crate) mod sts;
 mod tagging;
 mod things;
@@ -87,13 +88,15 @@ fn page<'a, T>(
 /// it and the number of its page.
 fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
     let list = format!(
-        "{account}/{}/{}/{}/{}/{}/{}/{at}",
+        "{account}/{}/{}/{}/{}/{}/{}/{}/{}/{at}",
         call.service,
         call.operation,
         call.region,
         call.text("ParentId"),
         call.text("PermissionSetArn"),
         call.text("GroupId"),
+        call.text("AccountId"),
+        call.text("PrincipalId"),
     );
     let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

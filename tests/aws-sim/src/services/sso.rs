@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{page, things, unknown};
+use super::{page, sso_assignments, things, unknown};
 use crate::{
     answer::{Answer, Refusal},
     directory::PermissionSet,
@@ -24,22 +24,23 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     let organization = organization
         .filter(|organization| call.text("InstanceArn") == instance(organization))
         .ok_or_else(|| missing("instance"))?;
+    let id = organization.id.clone();
+    world.settle(&id);
+    if sso_assignments::is_about(call) {
+        return sso_assignments::answer(world, session, call, &id);
+    }
+    let organization = &world.organizations[&id];
     let lists = Lists { world, session, call };
     if call.operation == "ListPermissionSets" {
         let sets = &organization.directory.permission_sets;
-        let arns: Vec<Value> = sets.iter().map(|set| json!(arn(organization, set))).collect();
+        let arns: Vec<Value> = sets.iter().map(|set| json!(arn(organization, &set.id))).collect();
         return lists.page("PermissionSets", &arns);
     }
     let named = match call.operation.as_str() {
         "ListTagsForResource" => call.text("ResourceArn"),
         _ => call.text("PermissionSetArn"),
     };
-    let set = organization
-        .directory
-        .permission_sets
-        .iter()
-        .find(|set| arn(organization, set) == named)
-        .ok_or_else(|| missing("permission set"))?;
+    let set = permission_set(organization, named)?;
     match call.operation.as_str() {
         "DescribePermissionSet" => Ok(describe(organization, set)),
         "ListManagedPoliciesInPermissionSet" => {
@@ -98,9 +99,19 @@ fn instance(organization: &Organization) -> String {
     format!("arn:{}:sso:::instance/ssoins-{}", organization.partition, &organization.id[2..])
 }
 
-fn arn(organization: &Organization, set: &PermissionSet) -> String {
+/// The ARN of a permission set.
+pub(super) fn arn(organization: &Organization, set: &str) -> String {
     let instance = instance(organization).replace(":instance/", ":permissionSet/");
-    format!("{instance}/{}", set.id)
+    format!("{instance}/{set}")
+}
+
+/// The permission set with an ARN.
+pub(super) fn permission_set<'a>(
+    organization: &'a Organization,
+    named: &str,
+) -> Result<&'a PermissionSet, Refusal> {
+    let mut sets = organization.directory.permission_sets.iter();
+    sets.find(|set| arn(organization, &set.id) == named).ok_or_else(|| missing("permission set"))
 }
 
 pub(super) fn missing(what: &str) -> Refusal {
@@ -125,7 +136,7 @@ fn instances(organization: Option<&Organization>) -> Answer {
 fn describe(organization: &Organization, set: &PermissionSet) -> Answer {
     let mut described = json!({
         "Name": set.name,
-        "PermissionSetArn": arn(organization, set),
+        "PermissionSetArn": arn(organization, &set.id),
         "CreatedDate": 1_750_000_000,
         "SessionDuration": "PT1H",
     });

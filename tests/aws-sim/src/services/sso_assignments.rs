@@ -1,0 +1,182 @@
+//! IAM Identity Center: account assignments, on the wire.
+
+use serde_json::{Value, json};
+
+use super::{
+    sso::{self, Lists},
+    unknown,
+};
+use crate::{
+    answer::{Answer, Refusal},
+    assignment::{Assignment, Operation, Principal, Refused, Status, Verb},
+    identity::Session,
+    request::Call,
+    world::{Organization, World},
+};
+
+/// Whether a call is about assignments.
+pub(super) fn is_about(call: &Call) -> bool {
+    call.operation.contains("AccountAssignment")
+}
+
+pub(super) fn answer(
+    world: &mut World,
+    session: &Session,
+    call: &Call,
+    organization: &str,
+) -> Result<Answer, Refusal> {
+    match call.operation.as_str() {
+        "CreateAccountAssignment" => return begin(world, call, organization, Verb::Create),
+        "DeleteAccountAssignment" => return begin(world, call, organization, Verb::Delete),
+        _ => {}
+    }
+    let found = &world.organizations[organization];
+    let lists = Lists { world, session, call };
+    match call.operation.as_str() {
+        "DescribeAccountAssignmentCreationStatus" => describe(found, call, Verb::Create),
+        "DescribeAccountAssignmentDeletionStatus" => describe(found, call, Verb::Delete),
+        "ListAccountAssignmentCreationStatus" => {
+            lists.page("AccountAssignmentsCreationStatus", &statuses(found, call, Verb::Create))
+        }
+        "ListAccountAssignmentDeletionStatus" => {
+            lists.page("AccountAssignmentsDeletionStatus", &statuses(found, call, Verb::Delete))
+        }
+        "ListAccountAssignments" => {
+            let set = sso::permission_set(found, call.text("PermissionSetArn"))?;
+            let held = found.directory.assignments.iter().filter(|assignment| {
+                assignment.account == call.text("AccountId") && assignment.permission_set == set.id
+            });
+            let held: Vec<Value> = held.map(|assignment| shown(found, assignment)).collect();
+            lists.page("AccountAssignments", &held)
+        }
+        "ListAccountAssignmentsForPrincipal" => {
+            let principal = principal(call)?;
+            let account = call.json["Filter"]["AccountId"].as_str();
+            let held = found.directory.assignments.iter().filter(|assignment| {
+                assignment.principal == principal
+                    && account.is_none_or(|account| assignment.account == account)
+            });
+            let held: Vec<Value> = held.map(|assignment| shown(found, assignment)).collect();
+            lists.page("AccountAssignments", &held)
+        }
+        _ => Err(unknown(call)),
+    }
+}
+
+fn begin(
+    world: &mut World,
+    call: &Call,
+    organization: &str,
+    verb: Verb,
+) -> Result<Answer, Refusal> {
+    let now = world.clock.now();
+    let found = &world.organizations[organization];
+    let set = sso::permission_set(found, call.text("PermissionSetArn"))?.id.clone();
+    let principal = principal(call)?;
+    let is_known = match &principal {
+        Principal::User(id) => found.directory.users.iter().any(|user| user.id == *id),
+        Principal::Group(id) => found.directory.groups.iter().any(|group| group.id == *id),
+    };
+    if !is_known && verb == Verb::Create {
+        return Err(sso::missing("principal"));
+    }
+    let account = call.text("TargetId").to_owned();
+    let target = world.accounts.get(&account).filter(|target| target.organization == organization);
+    let target = target.ok_or_else(|| sso::missing("account"))?;
+    let fails = (target.state != "ACTIVE").then(|| {
+        format!("Received a 403 status error: the account {account} is {}.", target.state)
+    });
+    let assignment = Assignment { account, permission_set: set, principal };
+    let Some(found) = world.organizations.get_mut(organization) else {
+        return Err(sso::missing("instance"));
+    };
+    let begun = found.directory.begin(verb, assignment, fails, now).cloned();
+    match begun {
+        Ok(operation) => Ok(status(&world.organizations[organization], &operation)),
+        Err(Refused::Conflict) => Err(Refusal::new(
+            400,
+            "ConflictException",
+            "There is a conflict with a previous successful write. Retry with backoff.",
+        )),
+        Err(Refused::TooMany) => Err(Refusal::throttled(&call.service)),
+    }
+}
+
+fn principal(call: &Call) -> Result<Principal, Refusal> {
+    let id = call.text("PrincipalId").to_owned();
+    match call.text("PrincipalType") {
+        "USER" => Ok(Principal::User(id)),
+        "GROUP" => Ok(Principal::Group(id)),
+        other => {
+            let message = format!("PrincipalType must be USER or GROUP, not {other:?}");
+            Err(Refusal::new(400, "ValidationException", message))
+        }
+    }
+}
+
+fn describe(organization: &Organization, call: &Call, verb: Verb) -> Result<Answer, Refusal> {
+    let wanted = match verb {
+        Verb::Create => call.text("AccountAssignmentCreationRequestId"),
+        Verb::Delete => call.text("AccountAssignmentDeletionRequestId"),
+    };
+    let mut operations = organization.directory.operations.iter();
+    operations
+        .find(|operation| operation.verb == verb && operation.request_id == wanted)
+        .map(|operation| status(organization, operation))
+        .ok_or_else(|| sso::missing("request"))
+}
+
+/// Status, id and date alone: that is all that these lists tell.
+fn statuses(organization: &Organization, call: &Call, verb: Verb) -> Vec<Value> {
+    let wanted = call.json["Filter"]["Status"].as_str();
+    let operations = organization.directory.operations.iter().rev();
+    operations
+        .filter(|operation| operation.verb == verb)
+        .filter(|operation| wanted.is_none_or(|status| word(&operation.status) == status))
+        .map(|operation| {
+            json!({
+                "Status": word(&operation.status),
+                "RequestId": operation.request_id,
+                "CreatedDate": operation.created.timestamp(),
+            })
+        })
+        .collect()
+}
+
+fn word(status: &Status) -> &'static str {
+    match status {
+        Status::InProgress => "IN_PROGRESS",
+        Status::Succeeded => "SUCCEEDED",
+        Status::Failed(_) => "FAILED",
+    }
+}
+
+fn status(organization: &Organization, operation: &Operation) -> Answer {
+    let mut told = shown(organization, &operation.assignment);
+    told["Status"] = json!(word(&operation.status));
+    told["RequestId"] = json!(operation.request_id);
+    told["CreatedDate"] = json!(operation.created.timestamp());
+    told["TargetId"] = json!(operation.assignment.account);
+    told["TargetType"] = json!("AWS_ACCOUNT");
+    if let Status::Failed(reason) = &operation.status {
+        told["FailureReason"] = json!(reason);
+    }
+    let name = match operation.verb {
+        Verb::Create => "AccountAssignmentCreationStatus",
+        Verb::Delete => "AccountAssignmentDeletionStatus",
+    };
+    Answer::json(&json!({ name: told }))
+}
+
+fn shown(organization: &Organization, assignment: &Assignment) -> Value {
+    let (kind, id) = match &assignment.principal {
+        Principal::User(id) => ("USER", id),
+        Principal::Group(id) => ("GROUP", id),
+    };
+    json!({
+        "AccountId": assignment.account,
+        "PermissionSetArn": sso::arn(organization, &assignment.permission_set),
+        "PrincipalType": kind,
+        "PrincipalId": id,
+    })
+}
