@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod scope;
 pub mod status;
 pub mod sync;
+pub mod target;
 pub mod text;
 pub mod trust;
 pub mod validation;
