@@ -22,3 +22,10 @@ CREATE TABLE connector.resource_history (
 );
 
 CREATE INDEX resource_history_by_end ON connector.resource_history (ended_at);
+
+-- What could not be read, and mere use, are written and make no version.
+ALTER TABLE connector.resources
+    -- When the present version began; NULL: with the last change.
+    ADD COLUMN version_began_at timestamptz,
+    -- Revision of the change that made it; NULL: that of the last change.
+    ADD COLUMN version_revision bigint;

@@ -254,3 +254,29 @@ async fn a_bucket_that_is_made_anew_in_another_account_is_never_gone() {
         assert_eq!(bucket.account_id, to);
     }
 }
+
+#[tokio::test]
+async fn what_goes_beside_a_release_is_measured_by_what_is_left() {
+    let cloud = Cloud::empty("aws").await;
+    let (small, large) = ("222222222221", "222222222222");
+    for (id, buckets) in [(small, 100), (large, 400)] {
+        cloud.account(id, &cloud.root, id);
+        let made = (0..buckets).map(|at| bucket(&format!("{id}-{at}"), "eu-west-1", &[]));
+        cloud.sim.world().account(id).buckets.extend(made);
+    }
+    cloud.deploy();
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    api.create_and_sync(settings_for(&cloud)).await;
+    cloud.sim.world().account(small).buckets.truncate(40);
+    assert_eq!(api.sync("prod").await.resources_gone, 0, "60 of 100");
+    let request = ReleaseRemovalsRequest { integration: "prod".to_owned(), ..Default::default() };
+    // Of the 40 that are left, 25 more are missing by then.
+    cloud.sim.world().account(small).buckets.truncate(15);
+    let released = api.inventory().release_removals(request).await.expect("a release");
+    let sync = api.watch(&released.into_inner().sync_id).await;
+    assert_eq!(sync.resources_gone, 60);
+    let missing = api.resources().await.into_iter().filter(|r| r.missing_reads > 0);
+    assert_eq!(missing.count(), 25);
+}

@@ -107,6 +107,8 @@ fn what_is_not_read_is_explained(daemon: &Daemon) {
     assert!(facets.contains("aws-s3-bucket") && facets.contains("payments"), "{facets}");
     let buckets = good(daemon, &["resources", "facets", "prod", "type:bucket"]);
     assert!(buckets.contains("aws-s3-bucket") && !buckets.contains("aws-ec2"), "{buckets}");
+    let others = good(daemon, &["resources", "facets", "prod", "-type:bucket"]);
+    assert!(!others.contains("aws-s3-bucket") && others.contains("aws-account"), "{others}");
     let listed = good(daemon, &["resources", "list", "type:bucket AND account.name = payments"]);
     assert!(listed.contains("aws-s3-bucket") && !listed.contains("aws-ec2"), "{listed}");
 

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use apono_connector_proto::v1::{ListResourceVersionsRequest, ResourceVersion};
+use apono_connector_proto::v1::{
+    IntegrationSettings, ListResourceVersionsRequest, ResourceVersion,
+};
+use aws_sim::{Effect, Fault, Kind, seed};
 use connector::store::history;
+use prost_types::value::Kind as ValueKind;
+use rand::{SeedableRng as _, rngs::StdRng};
 use tonic::Code;
 
 use crate::harness::{Api, Cloud, Daemon, Database, bucket, settings_for};
@@ -12,9 +17,13 @@ const ACCOUNT: &str = "222222222222";
 const ARN: &str = "arn:aws:s3:::ledger";
 
 async fn versions(api: &Api, page_size: i32) -> Vec<ResourceVersion> {
+    versions_of(api, ARN, page_size).await
+}
+
+async fn versions_of(api: &Api, arn: &str, page_size: i32) -> Vec<ResourceVersion> {
     let mut request = ListResourceVersionsRequest {
         integration: "prod".to_owned(),
-        arn: ARN.to_owned(),
+        arn: arn.to_owned(),
         page_size,
         ..Default::default()
     };
@@ -28,6 +37,11 @@ async fn versions(api: &Api, page_size: i32) -> Vec<ResourceVersion> {
         }
         request.page_token = page.next_page_token;
     }
+}
+
+fn text(value: &prost_types::Value) -> Option<&str> {
+    let Some(ValueKind::StringValue(text)) = &value.kind else { return None };
+    Some(text)
 }
 
 /// A version as a line: how it came about, what changed with it, whether it went.
@@ -54,8 +68,15 @@ async fn every_change_is_told_and_going_and_coming_back() {
     api.create_and_sync(settings_for(&cloud)).await;
     assert_eq!(versions(&api, 0).await.iter().map(line).collect::<Vec<_>>(), ["[]"]);
 
-    // Nothing new makes no version.
-    api.sync("prod").await;
+    // Nothing new makes no version, nor does what cannot be read, and is read again.
+    let first = versions(&api, 0).await.remove(0);
+    let unread = Fault::new(Effect::DenyByScp).on("s3:GetBucketTagging");
+    cloud.sim.world().faults.push(unread);
+    assert_eq!(api.sync("prod").await.resources_written, 1);
+    cloud.sim.world().faults.clear();
+    assert_eq!(api.sync("prod").await.resources_written, 1);
+    assert_eq!(versions(&api, 0).await, [first]);
+
     set(&[("team", "blue"), ("env", "prod")]);
     api.sync("prod").await;
     cloud.sim.world().account(ACCOUNT).buckets.clear();
@@ -72,14 +93,8 @@ async fn every_change_is_told_and_going_and_coming_back() {
     );
     assert_eq!(versions(&api, 1).await, told, "page by page");
     let change = &told[2].changes[1];
-    let text = |value: &Option<prost_types::Value>| {
-        value.as_ref().and_then(|value| match &value.kind {
-            Some(prost_types::value::Kind::StringValue(text)) => Some(text.clone()),
-            _ => None,
-        })
-    };
-    assert_eq!(text(&change.before).as_deref(), Some("red"));
-    assert_eq!(text(&change.after).as_deref(), Some("blue"));
+    assert_eq!(change.before.as_ref().and_then(text), Some("red"));
+    assert_eq!(change.after.as_ref().and_then(text), Some("blue"));
     assert_eq!(told[0].changes[0].after, None, "a tag was taken away");
     assert_eq!(told[0].end_time, None);
     assert_eq!(told[3].end_time, told[2].start_time);
@@ -102,4 +117,40 @@ async fn every_change_is_told_and_going_and_coming_back() {
     assert_eq!(history::purge(&mut conn, kept, 2).await.expect("a purge"), 2);
     assert_eq!(history::purge(&mut conn, kept, 2).await.expect("a purge"), 1);
     assert_eq!(versions(&api, 0).await.iter().map(line).collect::<Vec<_>>(), ["[]"]);
+}
+
+#[tokio::test]
+async fn mere_use_makes_no_version() {
+    let cloud = Cloud::empty("aws").await;
+    cloud.account(ACCOUNT, &cloud.root, "payments");
+    let used = |day: &str| {
+        let mut chance = StdRng::seed_from_u64(1);
+        let mut world = cloud.sim.world();
+        world.account(ACCOUNT).things.clear();
+        seed::stock(&mut world, ACCOUNT, cloud.region(), 1, &mut chance);
+        let mut things = world.account(ACCOUNT).things.iter_mut();
+        let role = things.find(|thing| thing.kind == Kind::IamRole).expect("a role");
+        role.fields["RoleLastUsed"]["LastUsedDate"] = format!("{day}T05:06:07Z").into();
+    };
+    used("2026-03-04");
+    cloud.deploy();
+    let database = Database::create().await;
+    let daemon = Daemon::start(&cloud, &database);
+    let api = daemon.api().await;
+    let settings = IntegrationSettings {
+        resource_types: vec!["aws-iam-role".to_owned()],
+        ..settings_for(&cloud)
+    };
+    api.create_and_sync(settings).await;
+    let roles = api.resources().await;
+    let role = roles.iter().find(|role| role.name.starts_with("resize")).expect("a role");
+    let first = versions_of(&api, &role.arn, 0).await;
+    used("2026-03-05");
+    assert_eq!(api.sync("prod").await.resources_written, 1);
+    let told = versions_of(&api, &role.arn, 0).await;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].revision, told[0].start_time), (first[0].revision, first[0].start_time));
+    let now = told[0].resource.as_ref().expect("a resource").attributes.as_ref();
+    let day = now.and_then(|fields| fields.fields.get("last_used")).and_then(text);
+    assert_eq!(day, Some("2026-03-05"));
 }

@@ -195,7 +195,6 @@ fn change(stored: Stored) -> Resource {
         fresh_time: None,
         stale_reason: String::new(),
         missing_reads: 0,
-        owner: None,
         ..words::resource(stored)
     }
 }

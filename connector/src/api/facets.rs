@@ -3,13 +3,7 @@
 use apono_connector_proto::v1::{self, SummarizeResourcesRequest, SummarizeResourcesResponse};
 use tonic::Status;
 
-use super::{
-    Api,
-    auth::Caller,
-    filter::{self, Filter},
-    integrations::find,
-    status,
-};
+use super::{Api, auth::Caller, filter, integrations::find, status};
 use crate::store::{self, facets::Facet};
 
 /// Values of one property, the most frequent ones.
@@ -24,9 +18,8 @@ impl Api {
         let connector = caller.connector(&request.connector_id)?;
         let condition = filter::parse(&request.filter)?;
         let mut conn = self.conn().await?;
-        let integration = find(&mut conn, &connector, &request.integration).await?.id;
-        let filter = Filter::of(&mut conn, connector, &request.integration, condition).await?;
-        let facets = store::facets::count(&mut conn, integration, &filter.meant(), FACETS_MAX)
+        let integration = find(&mut conn, &connector, &request.integration).await?;
+        let facets = store::facets::count(&mut conn, &integration, &condition, FACETS_MAX)
             .await
             .map_err(|error| status::store(&error))?;
         Ok(SummarizeResourcesResponse {

@@ -2,6 +2,7 @@
 
 use apono_connector_proto::v1::ListResourcesRequest;
 use tonic::Status;
+use uuid::Uuid;
 
 use super::{
     integrations::find,
@@ -13,12 +14,15 @@ use crate::{
     model::{
         filter::{self, Condition, Namer, Pattern, State},
         ids::{ConnectorId, IntegrationId},
+        integration::Settings,
     },
     store::{self, PgConnection, filter::Meant, integrations::Integration},
 };
 
-/// Integrations of a connector that are looked at together.
-const INTEGRATIONS_MAX: i64 = 1000;
+/// Integrations of a connector that are read.
+const INTEGRATIONS_MAX: i64 = 2001;
+/// Conditions, each for every integration, that are looked at together.
+const CONDITIONS_MAX: usize = 2000;
 
 /// What a request means.
 #[derive(Debug)]
@@ -39,12 +43,23 @@ impl Filter {
     ) -> Result<Self, Status> {
         let (only, integrations) = if integration.is_empty() {
             let all = store::integrations::list(conn, &connector, "", INTEGRATIONS_MAX).await;
-            (None, all.map_err(|error| status::store(&error))?)
+            let all = all.map_err(|error| status::store(&error))?;
+            if all.len() * condition.count().max(1) > CONDITIONS_MAX {
+                let reason = "is needed: there are too many for such a filter";
+                return Err(status::bad_request("integration", reason));
+            }
+            (None, all)
         } else {
             let only = find(conn, &connector, integration).await?;
             (Some(only.id), vec![only])
         };
         Ok(Self { connector, only, integrations, condition })
+    }
+
+    /// The settings of an integration that is looked at.
+    pub(super) fn settings(&self, integration: Uuid) -> Option<&Settings> {
+        let mut integrations = self.integrations.iter();
+        integrations.find(|one| one.id.0 == integration).map(|one| &one.settings)
     }
 
     /// As the store takes it.

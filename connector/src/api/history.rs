@@ -48,7 +48,9 @@ impl Api {
         let versions = found.into_iter().zip(previous);
         Ok(ListResourceVersionsResponse {
             versions: versions
-                .map(|(version, previous)| shown(version, previous, &integration.to_string(), arn))
+                .map(|(version, previous)| {
+                    shown(version, previous.as_ref(), &integration.to_string(), arn)
+                })
                 .collect(),
             next_page_token,
         })
@@ -57,20 +59,17 @@ impl Api {
 
 fn shown(
     version: Version,
-    previous: Option<Version>,
+    previous: Option<&Version>,
     integration: &str,
     arn: &str,
 ) -> ResourceVersion {
     let changes = previous
-        .as_ref()
         .map_or_else(Vec::new, |before| history::changes(&before.content, &version.content));
-    let returned = previous.as_ref().is_some_and(|before| before.went);
-    // What makes no version may have moved the time of the last change.
-    let start = previous.and_then(|before| before.ended_at).filter(|_| !returned);
+    let returned = previous.is_some_and(|before| before.went);
     let Version { revision, content, began_at, ended_at, went } = version;
     ResourceVersion {
         revision,
-        start_time: Some(words::timestamp(start.unwrap_or(began_at))),
+        start_time: Some(words::timestamp(began_at)),
         end_time: ended_at.map(words::timestamp),
         gone: went,
         returned,

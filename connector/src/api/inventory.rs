@@ -102,7 +102,13 @@ impl InventoryService for Api {
         let fits = page::fitting(&found, Stored::size);
         let next_page_token = page
             .cut_at(fits, &mut found, |found| format!("{} {}", found.integration_id, found.arn));
-        let resources = found.into_iter().map(words::resource).collect();
+        let resources = found
+            .into_iter()
+            .map(|found| {
+                let settings = filter.settings(found.integration_id);
+                words::owned_resource(found, settings)
+            })
+            .collect();
         Ok(Response::new(ListResourcesResponse { resources, next_page_token }))
     }
 
@@ -120,7 +126,8 @@ impl InventoryService for Api {
             .await
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("resource", &request.arn))?;
-        Ok(Response::new(GetResourceResponse { resource: Some(words::resource(found)) }))
+        let resource = words::owned_resource(found, Some(&integration.settings));
+        Ok(Response::new(GetResourceResponse { resource: Some(resource) }))
     }
 
     async fn list_resource_versions(

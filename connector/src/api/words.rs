@@ -20,7 +20,7 @@ use crate::{
         sync::{SyncState, Trigger},
         validation::{Outcome, Step},
     },
-    store,
+    store::{self, resources::Stored},
 };
 
 pub(super) fn timestamp(time: DateTime<Utc>) -> Timestamp {
@@ -217,9 +217,25 @@ pub(super) fn coverage(coverage: Coverage) -> v1::AccountCoverage {
     }
 }
 
-pub(super) fn resource(resource: store::resources::Stored) -> v1::Resource {
+/// With who approves, as the settings of its integration say.
+pub(super) fn owned_resource(stored: Stored, settings: Option<&Settings>) -> v1::Resource {
+    let value_of = |key: &str| stored.tags.get(key).and_then(Value::as_str);
+    let owner = settings.and_then(|settings| {
+        let (tag, fallback) = (&settings.resource_owner, &settings.integration_owner);
+        Owner::of(value_of, tag.as_ref(), fallback.as_ref())
+    });
+    let owner = owner.map(|owner| v1::Owner {
+        attribute: owner.attribute,
+        source: owner.source,
+        values: owner.values,
+        is_integration_owner: owner.is_integrations,
+    });
+    v1::Resource { owner, ..resource(stored) }
+}
+
+pub(super) fn resource(resource: Stored) -> v1::Resource {
     v1::Resource {
-        owner: owner(&resource),
+        owner: None,
         arn: resource.arn,
         r#type: resource.kind,
         integration_id: resource.integration_id.to_string(),
@@ -236,23 +252,6 @@ pub(super) fn resource(resource: store::resources::Stored) -> v1::Resource {
         gone_time: resource.gone_at.map(timestamp),
         missing_reads: resource.missing_reads.into(),
     }
-}
-
-/// Settings that are stored have been checked.
-fn owner(resource: &store::resources::Stored) -> Option<v1::Owner> {
-    let tag: Option<ResourceOwner> = checked(resource.resource_owner.as_ref());
-    let fallback: Option<IntegrationOwner> = checked(resource.integration_owner.as_ref());
-    let tags = serde_json::from_value(resource.tags.clone()).unwrap_or_default();
-    Owner::of(&tags, tag.as_ref(), fallback.as_ref()).map(|owner| v1::Owner {
-        attribute: owner.attribute,
-        source: owner.source,
-        values: owner.values,
-        is_integration_owner: owner.is_integrations,
-    })
-}
-
-fn checked<T: serde::de::DeserializeOwned>(stored: Option<&Value>) -> Option<T> {
-    serde_json::from_value(stored?.clone()).ok()
 }
 
 pub(super) fn texts(object: Value) -> std::collections::HashMap<String, String> {

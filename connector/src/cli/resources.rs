@@ -32,7 +32,7 @@ pub(super) enum Resources {
         /// Integration, id or name.
         integration: String,
         /// Which of them, as `list` has it.
-        #[arg(default_value = "")]
+        #[arg(default_value = "", allow_hyphen_values = true)]
         filter: String,
     },
     /// Follows what changes: first all that is there, then each change.
@@ -54,7 +54,7 @@ text, state (fresh, stale, held, incomplete).";
 #[derive(Debug, clap::Args)]
 pub(super) struct Conditions {
     /// Which resources: `type = aws-s3-bucket AND tag.env = prod`; see below.
-    #[arg(default_value = "")]
+    #[arg(default_value = "", allow_hyphen_values = true)]
     filter: String,
     /// Integration, id or name; none: all.
     #[arg(long, default_value = "")]

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::resource::value_size;
+
 /// Attributes that tell of use, not of change: alone they make no version.
 pub const OF_USE: [&str; 1] = ["last_used"];
 
@@ -26,7 +28,7 @@ impl Content {
     /// About how many bytes it takes in a message.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.name.len() + self.tags.to_string().len() + self.attributes.to_string().len() + 200
+        self.name.len() + value_size(&self.tags) + value_size(&self.attributes) + 200
     }
 }
 

@@ -1,10 +1,10 @@
 //! Who approves access to a resource: whom its owner tag names, else the owner of the
 //! integration. An owner is a reference; nobody here expands a group.
 
-use super::{
-    integration::{IntegrationOwner, OwnerAttribute, ResourceOwner},
-    resource::Tags,
-};
+use super::integration::{IntegrationOwner, OwnerAttribute, ResourceOwner};
+
+/// What may stand around an owner's name in a tag.
+pub const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Who approves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +20,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of a resource with these tags; none: nobody is named.
+    /// The owner of a resource, whose tags have these values; none: nobody is named.
     #[must_use]
-    pub fn of(
-        tags: &Tags,
+    pub fn of<'t>(
+        value_of: impl Fn(&str) -> Option<&'t str>,
         tag: Option<&ResourceOwner>,
         fallback: Option<&IntegrationOwner>,
     ) -> Option<Self> {
         let named = tag.and_then(|tag| {
-            let value = tags.get(&tag.tag_key)?.trim_matches([' ', '\t', '\r', '\n']);
+            let value = value_of(&tag.tag_key)?.trim_matches(BLANKS);
             (!value.is_empty()).then(|| Self {
                 attribute: tag.attribute.clone(),
                 source: tag.source.clone(),
@@ -53,6 +53,7 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::resource::Tags;
 
     #[test]
     fn a_tag_names_the_owner_and_the_integration_else() {
@@ -68,7 +69,8 @@ mod tests {
         };
         let of = |value: &str| {
             let tags = Tags::from([("owner".to_owned(), value.to_owned())]);
-            Owner::of(&tags, Some(&tag), Some(&fallback)).expect("an owner")
+            Owner::of(|key| tags.get(key).map(String::as_str), Some(&tag), Some(&fallback))
+                .expect("an owner")
         };
         assert_eq!(of(" ann@example.com ").values, ["ann@example.com"]);
         assert!(!of("ann@example.com").is_integrations);
@@ -77,7 +79,7 @@ mod tests {
             assert_eq!((owner.attribute.as_str(), owner.values.len()), ("group", 2));
             assert!(owner.is_integrations);
         }
-        assert_eq!(Owner::of(&Tags::new(), Some(&tag), None), None);
-        assert_eq!(Owner::of(&Tags::new(), None, None), None);
+        assert_eq!(Owner::of(|_| None, Some(&tag), None), None);
+        assert_eq!(Owner::of(|_| None, None, None), None);
     }
 }

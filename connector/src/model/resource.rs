@@ -101,7 +101,9 @@ impl Resource {
     }
 }
 
-fn value_size(value: &Value) -> usize {
+/// About how many bytes a JSON value takes beyond itself.
+#[must_use]
+pub fn value_size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),

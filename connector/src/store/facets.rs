@@ -2,10 +2,17 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Connection as _, PgConnection, QueryBuilder};
+use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder};
 
-use super::{ONE_MOMENT, Result, filter::Meant};
-use crate::model::ids::{ConnectorId, IntegrationId};
+use super::{
+    ONE_MOMENT, Result,
+    filter::{Meant, Terms},
+    integrations::Integration,
+};
+use crate::model::{
+    filter::Condition,
+    ids::{ConnectorId, IntegrationId},
+};
 
 /// One value of a property, and how many resources have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,27 +64,33 @@ struct Counted {
 /// When the database does not answer.
 pub async fn count(
     conn: &mut PgConnection,
-    integration: IntegrationId,
-    meant: &Meant<'_>,
+    integration: &Integration,
+    condition: &Condition,
     limit: usize,
 ) -> Result<Facets> {
+    let meant = &Meant {
+        connector: &integration.connector,
+        only: Some(integration.id),
+        integrations: std::slice::from_ref(integration),
+        condition,
+    };
     let mut tx = conn.begin_with(ONE_MOMENT).await?;
     let mut query =
         QueryBuilder::new("SELECT r.type, r.account_id, r.region, count(*) AS resources");
-    meant.push(&mut query);
+    push(meant, &mut query);
     query.push(" GROUP BY GROUPING SETS ((r.type), (r.account_id), (r.region))");
     let counted = query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
 
     let mut query =
         QueryBuilder::new("SELECT key, count(*) FROM (SELECT jsonb_object_keys(r.tags) AS key");
-    meant.push(&mut query);
+    push(meant, &mut query);
     query.push(") keys GROUP BY key");
     let keys: Vec<(String, i64)> =
         query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
 
     let mut facets =
         Facets { tag_keys: keys.into_iter().map(Facet::from).collect(), ..of(counted) };
-    place(&mut tx, meant.connector, integration, &mut facets).await?;
+    place(&mut tx, meant.connector, integration.id, &mut facets).await?;
     tx.commit().await?;
     for values in [
         &mut facets.types,
@@ -90,6 +103,13 @@ pub async fn count(
         values.truncate(limit);
     }
     Ok(facets)
+}
+
+fn push(meant: &Meant<'_>, query: &mut QueryBuilder<Postgres>) {
+    query.push(" FROM ");
+    meant.push_place(query, None);
+    query.push(" AND ");
+    meant.push_condition(query, Terms::WithType);
 }
 
 fn of(counted: Vec<Counted>) -> Facets {

@@ -6,6 +6,8 @@
 //!
 //! Every value is bound; nothing of a caller's stands in the text.
 
+use std::cmp::Ordering;
+
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -13,6 +15,7 @@ use super::integrations::Integration;
 use crate::model::{
     filter::{Condition, Namer, Pattern, State},
     ids::{ConnectorId, IntegrationId},
+    owner::BLANKS,
 };
 
 /// The live resources that a filter means.
@@ -29,21 +32,61 @@ pub struct Meant<'a> {
 }
 
 impl Meant<'_> {
-    /// Adds to a query where they stand.
-    pub(super) fn push(&self, query: &mut QueryBuilder<Postgres>) {
-        query.push(" FROM connector.resources r WHERE r.gone_at IS NULL AND r.connector_id = ");
+    /// Adds to a query where they stand: what indexes have in the order of a page, and behind
+    /// which key.
+    pub(super) fn push_place(
+        &self,
+        query: &mut QueryBuilder<Postgres>,
+        after: Option<(Uuid, &str)>,
+    ) {
+        query.push("connector.resources r WHERE r.gone_at IS NULL AND r.connector_id = ");
         query.push_bind(self.connector.as_str());
         if let Some(integration) = self.only {
             query.push(" AND r.integration_id = ").push_bind(integration.0);
         }
-        query.push(" AND ");
-        Writer { query, meant: *self, kind: None }.condition(self.condition);
+        if let Some(only) = only_type(self.condition) {
+            query.push(" AND r.type = ").push_bind(only);
+        }
+        match (self.only, after) {
+            (_, None) => {}
+            (Some(only), Some((integration, arn))) => {
+                // Behind another integration there is all of it, or nothing.
+                match integration.cmp(&only.0) {
+                    Ordering::Less => {}
+                    Ordering::Equal => {
+                        query.push(" AND r.arn > ").push_bind(arn);
+                    }
+                    Ordering::Greater => {
+                        query.push(" AND FALSE");
+                    }
+                }
+            }
+            (None, Some((integration, arn))) => {
+                query.push(" AND (r.integration_id, r.arn) > (").push_bind(integration);
+                query.push(", ").push_bind(arn).push(")");
+            }
+        }
     }
+
+    /// Adds to a query what must hold of them.
+    pub(super) fn push_condition(&self, query: &mut QueryBuilder<Postgres>, terms: Terms) {
+        Writer { query, meant: *self, terms, kind: None }.condition(self.condition);
+    }
+}
+
+/// By which of its terms a tag is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// By key and value alone: PostgreSQL tells how many there are of a type.
+    Plain,
+    /// By key, value and type, where the type is known: an index finds no others.
+    WithType,
 }
 
 struct Writer<'a> {
     query: &'a mut QueryBuilder<Postgres>,
     meant: Meant<'a>,
+    terms: Terms,
     /// The type that all resources have of which conditions are written now.
     kind: Option<&'a str>,
 }
@@ -90,6 +133,9 @@ impl<'a> Writer<'a> {
                 |query| fits(query, "u.name", pattern),
             ),
             Condition::Region(pattern) => fits(self.query, "r.region", pattern),
+            Condition::HasTags => {
+                self.query.push("r.tags <> '{}'");
+            }
             Condition::TagKey(key) => self.has_key(key),
             Condition::Tag(key, pattern) => self.tag(key, pattern),
             Condition::HasOwner => {
@@ -136,14 +182,17 @@ impl<'a> Writer<'a> {
     /// Of the accounts of which something holds.
     fn accounts(&mut self, join: &str, holds: impl FnOnce(&mut QueryBuilder<Postgres>)) {
         let query = &mut *self.query;
-        query.push("r.account_id = ANY (ARRAY(SELECT a.account_id FROM connector.accounts a");
+        query.push(
+            "(r.integration_id, r.account_id) IN
+             (SELECT a.integration_id, a.account_id FROM connector.accounts a",
+        );
         query.push(join).push(" WHERE a.connector_id = ").push_bind(self.meant.connector.as_str());
         if let Some(integration) = self.meant.only {
             query.push(" AND a.integration_id = ").push_bind(integration.0);
         }
         query.push(" AND ");
         holds(query);
-        query.push("))");
+        query.push(")");
     }
 
     fn tag(&mut self, key: &str, pattern: &Pattern) {
@@ -178,7 +227,8 @@ impl<'a> Writer<'a> {
         self.query.push("r.tag_terms && ARRAY[");
         let mut comma = "";
         for Term { function, integration, key, value } in terms {
-            let kind = self.kind.filter(|_| function == "tag_term");
+            let is_typed = self.terms == Terms::WithType && function == "tag_term";
+            let kind = self.kind.filter(|_| is_typed);
             self.query.push(comma).push(if kind.is_some() {
                 "connector.tag_type_term("
             } else {
@@ -203,6 +253,7 @@ impl<'a> Writer<'a> {
         self.query.push("(");
         match pattern {
             Pattern::Is(owner) => {
+                let owner = owner.trim_matches(BLANKS);
                 let functions = ["tag_term", "tag_trimmed_term"];
                 let terms = self.tagged().flat_map(|(integration, key)| {
                     let term =

@@ -204,7 +204,8 @@ pub async fn heartbeat(
            LEFT JOIN connector.identity_centers d
              ON d.connector_id = s.connector_id AND d.integration_id = s.integration_id
             AND d.lease_owner = g.lease_owner
-           WHERE s.id IS NULL OR (reading.account_id = '' AND d.lease_owner IS NULL)"#,
+           WHERE s.id IS NULL
+              OR (reading.account_id = '' AND NOT g.done AND d.lease_owner IS NULL)"#,
         &keys.connectors,
         &keys.syncs,
         &keys.accounts,

@@ -77,8 +77,8 @@ pub async fn list(
              FROM connector.resource_history
              WHERE connector_id = $1 AND integration_id = $2 AND arn = $3
              UNION ALL
-             SELECT revision, type, account_id, region, name, tags, attributes, changed_at, NULL,
-               false
+             SELECT coalesce(version_revision, revision), type, account_id, region, name, tags,
+               attributes, coalesce(version_began_at, changed_at), NULL, false
              FROM connector.resources
              WHERE connector_id = $1 AND integration_id = $2 AND arn = $3 AND gone_at IS NULL
            ) versions

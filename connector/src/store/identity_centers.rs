@@ -23,7 +23,7 @@ fn keys<'a>(groups: impl IntoIterator<Item = &'a Group>) -> (Vec<String>, Vec<Uu
     keys
 }
 
-/// Extends the leases that groups need.
+/// Extends the leases that groups need; one that a batch of ours is giving up is passed over.
 ///
 /// # Errors
 ///
@@ -36,9 +36,14 @@ pub async fn extend(conn: &mut PgConnection, groups: &[Group], length: Duration)
     sqlx::query!(
         "UPDATE connector.identity_centers d
          SET leased_until = connector.now() + make_interval(secs => $4)
-         FROM unnest($1::text[], $2::uuid[], $3::uuid[]) AS held(connector_id, integration_id, owner)
-         WHERE (d.connector_id, d.integration_id, d.lease_owner)
-             = (held.connector_id, held.integration_id, held.owner)",
+         FROM (
+             SELECT ours.connector_id, ours.integration_id
+             FROM connector.identity_centers ours
+             JOIN unnest($1::text[], $2::uuid[], $3::uuid[])
+                 AS held(connector_id, integration_id, lease_owner)
+               USING (connector_id, integration_id, lease_owner)
+             FOR UPDATE OF ours SKIP LOCKED) AS held
+         WHERE d.connector_id = held.connector_id AND d.integration_id = held.integration_id",
         &connectors,
         &integrations,
         &owners,

@@ -1,7 +1,7 @@
 //! Connected organizations.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Result, expect_one, stored};
@@ -360,6 +360,9 @@ pub async fn delete(
     id: IntegrationId,
     version: Option<i64>,
 ) -> Result<bool> {
+    let mut tx = conn.begin().await?;
+    // What was discovered of a large organization takes its time to go.
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut *tx).await?;
     let done = sqlx::query!(
         "DELETE FROM connector.integrations
          WHERE connector_id = $1 AND id = $2 AND ($3::bigint IS NULL OR version = $3)",
@@ -367,7 +370,8 @@ pub async fn delete(
         id.0,
         version
     )
-    .execute(conn)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }

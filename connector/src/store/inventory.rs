@@ -179,25 +179,42 @@ pub async fn write<'a>(
                  $15::bytea[])
              AS given (arn, type, account_id, region, scope_account_id, scope_region, collector,
                  name, tags, attributes, unread, content_hash)),
-         -- What could not be read makes no version, nor does mere use.
+         -- Mere use makes no version, nor does what could not be read before.
+         compared AS (
+             SELECT given.*, r.revision AS old_revision, r.version_began_at, r.version_revision,
+                 r.changed_at, r.gone_at,
+                 (r.type, r.account_id, r.region) IS DISTINCT FROM
+                     (given.type, given.account_id, given.region)
+                 OR (r.name <> given.name AND NOT r.unread ? 'name')
+                 OR (r.tags <> given.tags AND NOT r.unread ? 'tags')
+                 OR r.attributes - $16::text[] - ARRAY(SELECT jsonb_object_keys(r.unread))
+                     <> given.attributes - $16::text[] - ARRAY(SELECT jsonb_object_keys(r.unread))
+                 AS is_other
+             FROM given
+             LEFT JOIN connector.resources r
+               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = given.arn),
          replaced AS (
              INSERT INTO connector.resource_history
                  (connector_id, integration_id, arn, revision, type, account_id, region, name,
                   tags, attributes, began_at, ended_at, went)
-             SELECT r.connector_id, r.integration_id, r.arn, r.revision, r.type, r.account_id,
-                 r.region, r.name, r.tags, r.attributes, r.changed_at, connector.now(), false
-             FROM given
+             SELECT $1, $2, r.arn, coalesce(r.version_revision, r.revision), r.type,
+                 r.account_id, r.region, r.name, r.tags, r.attributes,
+                 coalesce(r.version_began_at, r.changed_at), connector.now(), false
+             FROM compared
              JOIN connector.resources r
-               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = given.arn
-             WHERE r.gone_at IS NULL
-               AND (r.type, r.account_id, r.region, r.name, r.tags, r.attributes - $16::text[])
-                   IS DISTINCT FROM (given.type, given.account_id, given.region, given.name,
-                       given.tags, given.attributes - $16::text[]))
+               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = compared.arn
+             WHERE compared.is_other AND r.gone_at IS NULL)
          INSERT INTO connector.resources AS r
              (connector_id, integration_id, revision, arn, type, account_id, region,
               scope_account_id, scope_region, collector, name, tags, attributes, unread,
-              content_hash)
-         SELECT $1, $2, $3, * FROM given
+              content_hash, version_began_at, version_revision)
+         SELECT $1, $2, $3, arn, type, account_id, region, scope_account_id, scope_region,
+             collector, name, tags, attributes, unread, content_hash,
+             CASE WHEN NOT is_other AND gone_at IS NULL
+                 THEN coalesce(version_began_at, changed_at) END,
+             CASE WHEN NOT is_other AND gone_at IS NULL
+                 THEN coalesce(version_revision, old_revision) END
+         FROM compared
          ON CONFLICT (connector_id, integration_id, arn) DO UPDATE
          SET revision = excluded.revision, type = excluded.type,
              account_id = excluded.account_id, region = excluded.region,
@@ -205,6 +222,8 @@ pub async fn write<'a>(
              collector = excluded.collector, name = excluded.name, tags = excluded.tags,
              attributes = excluded.attributes, unread = excluded.unread,
              content_hash = excluded.content_hash, changed_at = connector.now(),
+             version_began_at = excluded.version_began_at,
+             version_revision = excluded.version_revision,
              gone_at = NULL, missing_reads = 0, missing_generation = NULL",
         connector.as_str(),
         integration.0,
@@ -330,7 +349,9 @@ impl Missing {
     ) -> Result<i64> {
         let done = sqlx::query!(
             "WITH missing AS (
-                 SELECT arn, revision, changed_at FROM connector.resources
+                 SELECT arn, coalesce(version_revision, revision) AS revision,
+                     coalesce(version_began_at, changed_at) AS began_at
+                 FROM connector.resources
                  WHERE connector_id = $1 AND integration_id = $2 AND arn = ANY ($3)
                    AND gone_at IS NULL AND (NOT $5 OR $6 <= missing_reads
                        + CASE WHEN missing_generation = $7 THEN 0 ELSE 1 END)
@@ -338,11 +359,12 @@ impl Missing {
              gone AS (
                  UPDATE connector.resources r
                  SET gone_at = connector.now(), changed_at = connector.now(), revision = $4,
-                     missing_reads = 0, missing_generation = NULL
+                     missing_reads = 0, missing_generation = NULL, version_began_at = NULL,
+                     version_revision = NULL
                  FROM missing
                  WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.arn = missing.arn
                  RETURNING r.arn, missing.revision, r.type, r.account_id, r.region, r.name,
-                     r.tags, r.attributes, missing.changed_at, r.gone_at)
+                     r.tags, r.attributes, missing.began_at, r.gone_at)
              INSERT INTO connector.resource_history
                  (connector_id, integration_id, arn, revision, type, account_id, region, name,
                   tags, attributes, began_at, ended_at, went)

@@ -2,17 +2,19 @@
 //!
 //! Writing stands in [`super::inventory`].
 
-use std::cmp::Ordering;
-
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, QueryBuilder};
 use uuid::Uuid;
 
-use super::{ONE_MOMENT, Result, filter::Meant};
+use super::{
+    ONE_MOMENT, Result,
+    filter::{Meant, Terms},
+};
 use crate::model::{
     feed::Cursor,
     ids::{ConnectorId, IntegrationId},
+    resource::value_size,
 };
 
 /// A resource as it is stored, with the freshness of its scope.
@@ -50,18 +52,14 @@ pub struct Stored {
     pub fresh_at: Option<DateTime<Utc>>,
     /// Why its scope could not be read last time.
     pub stale_reason: Option<String>,
-    /// The owner tag of its integration, as settings have it.
-    pub resource_owner: Option<Value>,
-    /// The owner of its integration, as settings have it.
-    pub integration_owner: Option<Value>,
 }
 
 impl Stored {
     /// About how many bytes it takes in a message.
     #[must_use]
     pub fn size(&self) -> usize {
-        let json = |value: &Value| value.to_string().len();
-        self.arn.len() + self.name.len() + json(&self.tags) + json(&self.attributes) + 200
+        let values = value_size(&self.tags) + value_size(&self.attributes);
+        self.arn.len() + self.name.len() + values + 200
     }
 }
 
@@ -76,9 +74,7 @@ macro_rules! select {
                  s.complete_at AS "fresh_at?",
                  -- A collector may go on for other types of its own.
                  CASE WHEN i.settings->'resource_types' ? r.type THEN s.unread_reason
-                      ELSE 'NOT_COVERED' END AS "stale_reason?",
-                 i.settings->'resource_owner' AS resource_owner,
-                 i.settings->'integration_owner' AS integration_owner
+                      ELSE 'NOT_COVERED' END AS "stale_reason?"
                FROM connector.resources r
                JOIN connector.integrations i
                  ON i.connector_id = r.connector_id AND i.id = r.integration_id
@@ -92,7 +88,18 @@ macro_rules! select {
     };
 }
 
+/// Rows that are looked at in their order, at most.
+const WALK_ROWS_MAX: f64 = 20_000.0;
+/// So many times more rows than expected are looked at before that is given up.
+const WALK_MARGIN: f64 = 8.0;
+
 /// Those that a filter means, after a key, by integration and ARN.
+///
+/// What is common is found soon in the order of a page; what is rare is found by an index, and
+/// then put in order. PostgreSQL is asked which of them a filter is. Left to choose by
+/// itself, it trusts that what is meant is spread evenly, and walks through a million rows
+/// where it lies at their end: so a walk that takes too long is given up here. Of what has no
+/// statistics, a walk is tried first.
 ///
 /// # Errors
 ///
@@ -105,23 +112,18 @@ pub async fn list(
 ) -> Result<Vec<Stored>> {
     // Which, then what they say: of one moment.
     let mut tx = conn.begin_with(ONE_MOMENT).await?;
-    let mut query = QueryBuilder::new("SELECT r.integration_id, r.arn");
-    meant.push(&mut query);
-    match meant.only.map(|only| after.0.cmp(&only.0)) {
-        None => {
-            query.push(" AND (r.integration_id, r.arn) > (").push_bind(after.0);
-            query.push(", ").push_bind(after.1).push(")");
-        }
-        Some(Ordering::Less) => {}
-        Some(Ordering::Equal) => {
-            query.push(" AND r.arn > ").push_bind(after.1);
-        }
-        Some(Ordering::Greater) => return Ok(Vec::new()),
+    let all = estimate(&mut tx, meant, after, false).await?;
+    let some = estimate(&mut tx, meant, after, true).await?;
+    let expected = f64::from(i32::try_from(limit).unwrap_or(i32::MAX)) * all / some;
+    let mut keys = Vec::new();
+    if expected < some || meant.condition.is_guessed() {
+        #[expect(clippy::cast_possible_truncation, reason = "it is small")]
+        let rows = (WALK_MARGIN * expected).min(WALK_ROWS_MAX) as i64;
+        keys = self::keys(&mut tx, meant, after, limit, Some(rows)).await?;
     }
-    query.push(" ORDER BY r.integration_id, r.arn LIMIT ").push_bind(limit);
-    // Planned for its own values: rare and common tags are found in different ways.
-    let keys: Vec<(Uuid, String)> =
-        query.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
+    if i64::try_from(keys.len()).is_ok_and(|found| found < limit) {
+        keys = self::keys(&mut tx, meant, after, limit, None).await?;
+    }
     let (integrations, arns): (Vec<Uuid>, Vec<String>) = keys.into_iter().unzip();
     let found = select!(
         "AND r.gone_at IS NULL
@@ -135,6 +137,51 @@ pub async fn list(
     .await?;
     tx.commit().await?;
     Ok(found)
+}
+
+/// About how many rows come after a key: all, or those that are meant.
+async fn estimate(
+    tx: &mut PgConnection,
+    meant: &Meant<'_>,
+    after: (Uuid, &str),
+    only_meant: bool,
+) -> Result<f64> {
+    let mut query = QueryBuilder::new("EXPLAIN (FORMAT JSON) SELECT FROM ");
+    meant.push_place(&mut query, Some(after));
+    if only_meant {
+        query.push(" AND ");
+        meant.push_condition(&mut query, Terms::Plain);
+    }
+    let plan: Value = query.build_query_scalar().persistent(false).fetch_one(tx).await?;
+    Ok(plan[0]["Plan"]["Plan Rows"].as_f64().unwrap_or_default().max(1.0))
+}
+
+/// The keys of a page: of what is meant among so many rows in their order, or of all of it.
+async fn keys(
+    tx: &mut PgConnection,
+    meant: &Meant<'_>,
+    after: (Uuid, &str),
+    limit: i64,
+    rows: Option<i64>,
+) -> Result<Vec<(Uuid, String)>> {
+    // Of one integration, for whose rows an index has the order.
+    let order = if meant.only.is_some() { "r.arn" } else { "r.integration_id, r.arn" };
+    let mut query = QueryBuilder::new("SELECT r.integration_id, r.arn FROM ");
+    if let Some(rows) = rows {
+        query.push("(SELECT * FROM ");
+        meant.push_place(&mut query, Some(after));
+        query.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(rows).push(") r WHERE ");
+        meant.push_condition(&mut query, Terms::Plain);
+        query.push(" ORDER BY ").push(order);
+    } else {
+        meant.push_place(&mut query, Some(after));
+        query.push(" AND ");
+        meant.push_condition(&mut query, Terms::WithType);
+        // The same order, but no index has it.
+        query.push(" ORDER BY ").push(order).push(" || ''");
+    }
+    query.push(" LIMIT ").push_bind(limit);
+    Ok(query.build_query_as().persistent(false).fetch_all(tx).await?)
 }
 
 /// One live resource.

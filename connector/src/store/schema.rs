@@ -1,7 +1,7 @@
 //! The schema: applying the migrations, and refusing a database that this binary
 //! does not understand.
 
-use sqlx::{PgConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
 
 use super::{Error, Result};
 
@@ -45,7 +45,16 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<()> {
     if found > known {
         return Err(Error::SchemaTooNew { found, known });
     }
-    MIGRATOR.run_direct(None, conn, false).await.map_err(Error::Migrate)
+    // A large table takes its time, and another replica waits for it.
+    let patience = ["statement_timeout", "lock_timeout"];
+    for name in patience {
+        sqlx::raw_sql(AssertSqlSafe(format!("SET {name} = 0"))).execute(&mut *conn).await?;
+    }
+    MIGRATOR.run_direct(None, &mut *conn, false).await.map_err(Error::Migrate)?;
+    for name in patience {
+        sqlx::raw_sql(AssertSqlSafe(format!("RESET {name}"))).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 /// PostgreSQL's own version text.

@@ -325,7 +325,7 @@ pub async fn add(
 }
 
 /// What a removal is measured by: resources that the sync has removed without having held
-/// them before, and live ones when it began. The sync is locked, so that two removals see each other.
+/// them before, and live ones when it began, without those that were held long enough. The sync is locked, so that two removals see each other.
 ///
 /// # Errors
 ///
@@ -336,7 +336,8 @@ pub async fn lock_removals(
     id: SyncId,
 ) -> Result<(i64, i64)> {
     let row = sqlx::query!(
-        r#"SELECT resources_gone - resources_agreed AS "gone!", resources_before
+        r#"SELECT resources_gone - resources_agreed AS "gone!",
+             resources_before - resources_agreed AS "before!"
            FROM connector.syncs
            WHERE connector_id = $1 AND id = $2 AND ended_at IS NULL
            FOR UPDATE"#,
@@ -346,7 +347,7 @@ pub async fn lock_removals(
     .fetch_optional(conn)
     .await?
     .ok_or(super::Error::Fenced)?;
-    Ok((row.gone, row.resources_before))
+    Ok((row.gone, row.before))
 }
 
 /// Ends an open sync.

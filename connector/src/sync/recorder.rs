@@ -11,7 +11,8 @@
 //!
 //! Invariant: whoever ends the last group of a sync ends the sync, in the same
 //! transaction. Locks are taken in one order everywhere: groups, feed, resources, scopes,
-//! sync, integration; who removes something locks the sync behind the feed already.
+//! Identity Center, sync, integration; who removes something locks the sync behind the feed
+//! already.
 //!
 //! Crash safety: a batch is written whole or not at all; one that was not is read again by
 //! whoever leases its group next.

@@ -216,9 +216,9 @@ async fn remove(
     let rows = |count: i64| usize::try_from(count).unwrap_or_default();
     let removal = Removal {
         missing: missing.count() - rows(agreed),
-        scope_rows,
+        scope_rows: scope_rows.saturating_sub(rows(agreed)),
         gone_before: rows(before),
-        integration_rows: rows(integration_rows),
+        integration_rows: rows(integration_rows - agreed),
     };
     let (unheld, held) = if removal.is_held() {
         (0, missing.hold(tx).await?)

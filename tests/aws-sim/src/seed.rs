@@ -64,11 +64,10 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
     for (id, parent, name) in accounts {
         world.add_account(organization, parent, id, name);
         furnish(world, id, &mut chance, 6, 4);
+        stock(world, id, "eu-west-1", 1, &mut chance);
     }
     "SUSPENDED".clone_into(&mut world.account("100000000012").state);
-    if let Some(organization) = world.organizations.get_mut(organization) {
-        "eu-west-1".clone_into(&mut organization.sso_region);
-    }
+    enroll(world, organization, "eu-west-1", &[SAMPLE_WITH_ROLE, "100000000002"], 3);
     let deployment = template::render(template, connector_id, HUB_ROLE_ARN, &root)?;
     world.deploy(organization, &deployment);
     world.account(SAMPLE_WITHOUT_ROLE).roles.clear();

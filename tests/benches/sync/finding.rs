@@ -7,6 +7,8 @@ use apono_connector_proto::v1::{
     SummarizeResourcesRequest,
 };
 
+use aws_sim::seed::DEFAULT_REGIONS;
+
 use crate::{
     crawl::daemon,
     harness::{Api, Cloud, Database, settings_with_every_type},
@@ -38,11 +40,12 @@ const FILL: &str = "
         sha256(at::text::bytea)
     FROM (
         SELECT at, abs(hashint4(at)) AS chance, (100000000000 + at / 1000)::text AS account,
-            'region-' || at / 60 % 17 AS region,
+            $3[1 + at / 60 % 17] AS region,
             $1[1 + least(abs(hashint4(at + 1)) % 24, 17)] AS kind,
             (ARRAY['web', 'payments-api', 'checkout', 'ledger', 'search-index', 'batch', 'stream',
                 'frontend', 'auth', 'gateway'])[1 + abs(hashint4(at + 7)) % 10] AS name
-        FROM generate_series(0, $2 - 1) AS at) made, connector.integrations i
+        FROM generate_series(0, $2 - 1) AS at) made,
+        (SELECT connector_id, id FROM connector.integrations) i
     ORDER BY hashtext(account), at";
 
 /// Makes the filter of the n-th request.
@@ -63,7 +66,7 @@ const FILTERS: [(&str, Filter); 9] = [
     ("owner.by = integration", |_| "owner.by = integration".to_owned()),
     ("tag of a fiftieth alone", |at| format!("tag.team = team-{}", at % 50)),
     ("account + region", |at| {
-        format!("account = {} AND region = region-{}", 100_000_000_000 + at, at % 17)
+        format!("account = {} AND region = {}", 100_000_000_000 + at, DEFAULT_REGIONS[at % 17])
     }),
     ("all", |_| String::new()),
 ];
@@ -101,6 +104,7 @@ async fn scene() -> (Cloud, Database, crate::harness::Daemon, Api) {
     sqlx::query(FILL)
         .bind(types)
         .bind(i32::try_from(RESOURCES).expect("a number"))
+        .bind(DEFAULT_REGIONS)
         .execute(&mut conn)
         .await
         .expect("rows");
