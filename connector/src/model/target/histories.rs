@@ -10,14 +10,18 @@ use super::*;
 
 /// Calls arrive within this time or never; then a call has settled.
 const SETTLING_S: i64 = 600;
+/// AWS shows what it knows at most so much later.
+const LATE_S: i64 = 60;
 
 /// What happens next.
 #[derive(Clone, Debug)]
 enum Event {
     /// Somebody wants it, or nobody does any more.
     Want(bool),
-    /// Somebody else makes or removes it.
-    Foreign(Verb),
+    /// Somebody else makes or removes it, or fails to.
+    Foreign { verb: Verb, fails: bool },
+    /// AWS shows it for so many seconds as it was then.
+    Late(i64),
     /// Seconds pass.
     Pass(i64),
     /// We look, and do what comes next; the call, if one is made, goes so.
@@ -54,6 +58,10 @@ struct World {
     sent: VecDeque<Sent>,
     numbers: u32,
     is_present: bool,
+    /// When it came and went.
+    changes: Vec<(DateTime<Utc>, bool)>,
+    /// Until when AWS shows it as it was, and as it was when.
+    late: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// Whether somebody else has made what is there.
     is_theirs: bool,
     /// Whether we have.
@@ -72,6 +80,8 @@ impl World {
             sent: VecDeque::new(),
             numbers: 0,
             is_present: false,
+            changes: Vec::new(),
+            late: None,
             is_theirs: false,
             is_ours: false,
             is_ambiguous: false,
@@ -114,6 +124,7 @@ impl World {
                 continue;
             }
             sent.operation.progress = Progress::Succeeded;
+            self.changes.push((sent.ends, sent.operation.verb == Verb::Create));
             match sent.operation.verb {
                 Verb::Create => {
                     self.is_present = true;
@@ -121,7 +132,7 @@ impl World {
                     self.is_theirs |= !sent.is_ours;
                     // We take it for ours, or cannot tell.
                     let is_ours = self.target.origin == Some(Origin::Made)
-                        || self.target.is_doubtful
+                        || self.target.doubt.is_any()
                         || self.target.intent.is_some();
                     self.is_ambiguous |= !sent.is_ours && is_ours;
                 }
@@ -142,10 +153,11 @@ impl World {
                 && (sent.operation.progress == Progress::Running
                     || since.is_some_and(|since| sent.arrives >= since))
         });
-        Observed {
-            is_present: self.is_present,
-            operations: told.map(|sent| sent.operation.clone()).collect(),
-        }
+        let seen_as_of =
+            self.late.filter(|(until, _)| self.now < *until).map_or(self.now, |late| late.1);
+        let mut before = self.changes.iter().rev();
+        let is_present = before.find(|(at, _)| *at <= seen_as_of).is_some_and(|(_, there)| *there);
+        Observed { is_present, operations: told.map(|sent| sent.operation.clone()).collect() }
     }
 
     fn step(&mut self, goes: &Call) -> Next {
@@ -153,6 +165,16 @@ impl World {
         let settling = TimeDelta::seconds(SETTLING_S);
         let (target, next) = decide(&self.target, self.is_wanted, &observed, self.now, settling);
         self.target = target;
+        if next == Next::Done {
+            let is_ours = self.is_present && self.is_ours && !self.is_theirs;
+            assert!(!is_ours, "ours is there: {:?}", self.target);
+            let running = |sent: &&Sent| sent.operation.progress == Progress::Running;
+            let mut coming = self.sent.iter().filter(running);
+            let comes = coming.any(|sent| sent.is_ours && sent.operation.verb == Verb::Create);
+            assert!(!comes, "ours is still to come: {:?}", self.target);
+        }
+        // What we took for missing may be there, by somebody else's hand.
+        self.is_ambiguous |= matches!(next, Next::Call(Verb::Create)) && self.is_present;
         let Next::Call(verb) = next else { return next };
         assert_eq!(self.target.intent.as_ref().map(|intent| intent.verb), Some(verb));
         if verb == Verb::Delete {
@@ -176,9 +198,10 @@ impl World {
 
     /// Nothing goes wrong any more: how it ends.
     fn rest(&mut self) -> Next {
+        self.pass(LATE_S);
         for _ in 0..1000 {
             match self.step(&Call::Accepted { takes: 2, fails: false }) {
-                next @ (Next::Hold | Next::Done) => return next,
+                next @ (Next::Hold | Next::Done | Next::Leave { .. }) => return next,
                 Next::Verify { until, .. } => {
                     let seconds = (until - self.now).num_seconds();
                     self.pass(seconds.clamp(1, 30));
@@ -202,7 +225,7 @@ fn goes() -> impl Strategy<Value = Call> {
         1 => Just(Call::NotMade),
         1 => Just(Call::Refused),
         // It takes effect before it has settled.
-        2 => (0..SETTLING_S - 90, takes, prop::bool::weighted(0.2))
+        2 => (0..SETTLING_S - 90 - LATE_S, takes, prop::bool::weighted(0.2))
             .prop_map(|(later, takes, fails)| Call::Lost { later, takes, fails }),
     ]
 }
@@ -210,7 +233,8 @@ fn goes() -> impl Strategy<Value = Call> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => any::<bool>().prop_map(Event::Want),
-        1 => verb().prop_map(Event::Foreign),
+        1 => (verb(), any::<bool>()).prop_map(|(verb, fails)| Event::Foreign { verb, fails }),
+        1 => (1..LATE_S).prop_map(Event::Late),
         3 => prop_oneof![0..5_i64, 5..120_i64, 300..1200_i64].prop_map(Event::Pass),
         8 => goes().prop_map(Event::Step),
     ]
@@ -222,13 +246,17 @@ proptest! {
     #[test]
     fn however_it_goes_what_is_wanted_is_there_and_what_is_not_ours_stays(
         events in prop::collection::vec(event(), 1..60),
+        is_wanted_last in any::<bool>(),
     ) {
         let mut world = World::new();
         for event in events {
             match event {
                 Event::Want(wanted) => world.is_wanted = wanted,
-                Event::Foreign(verb) => {
-                    world.send(verb, false, (0, 2), false);
+                Event::Foreign { verb, fails } => {
+                    world.send(verb, false, (0, 2), fails);
+                }
+                Event::Late(seconds) => {
+                    world.late = Some((world.now + TimeDelta::seconds(seconds), world.now));
                 }
                 Event::Pass(seconds) => world.pass(seconds),
                 Event::Step(goes) => {
@@ -236,14 +264,20 @@ proptest! {
                 }
             }
         }
-        world.is_wanted = true;
-        prop_assert_eq!(world.rest(), Next::Hold);
-        prop_assert!(world.is_present);
-        world.is_wanted = false;
-        prop_assert_eq!(world.rest(), Next::Done);
-        // Whatever may still be on its way arrives.
-        world.pass(2 * SETTLING_S);
-        prop_assert!(!world.is_present || world.is_theirs, "ours has stayed: {:?}", world.target);
+        if is_wanted_last {
+            world.is_wanted = true;
+            prop_assert_eq!(world.rest(), Next::Hold);
+            prop_assert!(world.is_present);
+        } else {
+            world.is_wanted = false;
+            let rests = world.rest();
+            prop_assert!(matches!(rests, Next::Done | Next::Leave { .. }), "{rests:?}");
+            // Whatever may still be on its way arrives.
+            world.pass(2 * SETTLING_S);
+            // What somebody else has tried to make beside us is left, and said to be.
+            let is_theirs = world.is_theirs || world.target.is_adopted;
+            prop_assert!(!world.is_present || is_theirs, "ours stays: {:?}", world.target);
+        }
     }
 
     #[test]
@@ -267,7 +301,7 @@ proptest! {
                     let next = world.step(&goes);
                     prop_assert!(!matches!(next, Next::Call(_)), "{next:?}");
                 }
-                Event::Foreign(_) => unreachable!("nobody else is here"),
+                Event::Foreign { .. } | Event::Late(_) => unreachable!("nobody else is here"),
             }
             prop_assert!(world.is_present);
         }
