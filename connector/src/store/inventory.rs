@@ -179,10 +179,12 @@ pub async fn write<'a>(
                  $15::bytea[])
              AS given (arn, type, account_id, region, scope_account_id, scope_region, collector,
                  name, tags, attributes, unread, content_hash)),
+         -- Each is looked up by its key, however small the table was when this was planned.
          -- Mere use makes no version, nor does what could not be read before.
          compared AS (
-             SELECT given.*, r.revision AS old_revision, r.version_began_at, r.version_revision,
-                 r.changed_at, r.gone_at,
+             SELECT given.*, r.old, r.arn IS NOT NULL AND r.gone_at IS NULL AS is_there,
+                 coalesce(r.version_revision, r.revision) AS version_revision,
+                 coalesce(r.version_began_at, r.changed_at) AS version_began_at,
                  (r.type, r.account_id, r.region) IS DISTINCT FROM
                      (given.type, given.account_id, given.region)
                  OR (r.name <> given.name AND NOT r.unread ? 'name')
@@ -191,29 +193,26 @@ pub async fn write<'a>(
                      <> given.attributes - $16::text[] - ARRAY(SELECT jsonb_object_keys(r.unread))
                  AS is_other
              FROM given
-             LEFT JOIN connector.resources r
-               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = given.arn),
+             LEFT JOIN LATERAL (
+                 SELECT *, resources AS old FROM connector.resources
+                 WHERE connector_id = $1 AND integration_id = $2 AND arn = given.arn
+                 LIMIT 1) r ON true),
          replaced AS (
              INSERT INTO connector.resource_history
                  (connector_id, integration_id, arn, revision, type, account_id, region, name,
                   tags, attributes, began_at, ended_at, went)
-             SELECT $1, $2, r.arn, coalesce(r.version_revision, r.revision), r.type,
-                 r.account_id, r.region, r.name, r.tags, r.attributes,
-                 coalesce(r.version_began_at, r.changed_at), connector.now(), false
-             FROM compared
-             JOIN connector.resources r
-               ON r.connector_id = $1 AND r.integration_id = $2 AND r.arn = compared.arn
-             WHERE compared.is_other AND r.gone_at IS NULL)
+             SELECT $1, $2, arn, version_revision, (old).type, (old).account_id, (old).region,
+                 (old).name, (old).tags, (old).attributes, version_began_at, connector.now(),
+                 false
+             FROM compared WHERE is_there AND is_other)
          INSERT INTO connector.resources AS r
              (connector_id, integration_id, revision, arn, type, account_id, region,
               scope_account_id, scope_region, collector, name, tags, attributes, unread,
               content_hash, version_began_at, version_revision)
          SELECT $1, $2, $3, arn, type, account_id, region, scope_account_id, scope_region,
              collector, name, tags, attributes, unread, content_hash,
-             CASE WHEN NOT is_other AND gone_at IS NULL
-                 THEN coalesce(version_began_at, changed_at) END,
-             CASE WHEN NOT is_other AND gone_at IS NULL
-                 THEN coalesce(version_revision, old_revision) END
+             CASE WHEN is_there AND NOT is_other THEN version_began_at END,
+             CASE WHEN is_there AND NOT is_other THEN version_revision END
          FROM compared
          ON CONFLICT (connector_id, integration_id, arn) DO UPDATE
          SET revision = excluded.revision, type = excluded.type,
