@@ -2,7 +2,7 @@
 //! for, one after the other in each account, and not always.
 //!
 //! An operation is accepted with a request id and takes effect when its time has come, on the
-//! simulator's clock ([`Directory::settle`]). Until then lists do not show it. Sources:
+//! simulator's clock ([`World::settle`]). Until then lists do not show it. Sources:
 //! the API reference of IAM Identity Center (`CreateAccountAssignment` and what describes its
 //! status) and its quotas page: 15 creations at a time, one role update at a time in an account.
 
