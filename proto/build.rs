@@ -4,7 +4,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
+    "proto/apono/connector/v1/access.proto",
     "proto/apono/connector/v1/catalog.proto",
     "proto/apono/connector/v1/integration.proto",
     "proto/apono/connector/v1/inventory.proto",

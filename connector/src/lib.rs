@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` shows the house: floors, and what may import what.
 
+pub mod access;
 pub mod api;
 pub mod aws;
 pub mod base;
@@ -9,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod guard;
 pub mod model;
 pub mod privileges;
 pub mod store;

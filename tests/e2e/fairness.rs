@@ -152,6 +152,7 @@ async fn an_organization_is_read_by_whoever_holds_its_identity_center() {
     let mut scene = Scene::new(&["acme"]).await;
     scene.sync("acme", 1, &[("", "", 0, 0), (A, "", 0, 0)]).await;
     let held_by_another = "INSERT INTO connector.identity_centers
+        (connector_id, integration_id, lease_owner, leased_until)
         SELECT connector_id, integration_id, '00000000-0000-4000-8000-00000000000b'::uuid,
             connector.now() + interval '1 min' FROM connector.syncs";
     scene.database.execute(held_by_another).await;
@@ -170,7 +171,8 @@ async fn an_organization_is_read_by_whoever_holds_its_identity_center() {
     scene.database.execute(held_by_another).await;
     let lost = groups::heartbeat(&mut conn, &organization, length).await;
     assert_eq!(lost.expect("an answer"), [0]);
-    let count = "SELECT count(*) FROM connector.identity_centers";
+    let count =
+        "SELECT count(*) FROM connector.identity_centers WHERE leased_until > connector.now()";
     groups::release(&mut conn, &organization).await.expect("a release");
     assert_eq!(scene.database.count(count).await, 1, "another's lease is not ours to give up");
 

@@ -5,6 +5,7 @@
 //! each test has a database of its own.
 
 mod absence;
+mod access;
 mod access_table;
 mod bad_forms;
 mod bad_requests;

@@ -98,7 +98,7 @@ async fn a_hangup_takes_a_new_certificate_or_keeps_everything() {
 
     scene.write("connector.toml", &before);
     scene.daemon.signal(Signal::HUP);
-    scene.said("reloaded: log filter and certificate").await;
+    scene.said("reloaded: log filter, certificate, guardrails").await;
     assert!(!scene.answers(&first) && scene.answers(&second));
 }
 

@@ -7,11 +7,14 @@ use aws_sim::{
     template::{self, Role},
 };
 use connector::{
+    access::mechanisms::MECHANISMS,
     catalog,
     privileges::{self, templates},
 };
 
 use super::files::top;
+
+const ROLE: &str = "arn:aws:iam::999999999999:role/apono-hub";
 
 fn read(name: &str) -> String {
     fs::read_to_string(top().join("deploy/cloudformation").join(name)).expect("a template")
@@ -30,7 +33,7 @@ fn actions(roles: &[Role]) -> BTreeSet<String> {
 #[test]
 fn the_roles_may_do_what_the_code_declares_and_nothing_else() {
     let rendered =
-        template::render(&read("management.yaml"), "id", "role", "r-a1b2").expect("a template");
+        template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &[]).expect("a template");
     let declared = privileges::discovery(catalog::type_ids());
     let texts =
         |actions: BTreeSet<&str>| actions.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -69,8 +72,9 @@ fn who_chooses_few_types_gives_few_actions() {
     let rendered = template::render(
         &templates::management(&["aws-ec2-instance", "aws-s3-bucket"]),
         "id",
-        "role",
+        ROLE,
         "r-a1b2",
+        &[],
     );
     let rendered = rendered.expect("a template");
     assert_eq!(
@@ -85,6 +89,38 @@ fn every_declared_action_exists_and_only_lists_or_reads() {
     for action in declared.management.union(&declared.member) {
         let level = reference::access_level(action);
         assert!(matches!(level, Some("List" | "Read")), "{action}: {level:?}");
+    }
+}
+
+#[test]
+fn each_mechanism_adds_what_it_declares_and_spares_the_management_account() {
+    let plain =
+        template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &[]).expect("a template");
+    for mechanism in MECHANISMS {
+        let choices = [(mechanism.title(), "Enabled"), ("AWS::AccountId", "111111111111")];
+        let with = template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &choices);
+        let with = with.expect("a template");
+        assert_eq!(actions(&with.member), actions(&plain.member));
+        let added: BTreeSet<String> =
+            actions(&with.management).difference(&actions(&plain.management)).cloned().collect();
+        let account = "111111111111".parse().expect("an account");
+        let declared: BTreeSet<String> =
+            privileges::giving(*mechanism, connector::model::arn::Partition::Aws, &account)
+                .into_iter()
+                .flat_map(|statement| statement.actions)
+                .map(str::to_owned)
+                .filter(|action| !actions(&plain.management).contains(action))
+                .collect();
+        assert_eq!(added, declared, "{}", mechanism.name());
+        let policies = with.management.iter().flat_map(|role| &role.policies);
+        for statement in policies.flat_map(|p| p["Statement"].as_array().expect("statements")) {
+            let changes = statement["Action"].as_array().expect("actions").iter().any(|action| {
+                let level = reference::access_level(action.as_str().expect("an action"));
+                !matches!(level, Some("List" | "Read"))
+            });
+            let spared = serde_json::json!(["arn:aws:sso:::account/111111111111"]);
+            assert!(!changes || statement["NotResource"] == spared, "{statement}");
+        }
     }
 }
 
@@ -104,7 +140,7 @@ fn the_stack_set_plants_the_member_template() {
 #[test]
 fn every_role_asks_for_the_external_id() {
     let rendered =
-        template::render(&read("management.yaml"), "id", "role", "r-a1b2").expect("a template");
+        template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &[]).expect("a template");
     for role in rendered.management.iter().chain(&rendered.member) {
         assert!(role.name.starts_with("apono-"), "{}", role.name);
         for statement in role.trust["Statement"].as_array().expect("statements") {

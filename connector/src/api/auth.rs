@@ -33,6 +33,14 @@ pub const SECRET_BYTES: usize = 32;
 
 /// The role that each method needs. Health is open; reflection needs any token.
 pub const METHODS: &[(&str, Role)] = &[
+    ("/apono.connector.v1.AccessService/Grant", Role::Granter),
+    ("/apono.connector.v1.AccessService/Extend", Role::Granter),
+    ("/apono.connector.v1.AccessService/Revoke", Role::Granter),
+    ("/apono.connector.v1.AccessService/RevokeAll", Role::Granter),
+    ("/apono.connector.v1.AccessService/GetGrant", Role::Viewer),
+    ("/apono.connector.v1.AccessService/ListGrants", Role::Viewer),
+    ("/apono.connector.v1.AccessService/WatchGrant", Role::Viewer),
+    ("/apono.connector.v1.AccessService/ListActs", Role::Viewer),
     ("/apono.connector.v1.CatalogService/ListResourceTypes", Role::Viewer),
     ("/apono.connector.v1.IntegrationService/CreateIntegration", Role::Admin),
     ("/apono.connector.v1.IntegrationService/GetIntegration", Role::Viewer),
@@ -95,6 +103,12 @@ impl Caller {
             Ok(None) => Err(status::unauthenticated("TOKEN_INVALID")),
             Err(error) => Err(status::store(&error)),
         }
+    }
+
+    /// Who it is, in acts.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        self.token.map_or_else(|| "local".to_owned(), |token| format!("token {token}"))
     }
 
     /// The connector that a request is about: the one that it names, else the only

@@ -19,6 +19,7 @@ use super::{
     Api,
     auth::caller,
     page::Page,
+    removal,
     settings::{asks_aws, merge, parse},
     status, words,
 };
@@ -142,6 +143,7 @@ impl IntegrationService for Api {
         if before.version != version {
             return Err(status::etag_is_old());
         }
+        removal::refuse_deleting(&before)?;
         let mask = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
         let merged = merge(
             words::settings(before.settings.clone()),
@@ -163,6 +165,9 @@ impl IntegrationService for Api {
                     ),
                 ));
             }
+        }
+        if removal::strands_access(&before.settings, &settings) {
+            self.refuse_live(&before, "changing management_role_arn or sso_region").await?;
         }
         let updated = self.write_update(&before, version, &settings).await?;
         self.schedule.poke();
@@ -204,21 +209,8 @@ impl IntegrationService for Api {
         let mut conn = self.conn().await?;
         let found = find(&mut conn, &connector, &request.integration).await?;
         drop(conn);
-        let deleted = async {
-            let mut tx = self.db.begin().await?;
-            store::syncs::cancel_open(&mut tx, &connector, found.id, None, "deleted").await?;
-            let deleted =
-                store::integrations::delete(&mut tx, &connector, found.id, version).await?;
-            if deleted {
-                tx.commit().await?;
-            }
-            Ok::<_, store::Error>(deleted)
-        };
-        if !deleted.await.map_err(|error| status::store(&error))? {
-            return Err(status::etag_is_old());
-        }
-        info!(integration.id = %found.id, "integration {} was deleted", found.settings.name);
-        Ok(Response::new(DeleteIntegrationResponse {}))
+        let is_deleting = self.remove(&caller, &found, version, request.revoke_first).await?;
+        Ok(Response::new(DeleteIntegrationResponse { is_deleting }))
     }
 
     async fn validate_integration(
@@ -353,6 +345,7 @@ impl Api {
         let mut conn = self.conn().await?;
         let found = find(&mut conn, connector, name).await?;
         drop(conn);
+        removal::refuse_deleting(&found)?;
         let switched = async {
             let mut tx = self.db.begin().await?;
             if !enabled {
@@ -408,6 +401,7 @@ async fn shown(conn: &mut PgConnection, found: Integration) -> Result<v1::Integr
         let unmuted = problems.iter().filter(|found| found.muted_until.is_none());
         let worst = unmuted.map(|found| problem::severity(&found.code)).max();
         Ok::<_, store::Error>(Facts {
+            deleting: found.deleting_at.is_some(),
             enabled: found.enabled,
             initialized: found.initialized_at.is_some(),
             syncing: open.is_some(),

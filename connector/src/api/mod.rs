@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use apono_connector_proto::v1::{
-    FILE_DESCRIPTOR_SET, catalog_service_server::CatalogServiceServer,
+    FILE_DESCRIPTOR_SET, access_service_server::AccessServiceServer,
+    catalog_service_server::CatalogServiceServer,
     integration_service_server::IntegrationServiceServer,
     inventory_service_server::InventoryServiceServer,
     operations_service_server::OperationsServiceServer, sync_service_server::SyncServiceServer,
@@ -21,22 +22,26 @@ use tonic::service::Routes;
 use crate::{
     aws::identity::Identity,
     base::{activator::Activator, stopper::Stopper},
+    guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::Db,
     tasks::Board,
 };
 
+mod access;
 pub mod auth;
 mod catalog;
 mod changes;
 mod coverage;
 mod facets;
 mod filter;
+mod grants;
 mod history;
 mod integrations;
 mod inventory;
 mod operations;
 mod page;
+mod removal;
 pub mod settings;
 mod status;
 mod syncs;
@@ -57,6 +62,14 @@ pub struct Api {
     pub validations: Activator,
     /// Wakes the scheduler.
     pub schedule: Activator,
+    /// Wakes the engine of access.
+    pub wishes: Activator,
+    /// Wakes the remover of integrations.
+    pub removals: Activator,
+    /// What may be granted.
+    pub guard: Guard,
+    /// Whether ends of access outlive the daemon; if not, nothing is granted.
+    pub may_grant: bool,
     /// How the tasks are doing.
     pub board: Board,
     /// The connectors of the settings.
@@ -86,6 +99,7 @@ impl Api {
             .build_v1()
             .expect("the compiled descriptors are readable");
         let router = Routes::new(CatalogServiceServer::new(self.clone()))
+            .add_service(AccessServiceServer::new(self.clone()))
             .add_service(IntegrationServiceServer::new(self.clone()))
             .add_service(SyncServiceServer::new(self.clone()))
             .add_service(InventoryServiceServer::new(self.clone()))

@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::{
     base::chain::Chain,
-    model::{form::Violation, role::Role, validation::Step},
+    model::{form::Violation, grant::Difference, refusal::Refusal, role::Role, validation::Step},
     store,
 };
 
@@ -125,6 +125,36 @@ pub(super) fn etag_is_old() -> Status {
 /// Something has to be done first.
 pub(super) fn precondition(reason: &'static str, message: impl Into<String>) -> Status {
     with_reason(Code::FailedPrecondition, message, reason, HashMap::new())
+}
+
+/// Access is not granted: why, and what to do.
+pub(super) fn refused(refusal: &Refusal, field: &str) -> Status {
+    let mut metadata = HashMap::from([("remedy".to_owned(), refusal.code.remedy().to_owned())]);
+    if !field.is_empty() {
+        metadata.insert("field".to_owned(), field.to_owned());
+    }
+    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+    let message = format!("{field}{refusal}");
+    with_reason(Code::FailedPrecondition, message, refusal.code.as_str(), metadata)
+}
+
+/// Another request had the same id.
+pub(super) fn grant_differs(id: &str, differences: &[Difference]) -> Status {
+    let metadata = differences.iter().flat_map(|one| {
+        [
+            (format!("{}.there", one.field), one.there.clone()),
+            (format!("{}.here", one.field), one.here.clone()),
+        ]
+    });
+    let told: Vec<String> = differences
+        .iter()
+        .map(|one| format!("{} is {} there and {} here", one.field, one.there, one.here))
+        .collect();
+    let message = format!(
+        "grant_id {id:?} is taken by another request: {}; use another id for other access, or Extend to move the end",
+        told.join("; ")
+    );
+    with_reason(Code::AlreadyExists, message, "GRANT_DIFFERS", metadata.collect())
 }
 
 /// AWS does not allow it: each failed step with its remedy.

@@ -143,6 +143,7 @@ fn status_word(status: Status) -> v1::IntegrationStatus {
         Status::Warning => v1::IntegrationStatus::Warning,
         Status::Error => v1::IntegrationStatus::Error,
         Status::Disabled => v1::IntegrationStatus::Disabled,
+        Status::Deleting => v1::IntegrationStatus::Deleting,
     }
 }
 

@@ -8,11 +8,13 @@ use aws_smithy_runtime::client::{identity::IdentityCache, retries::RetryPartitio
 
 use super::{
     budget,
+    lease::Lease,
     sessions::{Error, Session},
     wire::{self, Usage},
 };
 use crate::model::{
     arn::{Partition, RoleArn},
+    failure::Lane,
     ids::{AccountId, Region},
 };
 
@@ -25,6 +27,7 @@ pub struct Access {
     region: Region,
     clients: Clients,
     usage: Arc<Usage>,
+    lease: Option<Lease>,
 }
 
 macro_rules! clients {
@@ -90,14 +93,22 @@ impl Access {
     /// The reach of a session in a region.
     #[must_use]
     pub fn new(session: Session, region: Region) -> Self {
-        Self { session, region, clients: Clients::default(), usage: Arc::default() }
+        let (clients, usage) = (Clients::default(), Arc::default());
+        Self { session, region, clients, usage, lease: None }
     }
 
     /// The same role in another region; its calls count as ours.
     #[must_use]
     pub fn in_region(&self, region: Region) -> Self {
-        let usage = Arc::clone(&self.usage);
-        Self { usage, ..Self::new(self.session.clone(), region) }
+        let (usage, lease) = (Arc::clone(&self.usage), self.lease.clone());
+        Self { usage, lease, ..Self::new(self.session.clone(), region) }
+    }
+
+    /// The same reach, whose calls go in another lane, under a lease.
+    #[must_use]
+    pub fn under(&self, lease: &Lease, lane: Lane) -> Self {
+        let (usage, lease) = (Arc::clone(&self.usage), Some(lease.clone()));
+        Self { usage, lease, ..Self::new(self.session.in_lane(lane), self.region.clone()) }
     }
 
     /// What the calls so far have come to.
@@ -151,6 +162,12 @@ impl Access {
             region: self.region.to_string(),
             service,
         };
+        let terms = wire::Terms {
+            account,
+            lane: self.session.lane(),
+            usage: Arc::clone(&self.usage),
+            lease: self.lease.clone(),
+        };
         let budgets = Arc::clone(&aws.budgets);
         aws.base
             .to_builder()
@@ -158,13 +175,7 @@ impl Access {
             .credentials_provider(SharedCredentialsProvider::new(self.session.clone()))
             // Sessions are cached in `sessions`, where they can be dropped.
             .identity_cache(IdentityCache::no_cache())
-            .http_client(wire::client(
-                &aws.http,
-                budgets,
-                account,
-                self.session.lane(),
-                Arc::clone(&self.usage),
-            ))
+            .http_client(wire::client(&aws.http, budgets, terms))
             .build()
     }
 

@@ -6,19 +6,19 @@
 //! multiplied by 0.7, then grows back quickly to just below the rate that was too much,
 //! and slowly beyond it, since the customer's workload may have taken the rest. More
 //! calls than that only buy more throttles.
+//!
+//! Who waits for a bucket stands in a line: by lane, and within a lane in the order of coming. A
+//! call that takes access away never waits behind the crawl.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::model::failure::Lane;
+use crate::{base::clock, model::failure::Lane};
 
 /// What a throttle leaves of the rate.
 const BACK_OFF: f64 = 0.7;
@@ -32,6 +32,8 @@ const QUICK_SHARE: f64 = 0.85;
 const QUICK_RECOVERY: f64 = 0.05;
 /// The same beyond.
 const SLOW_RECOVERY: f64 = 0.005;
+/// The part of a token that is not waited for.
+const TOKEN_TOLERANCE: f64 = 1e-6;
 
 /// Whose budget: calls of different accounts never wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -129,15 +131,21 @@ impl Budgets {
 pub struct Bucket {
     ceiling: Rate,
     pace: Mutex<Pace>,
-    interactive_waiting: AtomicUsize,
-    interactive_done: Notify,
+    line: Mutex<Line>,
+    line_changed: Notify,
+}
+
+/// Who waits, the next first.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeSet<(Lane, u64)>,
+    came: u64,
 }
 
 /// How the bucket is doing.
 #[derive(Debug)]
 struct Pace {
     per_second: f64,
-    /// Below nothing: so many callers wait.
     tokens: f64,
     /// The rate that was too much; none: the ceiling was not.
     too_much: Option<f64>,
@@ -163,39 +171,59 @@ impl Bucket {
         Self {
             ceiling,
             pace: Mutex::new(pace),
-            interactive_waiting: AtomicUsize::new(0),
-            interactive_done: Notify::new(),
+            line: Mutex::default(),
+            line_changed: Notify::new(),
         }
     }
 
-    /// Waits for a token. While a caller of a lane before ours waits, we do too.
+    /// Waits for a token, in line.
     pub async fn acquire(&self, lane: Lane) {
-        match lane {
-            Lane::Interactive => {
-                self.interactive_waiting.fetch_add(1, Ordering::SeqCst);
-                let leave = Leave(self);
-                tokio::time::sleep_until(self.reserve(Instant::now())).await;
-                drop(leave);
+        let is_first = self.line().waiting.is_empty();
+        if is_first && self.take(Instant::now()).is_ok() {
+            return;
+        }
+        let place = self.stand(lane);
+        loop {
+            let changed = self.line_changed.notified();
+            tokio::pin!(changed);
+            // From here on no change of the line is missed.
+            changed.as_mut().enable();
+            if self.line().waiting.first() != Some(&place.at) {
+                changed.await;
+                continue;
             }
-            Lane::Crawl => {
-                loop {
-                    let done = self.interactive_done.notified();
-                    if self.interactive_waiting.load(Ordering::SeqCst) == 0 {
-                        break;
-                    }
-                    done.await;
-                }
-                tokio::time::sleep_until(self.reserve(Instant::now())).await;
+            let Err(token_at) = self.take(Instant::now()) else { return };
+            tokio::select! {
+                () = &mut changed => {}
+                () = clock::sleep_until(token_at) => {}
             }
         }
     }
 
-    /// Takes the next token, and says when it will be there.
-    fn reserve(&self, now: Instant) -> Instant {
+    /// Joins the line, until the answer is dropped: also when the caller gives up.
+    fn stand(&self, lane: Lane) -> Place<'_> {
+        let mut line = self.line();
+        line.came += 1;
+        let at = (lane, line.came);
+        line.waiting.insert(at);
+        Place { bucket: self, at }
+    }
+
+    /// Takes a token, or says when the next one will be there.
+    fn take(&self, now: Instant) -> Result<(), Instant> {
         let mut pace = self.pace();
         pace.pass(self.ceiling, now);
+        // What is short by less than the clock can tell is there.
+        let short = 1.0 - TOKEN_TOLERANCE - pace.tokens;
+        if short > 0.0 {
+            return Err(now + Duration::from_secs_f64((short + TOKEN_TOLERANCE) / pace.per_second));
+        }
         pace.tokens -= 1.0;
-        now + Duration::from_secs_f64((-pace.tokens / pace.per_second).max(0.0))
+        Ok(())
+    }
+
+    fn line(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// AWS asked to slow down.
@@ -261,13 +289,19 @@ impl Pace {
     }
 }
 
-/// Takes an interactive caller off the list, also when it gives up.
-struct Leave<'a>(&'a Bucket);
+/// A place in the line.
+struct Place<'a> {
+    bucket: &'a Bucket,
+    at: (Lane, u64),
+}
 
-impl Drop for Leave<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.interactive_waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.interactive_done.notify_waiters();
+        let mut line = self.bucket.line();
+        line.waiting.remove(&self.at);
+        if !line.waiting.is_empty() {
+            self.bucket.line_changed.notify_waiters();
+        }
     }
 }
 
@@ -282,8 +316,45 @@ mod tests {
     /// Calls that get through in some seconds, by somebody who asks without a break.
     fn calls_within(bucket: &Bucket, start: Instant, seconds: u64) -> usize {
         let end = start + Duration::from_secs(seconds);
-        let next = |now: &Instant| Some(bucket.reserve(*now)).filter(|at| *at < end);
-        std::iter::successors(Some(start), next).skip(1).count()
+        let (mut now, mut calls) = (start, 0);
+        while now < end {
+            match bucket.take(now) {
+                Ok(()) => calls += 1,
+                Err(at) => now = at,
+            }
+        }
+        calls
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_access_away_goes_first_and_the_crawl_last() {
+        use Lane::{Crawl, Grant, Interactive, Poll, Reconcile, Revoke};
+        let bucket = Budgets::new(0.5).bucket(&account("1", "ec2"), None);
+        while bucket.take(Instant::now()).is_ok() {}
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        for lane in [Crawl, Reconcile, Poll, Grant, Interactive, Revoke, Crawl, Revoke] {
+            let (bucket, done) = (Arc::clone(&bucket), done.clone());
+            tokio::spawn(async move {
+                bucket.acquire(lane).await;
+                done.send(lane).expect("somebody counts");
+            });
+        }
+        drop(done);
+        let mut came = Vec::new();
+        while let Some(lane) = order.recv().await {
+            came.push(lane);
+        }
+        assert_eq!(came, [Revoke, Revoke, Grant, Interactive, Poll, Reconcile, Crawl, Crawl]);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_holds_up_nobody() {
+        let bucket = Budgets::new(0.5).bucket(&account("1", "ec2"), None);
+        while bucket.take(Instant::now()).is_ok() {}
+        let first = bucket.acquire(Lane::Revoke);
+        let given_up = tokio::time::timeout(Duration::from_millis(10), first).await;
+        assert!(given_up.is_err(), "there is no token yet");
+        bucket.acquire(Lane::Crawl).await;
     }
 
     #[test]

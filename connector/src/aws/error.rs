@@ -6,10 +6,13 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::sessions;
+use super::{lease::Lost, sessions};
 use crate::{
     base::chain::Chain,
-    model::failure::{Failure, Reason, ReasonCode},
+    model::{
+        failure::{Failure, Reason, ReasonCode},
+        refusal::{Refusal, RefusalCode},
+    },
 };
 
 /// Codes by which AWS services throttle. (`LimitExceededException` is not among them:
@@ -47,6 +50,9 @@ pub struct ApiError {
     /// The code that AWS gave, where it gave one; only for callers that expect one
     /// particular refusal.
     pub code: Option<String>,
+    /// Whether what was asked for may have been done all the same, or may yet be: the call was sent,
+    /// and no answer told what became of it.
+    pub leaves_doubt: bool,
 }
 
 impl ApiError {
@@ -64,7 +70,13 @@ impl ApiError {
         if find::<CredentialsError>(error).is_some() {
             let reason =
                 Reason::new(ReasonCode::OwnIdentityUnavailable, "", Chain(error).to_string());
-            return Self { reason, failure: Failure::NeedsHuman, code: None };
+            let failure = Failure::NeedsHuman;
+            return Self { reason, failure, code: None, leaves_doubt: false };
+        }
+        if let Some(lost) = find::<Lost>(error) {
+            let reason = Reason::new(ReasonCode::Unreachable, service(action), lost.to_string());
+            let failure = Failure::Retry { after: None };
+            return Self { reason, failure, code: None, leaves_doubt: false };
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         match error {
@@ -82,6 +94,7 @@ impl ApiError {
                 ),
                 failure: Failure::Retry { after: None },
                 code: None,
+                leaves_doubt: true,
             },
             SdkError::ResponseError(context) if context.raw().status().as_u16() >= 500 => {
                 Self::answered(action, "", "", context.raw().status().as_u16())
@@ -92,6 +105,7 @@ impl ApiError {
                 reason: Reason::new(ReasonCode::UnreadableAnswer, action, Chain(error).to_string()),
                 failure: Failure::Permanent,
                 code: None,
+                leaves_doubt: !matches!(error, SdkError::ConstructionFailure(_)),
             },
         }
     }
@@ -138,8 +152,50 @@ impl ApiError {
             reason: Reason::new(reason, subject, detail),
             failure,
             code: Some(code.to_owned()).filter(|code| !code.is_empty()),
+            // A throttled call was not taken, whatever the status.
+            leaves_doubt: status >= 500 && !is_throttle(code),
         }
     }
+}
+
+impl ApiError {
+    /// Why access cannot be granted, if trying again would not help: of a call about one user,
+    /// group or assignment. None: it may pass.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let code = match (self.failure, self.code.as_deref()) {
+            (Failure::Retry { .. }, _) | (_, Some("ConflictException")) => return None,
+            _ if self.reason.code == ReasonCode::IdentityCenterMissing => {
+                RefusalCode::IdentityCenterMissing
+            }
+            (_, Some("ServiceQuotaExceededException")) => RefusalCode::QuotaExceeded,
+            (_, Some("ResourceNotFoundException")) => RefusalCode::NotThere,
+            (Failure::NeedsHuman, _) => RefusalCode::NotAllowed,
+            (Failure::Permanent, _) => RefusalCode::Invalid,
+        };
+        Some(Refusal::new(code, self.reason.to_string()))
+    }
+}
+
+/// Why an assignment whose making has failed cannot be made, in AWS's words; none: it may be the
+/// next time. The words are those that Identity Center was seen to use: they are documented
+/// nowhere.
+#[must_use]
+pub fn assignment_refusal(words: &str) -> Option<Refusal> {
+    let lower = words.to_lowercase();
+    let says = |some: &[&str]| some.iter().any(|part| lower.contains(part));
+    let code = if says(&["suspended", "pending_closure", "pending closure", "closed"]) {
+        RefusalCode::AccountNotActive
+    } else if says(&["quota", "limit exceeded", "limitexceeded", "cannot exceed"]) {
+        RefusalCode::QuotaExceeded
+    } else if says(&["404", "does not exist", "not found"]) {
+        RefusalCode::NotThere
+    } else if says(&["403", "access denied", "accessdenied", "not authorized"]) {
+        RefusalCode::NotAllowed
+    } else {
+        return None;
+    };
+    Some(Refusal::new(code, words))
 }
 
 /// The service of an IAM action.
@@ -161,6 +217,40 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_aws_refuses_for_good_is_told_from_what_may_pass() {
+        let refusal = |code: &str, status| {
+            ApiError::answered("sso:CreateAccountAssignment", code, "", status)
+                .refusal()
+                .map(|refusal| refusal.code)
+        };
+        assert_eq!(refusal("ConflictException", 400), None);
+        assert_eq!(refusal("ThrottlingException", 400), None);
+        assert_eq!(refusal("InternalServerException", 500), None);
+        assert_eq!(refusal("AccessDeniedException", 400), Some(RefusalCode::NotAllowed));
+        assert_eq!(refusal("ServiceQuotaExceededException", 400), Some(RefusalCode::QuotaExceeded));
+        assert_eq!(refusal("ResourceNotFoundException", 400), Some(RefusalCode::NotThere));
+        assert_eq!(refusal("ValidationException", 400), Some(RefusalCode::Invalid));
+        let of = |words| assignment_refusal(words).map(|refusal| refusal.code);
+        let suspended = "Received a 403 status error: the account 222222222222 is SUSPENDED.";
+        assert_eq!(of(suspended), Some(RefusalCode::AccountNotActive));
+        let roles = "Cannot exceed quota for RolesPerAccount: 1000";
+        assert_eq!(of(roles), Some(RefusalCode::QuotaExceeded));
+        let denied =
+            "Received a 403 status error: AccessDenied: not authorized to perform iam:CreateRole";
+        assert_eq!(of(denied), Some(RefusalCode::NotAllowed));
+        assert_eq!(of("An unexpected error has occurred"), None);
+    }
+
+    #[test]
+    fn only_what_was_sent_and_not_answered_leaves_doubt() {
+        let doubt = |code: &str, status| ApiError::answered("a:B", code, "", status).leaves_doubt;
+        assert!(doubt("InternalServerException", 500));
+        assert!(doubt("", 502));
+        assert!(!doubt("SlowDown", 503));
+        assert!(!doubt("ConflictException", 400));
+    }
 
     #[test]
     fn codes_mean_what_the_table_says() {

@@ -19,6 +19,7 @@ pub mod budget;
 pub mod error;
 pub mod http;
 pub mod identity;
+pub mod lease;
 pub mod sessions;
 pub mod wire;
 

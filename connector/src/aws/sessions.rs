@@ -72,7 +72,12 @@ impl Error {
     /// What it means.
     #[must_use]
     pub fn meaning(&self) -> ApiError {
-        ApiError { reason: self.reason.clone(), failure: self.failure, code: None }
+        ApiError {
+            reason: self.reason.clone(),
+            failure: self.failure,
+            code: None,
+            leaves_doubt: false,
+        }
     }
 }
 
@@ -131,6 +136,12 @@ impl Session {
     pub fn new(aws: &Aws, key: Key, kind: Kind, lane: Lane) -> Self {
         let slot = aws.sessions.slot(&key);
         Self { aws: aws.clone(), key, kind, lane, slot }
+    }
+
+    /// The same session, whose calls go in another lane.
+    #[must_use]
+    pub fn in_lane(&self, lane: Lane) -> Self {
+        Self { lane, ..self.clone() }
     }
 
     /// Current credentials.
@@ -288,9 +299,7 @@ pub(super) fn sts_client(aws: &Aws, region: &Region, lane: Lane) -> aws_sdk_sts:
         .http_client(wire::client(
             &aws.http,
             Arc::clone(&aws.budgets),
-            account,
-            lane,
-            Arc::default(),
+            wire::Terms { account, lane, usage: Arc::default(), lease: None },
         ))
         .build();
     aws_sdk_sts::Client::new(&config)

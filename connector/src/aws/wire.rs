@@ -28,6 +28,7 @@ use super::{
     budget::{Account, Budgets},
     error::is_throttle,
     http::Http,
+    lease::{Lease, Lost},
 };
 use crate::model::{
     failure::Lane,
@@ -58,21 +59,25 @@ impl Usage {
     }
 }
 
-/// An HTTP client whose attempts count against the budgets of one account, region
-/// and service.
-pub fn client(
-    http: &Http,
-    budgets: Arc<Budgets>,
-    account: Account,
-    lane: Lane,
-    usage: Arc<Usage>,
-) -> SharedHttpClient {
+/// On whose behalf attempts are made.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The account, region and service whose budgets they count against.
+    pub account: Account,
+    /// Who goes first.
+    pub lane: Lane,
+    /// What they have come to.
+    pub usage: Arc<Usage>,
+    /// The lease under which they are made; none: they need none.
+    pub lease: Option<Lease>,
+}
+
+/// An HTTP client whose attempts are made on these terms.
+pub fn client(http: &Http, budgets: Arc<Budgets>, terms: Terms) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Wire {
         inner: http.connector(),
         budgets,
-        account,
-        lane,
-        usage,
+        terms,
         timeout: http.attempt_timeout,
     });
     http_client_fn(move |_, _| connector.clone())
@@ -82,9 +87,7 @@ pub fn client(
 struct Wire {
     inner: SharedHttpConnector,
     budgets: Arc<Budgets>,
-    account: Account,
-    lane: Lane,
-    usage: Arc<Usage>,
+    terms: Terms,
     timeout: Duration,
 }
 
@@ -103,30 +106,29 @@ impl Wire {
             .and_then(|target| target.rsplit('.').next())
             .map(str::to_owned);
         let operation = operation.as_deref();
-        let service = self.account.service;
-        let bucket = self.budgets.bucket(&self.account, operation);
+        let Terms { account, lane, usage, lease } = &self.terms;
+        let service = account.service;
+        let bucket = self.budgets.bucket(account, operation);
         let asked = Instant::now();
-        bucket.acquire(self.lane).await;
+        bucket.acquire(*lane).await;
+        let timeout = match lease {
+            Some(lease) => self.timeout.min(lease.remaining().map_err(lost)?),
+            None => self.timeout,
+        };
         let waited = asked.elapsed();
-        self.usage.calls.fetch_add(1, Ordering::Relaxed);
+        usage.calls.fetch_add(1, Ordering::Relaxed);
         let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.usage.waited_us.fetch_add(waited_us, Ordering::Relaxed);
+        usage.waited_us.fetch_add(waited_us, Ordering::Relaxed);
         metrics::counter!("connector_aws_attempts_total", "service" => service).increment(1);
-        metrics::histogram!("connector_aws_budget_wait_seconds", "service" => service, "lane" => self.lane.as_str())
+        metrics::histogram!("connector_aws_budget_wait_seconds", "service" => service, "lane" => lane.as_str())
             .record(waited);
-        let span = info_span!(
-            "aws",
-            service,
-            account.id = self.account.id,
-            region = self.account.region,
-            operation
-        );
-        let answered =
-            tokio::time::timeout(self.timeout, self.answer(request).instrument(span)).await;
+        let span =
+            info_span!("aws", service, account.id = account.id, region = account.region, operation);
+        let answered = tokio::time::timeout(timeout, self.answer(request).instrument(span)).await;
         let response =
             answered.unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into())))?;
         if response.status().as_u16() >= 400 && asks_to_slow_down(&response) {
-            self.usage.throttles.fetch_add(1, Ordering::Relaxed);
+            usage.throttles.fetch_add(1, Ordering::Relaxed);
             metrics::counter!("connector_aws_throttles_total", "service" => service).increment(1);
             bucket.slow_down();
         }
@@ -156,6 +158,10 @@ impl Wire {
         *response.body_mut() = storable;
         Ok(response)
     }
+}
+
+fn lost(lost: Lost) -> ConnectorError {
+    ConnectorError::user(lost.into())
 }
 
 /// Whether an error answer is one of the ways in which AWS throttles: the code stands

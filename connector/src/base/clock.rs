@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 /// The host's wall clock, in UTC.
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
@@ -19,4 +20,10 @@ pub fn now() -> DateTime<Utc> {
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Waits until a moment of the runtime's clock.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub async fn sleep_until(moment: Instant) {
+    tokio::time::sleep_until(moment).await;
 }

@@ -8,4 +8,5 @@ pub mod backoff;
 pub mod chain;
 pub mod chance;
 pub mod clock;
+pub mod fresh;
 pub mod stopper;

@@ -66,6 +66,7 @@ impl Place {
             reason: Reason::new(ReasonCode::IdentityCenterMissing, region, ""),
             failure: Failure::NeedsHuman,
             code: None,
+            leaves_doubt: false,
         };
         let region = ground.settings.sso_region.clone().ok_or_else(|| missing("sso_region"))?;
         let access = ground.access.in_region(region.clone());

@@ -112,6 +112,7 @@ impl Page {
             reason: Reason::new(ReasonCode::UnreadableAnswer, action, "something has no ARN or id"),
             failure: Failure::Permanent,
             code: None,
+            leaves_doubt: false,
         };
         let resources = found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(nameless)?;
         Ok(Self { resources, passed_over: Vec::new(), next })

@@ -248,5 +248,6 @@ fn unreadable(action: &'static str, found: &str) -> ApiError {
         reason: Reason::new(ReasonCode::UnreadableAnswer, action, found),
         failure: Failure::Permanent,
         code: None,
+        leaves_doubt: false,
     }
 }

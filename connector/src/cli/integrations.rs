@@ -62,6 +62,9 @@ pub(super) enum Integrations {
     Delete {
         /// Id or name.
         integration: String,
+        /// Ends all access that was granted in it first; it goes when that is gone from AWS.
+        #[arg(long)]
+        revoke_first: bool,
         /// Does not ask.
         #[arg(long)]
         yes: bool,
@@ -103,7 +106,9 @@ impl Integrations {
                 let answer = api.disable_integration(request).await?.into_inner();
                 print(client, answer.integration.into_iter().collect())
             }
-            Self::Delete { integration, yes } => delete(&mut api, client, integration, yes).await,
+            Self::Delete { integration, revoke_first, yes } => {
+                delete(&mut api, client, integration, revoke_first, yes).await
+            }
             Self::Preview { text } => {
                 let request = PreviewCustomAccessDetailsRequest { custom_access_details: text };
                 let answer = api.preview_custom_access_details(request).await?.into_inner();
@@ -245,10 +250,12 @@ async fn delete(
     api: &mut Api,
     client: &Client,
     integration: String,
+    revoke_first: bool,
     yes: bool,
 ) -> anyhow::Result<()> {
     let found = get(api, client, &integration).await?;
-    let question = format!("Remove {integration} with all that was discovered through it?");
+    let access = if revoke_first { ", and end all access that was granted in it" } else { "" };
+    let question = format!("Remove {integration} with all that was discovered through it{access}?");
     if !yes && !inquire::Confirm::new(&question).with_default(false).prompt()? {
         anyhow::bail!("nothing was removed");
     }
@@ -256,8 +263,14 @@ async fn delete(
         connector_id: client.connector_id.clone(),
         integration: found.id,
         etag: found.etag,
+        revoke_first,
     };
-    api.delete_integration(request).await?;
-    eprintln!("{integration} was removed");
+    if api.delete_integration(request).await?.into_inner().is_deleting {
+        eprintln!(
+            "{integration} is being removed: it goes when nothing of its access is left in AWS; keep the stack until `integrations get {integration}` finds it no more"
+        );
+    } else {
+        eprintln!("{integration} was removed");
+    }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod check;
 mod connect;
 mod coverage;
 mod form;
+mod grants;
 mod healthcheck;
 mod history;
 mod integrations;
@@ -72,6 +73,9 @@ enum Command {
     /// Crawls.
     #[command(subcommand)]
     Sync(syncs::Syncs),
+    /// Time-bound access.
+    #[command(subcommand)]
+    Grants(grants::Grants),
     /// The organization's accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         }
         Command::Integrations(_)
         | Command::Sync(_)
+        | Command::Grants(_)
         | Command::Accounts(_)
         | Command::Resources(_)
         | Command::Coverage(_)
@@ -212,6 +217,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Integrations(command) => command.run(&client).await,
         Command::Sync(command) => command.run(&client).await,
+        Command::Grants(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
         Command::Resources(command) => command.run(&client).await,
         Command::Coverage(command) => command.run(&client).await,

@@ -1,6 +1,6 @@
 //! What the connector may do in AWS: policies and CloudFormation templates, from the code.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::process::ExitCode;
 
 use apono_connector_proto::v1::{
     GetIdentityRequest, operations_service_client::OperationsServiceClient,
@@ -9,10 +9,12 @@ use clap::builder::PossibleValuesParser;
 
 use super::{connect::Reach, output::Format as Output};
 use crate::{
+    access::mechanisms::{self, MECHANISMS},
     catalog,
+    model::{arn::Partition, ids::AccountId},
     privileges::{
-        discovery,
-        policy::{self, Format},
+        discovery, giving,
+        policy::{self, Format, Statement},
         templates,
     },
 };
@@ -46,9 +48,35 @@ pub(super) struct IamPolicy {
     role: Role,
     #[command(flatten)]
     types: Types,
+    /// Ways of giving access, with commas between them, for the role of the management account;
+    /// without it, the role can only read.
+    #[arg(
+        long,
+        value_name = "MECHANISMS",
+        value_delimiter = ',',
+        requires = "management_account",
+        value_parser = PossibleValuesParser::new(MECHANISMS.iter().map(|one| one.name()))
+    )]
+    mechanisms: Vec<String>,
+    /// The management account, in which no access is ever given.
+    #[arg(long, value_name = "ID")]
+    management_account: Option<AccountId>,
+    /// Its partition.
+    #[arg(long, value_enum, default_value = "aws")]
+    partition: PartitionName,
     /// How to write it.
     #[arg(long, value_enum, default_value = "json")]
     format: FormatName,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PartitionName {
+    /// Commercial regions.
+    Aws,
+    /// AWS `GovCloud` (US).
+    AwsUsGov,
+    /// China.
+    AwsCn,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -72,16 +100,27 @@ enum FormatName {
 impl IamPolicy {
     pub(super) fn run(&self) -> ExitCode {
         let declared = discovery(self.types.chosen());
-        let actions: BTreeSet<&str> = match self.role {
+        let actions = match self.role {
             Role::Management => declared.management,
             Role::Member => declared.member,
         };
+        let mut statements =
+            vec![Statement { sid: "Discovery".to_owned(), actions, all_but: None }];
+        let partition = match self.partition {
+            PartitionName::Aws => Partition::Aws,
+            PartitionName::AwsUsGov => Partition::AwsUsGov,
+            PartitionName::AwsCn => Partition::AwsCn,
+        };
+        if let (Role::Management, Some(account)) = (self.role, &self.management_account) {
+            let chosen = self.mechanisms.iter().filter_map(|name| mechanisms::of(name));
+            statements.extend(chosen.flat_map(|mechanism| giving(mechanism, partition, account)));
+        }
         let format = match self.format {
             FormatName::Json => Format::Json,
             FormatName::Cloudformation => Format::CloudFormation,
             FormatName::Terraform => Format::Terraform,
         };
-        print!("{}", policy::write(&actions, format));
+        print!("{}", policy::write(&statements, format));
         ExitCode::SUCCESS
     }
 }
@@ -124,7 +163,8 @@ impl CloudFormation {
   aws cloudformation deploy --stack-name apono-connector --template-file management.yaml \\
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides \\
     AponoConnectorId={} ConnectorRoleArn={} \\
-    OrganizationalUnitId=<r-... or ou-...>
+    OrganizationalUnitId=<r-... or ou-...> \\
+    AccountAssignments=Disabled   # Enabled: the connector may give access, too
 
   # the integration's management_role_arn
   aws cloudformation describe-stacks --stack-name apono-connector \\

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 mod parse;
 
-pub use parse::{Database, Grpc, LogFormat, Settings, Tls};
+pub use parse::{Database, Grpc, LogFormat, OnUnkeptState, Settings, Tls};
 
 /// Where the settings are when nothing is said.
 pub const FILE_DEFAULT: &str = "/etc/apono-connector/connector.toml";
@@ -84,6 +84,7 @@ struct Raw {
     http: RawHttp,
     aws: RawAws,
     sync: RawSync,
+    access: RawAccess,
     retention: RawRetention,
     log: RawLog,
 }
@@ -134,6 +135,16 @@ struct RawSync {
     groups_at_once_per_connector: Option<u32>,
     lease: Option<String>,
     heartbeat: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawAccess {
+    guardrails_file: Option<PathBuf>,
+    on_removal: Option<String>,
+    on_unkept_state: Option<String>,
+    audit_interval: Option<String>,
+    settling: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

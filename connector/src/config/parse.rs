@@ -11,8 +11,11 @@ use std::{
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tracing_subscriber::EnvFilter;
 
-use super::{Error, Raw, RawDatabase, RawGrpc, RawSync};
-use crate::{aws, model::ids::ConnectorId, store, sync, tasks::janitor::Retention};
+use super::{Error, Raw, RawAccess, RawDatabase, RawGrpc, RawSync};
+use crate::{
+    access, aws, base::chain::Chain, guard::Rules, model::ids::ConnectorId, store, sync,
+    tasks::janitor::Retention,
+};
 
 const STATE_DIRECTORY_DEFAULT: &str = "/var/lib/apono-connector";
 const CONNECTIONS_MAX_DEFAULT: u32 = 20;
@@ -25,6 +28,9 @@ const LEASE_DEFAULT: Duration = Duration::from_secs(15);
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
 /// How often an idle replica looks for groups that another one has planned.
 const POLL: Duration = Duration::from_secs(1);
+/// Ten minutes: the time-out of an attempt, five for which AWS takes a signature, and a margin.
+const SETTLING_DEFAULT: Duration = Duration::from_mins(10);
+const AUDIT_DEFAULT: Duration = Duration::from_mins(15);
 const GONE_RESOURCES_DEFAULT: Duration = Duration::from_hours(30 * 24);
 const HISTORY_DEFAULT: Duration = Duration::from_hours(90 * 24);
 const SYNCS_DEFAULT: Duration = Duration::from_hours(30 * 24);
@@ -52,12 +58,28 @@ pub struct Settings {
     pub aws: aws::Config,
     /// The crawl.
     pub sync: sync::Config,
+    /// Time-bound access.
+    pub access: access::Config,
+    /// What may be granted.
+    pub guardrails: Rules,
+    /// Whether access is granted where the database is lost with the container.
+    pub on_unkept_state: OnUnkeptState,
     /// How long what has ended is kept.
     pub retention: Retention,
     /// Shape of log lines.
     pub log_format: LogFormat,
     /// Which log lines.
     pub log_filter: EnvFilter,
+}
+
+/// What to do about grants where the database, with all ends of access in it, is lost when the container
+/// ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnkeptState {
+    /// Grant nothing.
+    Refuse,
+    /// Grant all the same: nobody needs what is granted to end.
+    Grant,
 }
 
 /// Which database.
@@ -133,6 +155,18 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
     let database = database(raw.database)?;
     let connectors = connectors(raw.connector_id, raw.connector.into_iter().map(|c| c.id))?;
     let sync = sync(&raw.sync, connectors.len() > 1, database.connections_max())?;
+    let access = access(&raw.access, &sync)?;
+    let guardrails = Rules::read(raw.access.guardrails_file.as_deref());
+    let guardrails =
+        guardrails.or_else(|error| wrong("access.guardrails_file", Chain(&error).to_string()))?;
+    let on_unkept_state = match raw.access.on_unkept_state.as_deref() {
+        None | Some("refuse") => OnUnkeptState::Refuse,
+        Some("grant") => OnUnkeptState::Grant,
+        Some(other) => {
+            let problem = format!("is {other:?}; choose refuse, or grant for a trial");
+            return wrong("access.on_unkept_state", problem);
+        }
+    };
     let kept = |key, text: Option<String>, default| retention(key, text.as_deref(), default);
     Ok(Settings {
         connectors,
@@ -149,6 +183,9 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             ca_bundle: std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from),
         },
         sync,
+        access,
+        guardrails,
+        on_unkept_state,
         retention: Retention {
             gone_resources: kept(
                 "retention.gone_resources",
@@ -201,6 +238,25 @@ fn sync(raw: &RawSync, has_several: bool, connections_max: u32) -> Result<sync::
         lease,
         heartbeat,
         poll: POLL.min(heartbeat),
+    })
+}
+
+/// Leases and looks go at the pace of the crawl's.
+fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error> {
+    let on_removal = match raw.on_removal.as_deref() {
+        None | Some("restore") => access::OnRemoval::Restore,
+        Some("report") => access::OnRemoval::Report,
+        Some(other) => {
+            return wrong("access.on_removal", format!("is {other:?}; choose restore or report"));
+        }
+    };
+    Ok(access::Config {
+        lease: sync.lease,
+        heartbeat: sync.heartbeat,
+        settling: duration("access.settling", raw.settling.as_deref(), SETTLING_DEFAULT)?,
+        audit: duration("access.audit_interval", raw.audit_interval.as_deref(), AUDIT_DEFAULT)?,
+        on_removal,
+        poll: sync.poll,
     })
 }
 

@@ -17,17 +17,19 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
+    access::{self, Engine},
     api::{self, Api},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
-    config::{Database, Settings, Tls},
+    config::{Database, OnUnkeptState, Settings, Tls},
+    guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
     sync::{self, Crawler},
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
-        identity::OwnIdentity, janitor::Janitor, scheduler::Scheduler, statistician::Statistician,
-        validator::Validator,
+        identity::OwnIdentity, janitor::Janitor, remover::Remover, scheduler::Scheduler,
+        statistician::Statistician, validator::Validator,
     },
     telemetry,
 };
@@ -149,7 +151,9 @@ async fn run_on(
     let connectors: Arc<[ConnectorId]> = prepare(&settings, db, cluster.is_some()).await?.into();
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
-    let (groups, schedule, validations) = <(Activator, Activator, Activator)>::default();
+    let [groups, schedule, validations, wishes, removals] = <[Activator; 5]>::default();
+    let may_grant = may_grant(&settings);
+    let guard = Guard::new(settings.guardrails);
     let board = Board::default();
     let identity = Arc::new(ArcSwapOption::empty());
 
@@ -158,6 +162,10 @@ async fn run_on(
         groups: groups.clone(),
         validations: validations.clone(),
         schedule: schedule.clone(),
+        wishes: wishes.clone(),
+        removals: removals.clone(),
+        guard: guard.clone(),
+        may_grant,
         board: board.clone(),
         connectors: Arc::clone(&connectors),
         replica,
@@ -182,6 +190,7 @@ async fn run_on(
     );
 
     let mut parts: JoinSet<Result<&'static str, Error>> = JoinSet::new();
+    start_servers(&mut parts, api, (grpc, socket, http), certificate.clone(), metrics, &stopper);
     if let Some(cluster) = cluster {
         let watching = cluster.watch(stopper.clone());
         parts.spawn(async move {
@@ -189,14 +198,7 @@ async fn run_on(
             Ok("the embedded PostgreSQL")
         });
     }
-    parts.spawn(serve_tcp(api.clone(), grpc, certificate.clone(), stopper.clone()));
-    parts.spawn(serve_socket(api, socket, stopper.clone()));
-    let serving = telemetry::serve(http, db.clone(), metrics, stopper.clone());
-    parts.spawn(async move {
-        serving.await.map_err(|source| Error::Io { what: "the HTTP port".into(), source })?;
-        Ok("the HTTP server")
-    });
-    let reloading = reload::run(Reload { source, certificate }, stopper.clone());
+    let reloading = reload::run(Reload { source, certificate, guard }, stopper.clone());
     parts.spawn(async move { reloading.await.map_err(Error::runtime) });
     let crawler = Crawler {
         db: db.clone(),
@@ -206,17 +208,22 @@ async fn run_on(
         config: settings.sync,
         groups: groups.clone(),
     };
-    let crawling = sync::runner::run(crawler, stopper.clone());
-    parts.spawn(async move {
-        crawling.await?;
-        Ok("the sync runner")
-    });
+    let engine = Engine {
+        db: db.clone(),
+        aws: aws.clone(),
+        connectors: Arc::clone(&connectors),
+        replica,
+        config: settings.access,
+        wishes: wishes.clone(),
+    };
+    start_runners(&mut parts, crawler, engine, &stopper);
     let scheduler = Scheduler {
         db: db.clone(),
         connectors: Arc::clone(&connectors),
         groups,
         period: SCHEDULE_PERIOD,
     };
+    let remover = Remover { db: db.clone(), connectors: Arc::clone(&connectors), wishes };
     let gauges = Gauges { db: db.clone(), connectors: Arc::clone(&connectors) };
     let validator =
         Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
@@ -231,6 +238,7 @@ async fn run_on(
     let mut start = Start { parts: &mut parts, board: &board, stopper: &stopper };
     start.task(scheduler, schedule);
     start.task(validator, validations);
+    start.task(remover, removals);
     start.task(janitor, Activator::default());
     start.task(gauges, Activator::default());
     start.task(Statistician { db: db.clone() }, Activator::default());
@@ -240,6 +248,43 @@ async fn run_on(
     }
 
     attend(&mut parts, &stopper).await
+}
+
+/// Starts what answers: gRPC by the port and the local socket, health and metrics.
+fn start_servers(
+    parts: &mut JoinSet<Result<&'static str, Error>>,
+    api: Api,
+    (grpc, socket, http): (TcpListener, UnixListener, TcpListener),
+    certificate: Option<Arc<Certificate>>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    stopper: &Stopper,
+) {
+    let serving = telemetry::serve(http, api.db.clone(), metrics, stopper.clone());
+    parts.spawn(serve_tcp(api.clone(), grpc, certificate, stopper.clone()));
+    parts.spawn(serve_socket(api, socket, stopper.clone()));
+    parts.spawn(async move {
+        serving.await.map_err(|source| Error::Io { what: "the HTTP port".into(), source })?;
+        Ok("the HTTP server")
+    });
+}
+
+/// Starts what crawls and what gives access.
+fn start_runners(
+    parts: &mut JoinSet<Result<&'static str, Error>>,
+    crawler: Crawler,
+    engine: Engine,
+    stopper: &Stopper,
+) {
+    let crawling = sync::runner::run(crawler, stopper.clone());
+    parts.spawn(async move {
+        crawling.await?;
+        Ok("the sync runner")
+    });
+    let giving = access::runner::run(engine, stopper.clone());
+    parts.spawn(async move {
+        giving.await?;
+        Ok("the runner of access")
+    });
 }
 
 /// Starts background tasks among the parts.
@@ -331,6 +376,13 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
         }
     }
     Ok(connectors)
+}
+
+/// Whether the ends of access outlive the daemon, or nobody minds.
+fn may_grant(settings: &Settings) -> bool {
+    let is_lost = matches!(settings.database, Database::Embedded { .. })
+        && embedded::goes_with_the_container(&settings.state_directory);
+    !is_lost || settings.on_unkept_state == OnUnkeptState::Grant
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {

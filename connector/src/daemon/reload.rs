@@ -1,5 +1,5 @@
 //! `SIGHUP`: reads the settings again and takes what can change while the daemon runs:
-//! the log filter, the certificate and key. All or nothing: when one of them cannot be
+//! the log filter, the certificate and key, the guardrails. All or nothing: when one of them cannot be
 //! used, everything stays as it was. (Tokens are rows, and the database's password is
 //! looked up by a task; they need no signal.)
 
@@ -12,6 +12,7 @@ use super::tls::{self, Certificate};
 use crate::{
     base::{chain::Chain, stopper::Stopper},
     config::{self, Settings, Tls},
+    guard::Guard,
     telemetry::LogFilter,
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Reload {
     pub(super) source: Source,
     /// The certificate of the gRPC port, where it has one.
     pub(super) certificate: Option<Arc<Certificate>>,
+    /// What may be granted.
+    pub(super) guard: Guard,
 }
 
 /// The settings were not taken.
@@ -56,7 +59,7 @@ pub(super) async fn run(reload: Reload, stopper: Stopper) -> io::Result<&'static
             .map_err(Error::from)
             .and_then(|settings| reload.take(settings))
         {
-            Ok(()) => info!("reloaded: log filter and certificate"),
+            Ok(()) => info!("reloaded: log filter, certificate, guardrails"),
             Err(error) => {
                 error!(error = %Chain(&error), "nothing was reloaded: {}", Chain(&error));
             }
@@ -79,6 +82,7 @@ impl Reload {
         if let Some((current, fresh)) = fresh {
             current.replace(fresh);
         }
+        self.guard.replace(settings.guardrails);
         Ok(())
     }
 }

@@ -22,8 +22,16 @@ pub enum Failure {
 /// Who goes first where calls share a budget; earlier variants go before later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
+    /// Access is taken away.
+    Revoke,
+    /// Access is given.
+    Grant,
     /// Somebody waits for the answer: validation, checks.
     Interactive,
+    /// Looking after what AWS has begun.
+    Poll,
+    /// Looking whether access is as it should be.
+    Reconcile,
     /// The scheduled crawl.
     Crawl,
 }
@@ -33,7 +41,11 @@ impl Lane {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Revoke => "revoke",
+            Self::Grant => "grant",
             Self::Interactive => "interactive",
+            Self::Poll => "poll",
+            Self::Reconcile => "reconcile",
             Self::Crawl => "crawl",
         }
     }

@@ -174,6 +174,10 @@ uuid_id!(
     ValidationId
 );
 uuid_id!(
+    /// One object in AWS that grants hold.
+    TargetId
+);
+uuid_id!(
     /// One API token.
     TokenId
 );

@@ -4,18 +4,23 @@
 //! function of this room, and do what it says.
 
 pub mod arn;
+pub mod assignment;
 pub mod breaker;
+pub mod details;
 pub mod failure;
 pub mod feed;
 pub mod filter;
 pub mod form;
+pub mod grant;
 pub mod history;
+pub mod holding;
 pub mod ids;
 pub mod integration;
 pub mod organization;
 pub mod owner;
 pub mod problem;
 pub mod proof;
+pub mod refusal;
 pub mod resource;
 pub mod role;
 pub mod schedule;
@@ -25,4 +30,5 @@ pub mod sync;
 pub mod target;
 pub mod text;
 pub mod trust;
+pub mod unit;
 pub mod validation;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -78,14 +79,15 @@ impl Resource {
         let region = self.region.as_ref().map_or("", Region::as_str);
         let unread: BTreeMap<&str, &str> =
             self.unread.iter().map(|(field, code)| (field.as_str(), code.as_str())).collect();
-        // Maps are sorted by key, so the text is canonical.
+        let attributes: BTreeMap<&str, Canonical<'_>> =
+            self.attributes.iter().map(|(name, value)| (name.as_str(), Canonical(value))).collect();
         let content = serde_json::to_vec(&(
             self.kind,
             &self.account,
             region,
             &self.name,
             &self.tags,
-            &self.attributes,
+            attributes,
             unread,
         ));
         Sha256::digest(content.expect("text and numbers are JSON")).into()
@@ -110,6 +112,25 @@ pub fn value_size(value: &Value) -> usize {
         Value::Array(items) => items.iter().map(|item| 32 + value_size(item)).sum(),
         Value::Object(fields) => {
             fields.iter().map(|(name, value)| name.len() + 64 + value_size(value)).sum()
+        }
+    }
+}
+
+/// A value whose objects are written in the order of their keys, in whichever they were made.
+struct Canonical<'a>(&'a Value);
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                let sorted: BTreeMap<&str, Canonical<'_>> =
+                    fields.iter().map(|(name, value)| (name.as_str(), Canonical(value))).collect();
+                sorted.serialize(serializer)
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Canonical)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.0.serialize(serializer)
+            }
         }
     }
 }
@@ -143,6 +164,17 @@ mod tests {
             assert_ne!(bucket.content_hash(), other.content_hash(), "{other:?}");
         }
         assert_eq!(bucket.content_hash(), a_bucket().content_hash());
+    }
+
+    #[test]
+    fn the_hash_is_the_same_in_whichever_order_fields_were_set() {
+        let fields = [("b", json!({ "y": 1, "x": [{ "q": 1, "p": 2 }] })), ("a", json!(1))];
+        let other = [("a", json!(1)), ("b", json!({ "x": [{ "p": 2, "q": 1 }], "y": 1 }))];
+        let of = |fields: [(&str, Value); 2]| {
+            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+            Resource { attributes: fields.collect(), ..a_bucket() }.content_hash()
+        };
+        assert_eq!(of(fields), of(other));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use super::problem::Severity;
 
 /// What the state is computed from.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
+    /// Being removed.
+    pub deleting: bool,
     /// Switched on.
     pub enabled: bool,
     /// The walk was complete and every scope was tried once.
@@ -30,13 +33,17 @@ pub enum Status {
     Error,
     /// Switched off.
     Disabled,
+    /// Being removed.
+    Deleting,
 }
 
 impl Status {
     /// The state that follows from the facts.
     #[must_use]
     pub fn of(facts: Facts) -> Self {
-        if !facts.enabled {
+        if facts.deleting {
+            Self::Deleting
+        } else if !facts.enabled {
             Self::Disabled
         } else if facts.initialized && facts.syncing {
             Self::Refreshing
@@ -58,11 +65,18 @@ mod tests {
 
     #[test]
     fn the_state_follows_from_the_facts() {
-        let calm = Facts { enabled: true, initialized: true, syncing: false, worst: None };
+        let calm = Facts {
+            deleting: false,
+            enabled: true,
+            initialized: true,
+            syncing: false,
+            worst: None,
+        };
         let new = Facts { initialized: false, ..calm };
         let table = [
             (calm, Status::Active),
             (Facts { enabled: false, worst: Some(Severity::Error), ..calm }, Status::Disabled),
+            (Facts { deleting: true, enabled: false, ..calm }, Status::Deleting),
             (Facts { syncing: true, worst: Some(Severity::Warning), ..calm }, Status::Refreshing),
             (Facts { worst: Some(Severity::Notice), ..calm }, Status::Active),
             (Facts { worst: Some(Severity::Warning), ..calm }, Status::Warning),

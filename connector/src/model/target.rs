@@ -215,7 +215,8 @@ fn hold(target: &mut Target, unsettled: Option<DateTime<Utc>>) -> Next {
         target.origin.get_or_insert(Origin::Found);
         return Next::Hold;
     };
-    if target.doubt.is_any() || target.origin.is_none() {
+    // A creation that may still arrive takes nothing away.
+    if target.doubt.delete || target.origin.is_none() {
         return Next::Verify { until, is_doubtful: true };
     }
     Next::Hold

@@ -6,9 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    access::mechanisms::{LOOKUP_IAM_ACTIONS, Mechanism},
     catalog::{self, COLLECTORS},
-    model::scope::Reach,
+    model::{arn::Partition, ids::AccountId, scope::Reach},
 };
+
+use self::policy::Statement;
 
 pub mod policy;
 pub mod preflight;
@@ -44,4 +47,29 @@ pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
     management.extend(catalog::organization::IAM_ACTIONS);
     management.extend(preflight::MANAGEMENT_IAM_ACTIONS);
     Actions { management, member }
+}
+
+/// The statements that a mechanism adds to the role of the management account, which it never
+/// gives access to.
+#[must_use]
+pub fn giving(
+    mechanism: &dyn Mechanism,
+    partition: Partition,
+    management: &AccountId,
+) -> Vec<Statement> {
+    let protected = partition.arn("sso", "", "", &format!("account/{management}"));
+    let title = mechanism.title();
+    vec![
+        Statement { sid: format!("{title}Look"), actions: looking(mechanism), all_but: None },
+        Statement {
+            sid: format!("{title}Change"),
+            actions: mechanism.changing().iter().copied().collect(),
+            all_but: Some(protected),
+        },
+    ]
+}
+
+/// The actions with which a mechanism looks, and recipients are looked up.
+fn looking(mechanism: &dyn Mechanism) -> BTreeSet<&'static str> {
+    mechanism.looking().iter().chain(LOOKUP_IAM_ACTIONS).copied().collect()
 }

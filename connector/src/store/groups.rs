@@ -73,11 +73,21 @@ pub async fn lease(conn: &mut PgConnection, wish: Wish<'_>) -> Result<Vec<Group>
              ORDER BY place, turn, connector_id LIMIT $3),
            identity_centers AS (
              INSERT INTO connector.identity_centers AS d
-                 (connector_id, integration_id, lease_owner, leased_until)
-             SELECT connector_id, integration_id, $5, connector.now() + make_interval(secs => $6)
-             FROM chosen WHERE account_id = ''
+                 (connector_id, integration_id, lease_owner, leased_until, crawl_until)
+             SELECT connector_id, integration_id, $5, until, until
+             FROM chosen
+             CROSS JOIN (SELECT connector.now() + make_interval(secs => $6) AS until) AS lease
+             WHERE account_id = ''
              ON CONFLICT (connector_id, integration_id) DO UPDATE
-             SET lease_owner = excluded.lease_owner, leased_until = excluded.leased_until
+             SET lease_owner = excluded.lease_owner,
+                 crawl_until = excluded.crawl_until,
+                 grants_until =
+                     CASE WHEN d.lease_owner = excluded.lease_owner THEN d.grants_until END,
+                 leased_until = CASE WHEN d.lease_owner = excluded.lease_owner
+                     THEN greatest(excluded.leased_until, d.grants_until)
+                     ELSE excluded.leased_until END,
+                 fence = CASE WHEN d.lease_owner = excluded.lease_owner THEN d.fence
+                     ELSE nextval('connector.identity_center_fences') END
              WHERE d.lease_owner = excluded.lease_owner OR d.leased_until < connector.now()
              RETURNING d.connector_id, d.integration_id)
            UPDATE connector.sync_groups g

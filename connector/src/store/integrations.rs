@@ -42,6 +42,8 @@ pub struct Integration {
     pub last_sync_at: Option<DateTime<Utc>>,
     /// When every scope had been tried once.
     pub initialized_at: Option<DateTime<Utc>>,
+    /// Since when it is being removed.
+    pub deleting_at: Option<DateTime<Utc>>,
 }
 
 struct Row {
@@ -57,6 +59,7 @@ struct Row {
     next_sync_at: Option<DateTime<Utc>>,
     last_sync_at: Option<DateTime<Utc>>,
     initialized_at: Option<DateTime<Utc>>,
+    deleting_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<Row> for Integration {
@@ -81,6 +84,7 @@ impl TryFrom<Row> for Integration {
             next_sync_at: row.next_sync_at,
             last_sync_at: row.last_sync_at,
             initialized_at: row.initialized_at,
+            deleting_at: row.deleting_at,
         })
     }
 }
@@ -91,7 +95,8 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             "SELECT connector_id, id, settings, management_account_id, organization_id, enabled,
-                 version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at
+                 version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at,
+                 deleting_at
              FROM connector.integrations " + $rest,
             $($argument),+
         )
@@ -122,7 +127,8 @@ pub async fn insert(
              (connector_id, id, settings, management_account_id, organization_id, next_sync_at)
          VALUES ($1, $2, $3, $4, $5, connector.now())
          RETURNING connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at",
+             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at,
+                 deleting_at",
         connector.as_str(),
         id.0,
         settings_json(settings)?,
@@ -262,7 +268,8 @@ pub async fn update(
              next_sync_at = $5
          WHERE connector_id = $1 AND id = $2 AND version = $3
          RETURNING connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at",
+             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at,
+                 deleting_at",
         connector.as_str(),
         id.0,
         version,
@@ -294,7 +301,8 @@ pub async fn set_enabled(
              next_sync_at = CASE WHEN $3 THEN coalesce(next_sync_at, connector.now()) END
          WHERE connector_id = $1 AND id = $2
          RETURNING connector_id, id, settings, management_account_id, organization_id, enabled,
-             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at",
+             version, created_at, updated_at, next_sync_at, last_sync_at, initialized_at,
+                 deleting_at",
         connector.as_str(),
         id.0,
         enabled
@@ -346,6 +354,83 @@ pub async fn overdue_seconds(conn: &mut PgConnection, connectors: &[ConnectorId]
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// Locks an integration, so that nothing is granted in it until the transaction ends.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lock(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: IntegrationId,
+) -> Result<Option<Integration>> {
+    select!("WHERE connector_id = $1 AND id = $2 FOR UPDATE", connector.as_str(), id.0)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+}
+
+/// Holds an integration as it is until the transaction ends: it can be neither changed nor removed.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn hold(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: IntegrationId,
+) -> Result<Option<Integration>> {
+    select!("WHERE connector_id = $1 AND id = $2 FOR SHARE", connector.as_str(), id.0)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+}
+
+/// Notes that a locked integration is removed once its access is gone.
+///
+/// # Errors
+///
+/// When it is gone.
+pub async fn set_deleting(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: IntegrationId,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.integrations
+         SET deleting_at = coalesce(deleting_at, connector.now()), enabled = false,
+             next_sync_at = NULL
+         WHERE connector_id = $1 AND id = $2",
+        connector.as_str(),
+        id.0
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// The integrations of these connectors that are being removed.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn deleting(
+    conn: &mut PgConnection,
+    connectors: &[ConnectorId],
+) -> Result<Vec<Integration>> {
+    select!(
+        "WHERE connector_id = ANY ($1) AND deleting_at IS NOT NULL ORDER BY deleting_at",
+        &super::texts(connectors)
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(TryInto::try_into)
+    .collect()
 }
 
 /// Removes it with everything that was discovered through it. Says whether it was

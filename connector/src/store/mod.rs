@@ -26,17 +26,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::ids::ConnectorId;
 
+pub mod acts;
 pub mod connectors;
 pub mod coverage;
 pub mod facets;
 pub mod feeds;
 pub mod filter;
+pub mod grants;
 pub mod groups;
 pub mod history;
 pub mod identity_centers;
 pub mod integrations;
 pub mod inventory;
 pub mod organization;
+pub mod permission_sets;
 pub mod problems;
 pub mod resources;
 pub mod runs;
@@ -45,8 +48,11 @@ pub mod scopes;
 pub mod server;
 pub mod statistics;
 pub mod syncs;
+pub mod targets;
 pub mod tokens;
+pub mod units;
 pub mod validations;
+pub mod wishes;
 
 /// Begins a transaction whose queries all see the same rows.
 const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -354,4 +360,17 @@ fn stored<T, E: ToString>(
     parsed: std::result::Result<T, E>,
 ) -> Result<T> {
     parsed.map_err(|error| Error::Inconsistent { table, column, detail: error.to_string() })
+}
+
+/// A value as it is stored as JSON.
+///
+/// # Errors
+///
+/// When it holds what JSON cannot.
+pub fn json(
+    table: &'static str,
+    column: &'static str,
+    value: &impl serde::Serialize,
+) -> Result<serde_json::Value> {
+    stored(table, column, serde_json::to_value(value))
 }

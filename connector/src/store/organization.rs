@@ -239,6 +239,32 @@ pub async fn unit_was_seen(
     .await?)
 }
 
+/// One account, without the count of its resources.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn account(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+    id: &AccountId,
+) -> Result<Option<Account>> {
+    let found = sqlx::query_as!(
+        Row,
+        r#"SELECT account_id, name, email, state, path, coverage, first_seen_at,
+             0::bigint AS "resources!"
+           FROM connector.accounts
+           WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3"#,
+        connector.as_str(),
+        integration.0,
+        id.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    found.map(TryInto::try_into).transpose()
+}
+
 /// Accounts after an id, by id.
 ///
 /// # Errors

@@ -65,6 +65,7 @@ async fn compare_with_pins(job: &Job) -> Result<(), Error> {
         reason: Reason::new(ReasonCode::OrganizationMismatch, subject, ""),
         failure: crate::model::failure::Failure::NeedsHuman,
         code: None,
+        leaves_doubt: false,
     }
     .into())
 }

@@ -111,6 +111,18 @@ pub const METRICS: &[Metric] = {
             "Leases that this replica has lost: taken over, or cancelled.",
         ),
         metric(
+            "connector_access_stuck",
+            Gauge,
+            &[],
+            "Access of all connectors whose giving or taking does not get on: it is tried for ever.",
+        ),
+        metric(
+            "connector_access_removed_by_others_total",
+            Counter,
+            &[],
+            "Access that somebody else has removed before its end.",
+        ),
+        metric(
             "connector_feed_followers",
             Gauge,
             &[],

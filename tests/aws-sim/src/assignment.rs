@@ -6,7 +6,7 @@
 //! the API reference of IAM Identity Center (`CreateAccountAssignment` and what describes its
 //! status) and its quotas page: 15 creations at a time, one role update at a time in an account.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -128,7 +128,7 @@ impl Directory {
         if clashes {
             return Err(Refused::Conflict);
         }
-        if self.operations.iter().filter(running).count() >= RUNNING_MAX {
+        if self.running() >= RUNNING_MAX {
             return Err(Refused::TooMany);
         }
         // One after the other in each account.
@@ -148,6 +148,12 @@ impl Directory {
             fails: turn.fails.or(fails),
         });
         Ok(&self.operations[number - 1])
+    }
+
+    /// How many operations are under way, as of the last [`World::settle`].
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.operations.iter().filter(|one| one.status == Status::InProgress).count()
     }
 
     /// The operations whose time has come, in its order.
@@ -195,40 +201,12 @@ impl World {
             }
         }
     }
-
-    /// Which permission sets a user may use now, by account and name: through assignments of
-    /// its own and of its groups.
-    pub fn access_of(&mut self, organization: &str, user: &str) -> BTreeSet<(String, String)> {
-        self.settle(organization);
-        let Some(organization) = self.organizations.get(organization) else {
-            return BTreeSet::new();
-        };
-        let directory = &organization.directory;
-        let is_enabled = directory.users.iter().any(|one| one.id == user && !one.is_disabled);
-        let is_member = |group: &str| {
-            let mut groups = directory.groups.iter();
-            groups.any(|one| one.id == group && one.members.iter().any(|member| member == user))
-        };
-        let held = directory.assignments.iter().filter(|assignment| {
-            is_enabled
-                && match &assignment.principal {
-                    Principal::User(id) => id == user,
-                    Principal::Group(id) => is_member(id),
-                }
-        });
-        held.filter_map(|assignment| {
-            let account = self.accounts.get(&assignment.account)?;
-            let set = directory.permission_set(&assignment.permission_set)?;
-            (account.state == "ACTIVE").then(|| (assignment.account.clone(), set.name.clone()))
-        })
-        .collect()
-    }
 }
 
 impl Directory {
     /// Makes or removes the role of a permission set in an account, as it has assignments there:
     /// under a new name each time.
-    fn provision(&mut self, account: &mut Account, assignment: &Assignment) {
+    pub(crate) fn provision(&mut self, account: &mut Account, assignment: &Assignment) {
         let is_used = self.assignments.iter().any(|one| {
             one.account == assignment.account && one.permission_set == assignment.permission_set
         });

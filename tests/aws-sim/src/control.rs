@@ -1,5 +1,5 @@
 //! What another process may ask of the simulator, under `/_sim/`: the demo plants the
-//! missing role with it.
+//! missing role with it, and shows who has access.
 
 use serde_json::{Value, json};
 
@@ -23,6 +23,20 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
             }
             Answer::json(&json!({ "planted": found }))
         }
-        _ => Answer { status: 404, ..Answer::json(&json!({ "error": "no such request" })) },
+        "/_sim/access" => match world.access_by_name(text("user")) {
+            Some(access) => {
+                let access: Vec<Value> = access
+                    .into_iter()
+                    .map(|(account, set)| json!({ "account": account, "permission_set": set }))
+                    .collect();
+                Answer::json(&json!({ "access": access }))
+            }
+            None => missing("no such user"),
+        },
+        _ => missing("no such request"),
     }
+}
+
+fn missing(error: &str) -> Answer {
+    Answer { status: 404, ..Answer::json(&json!({ "error": error })) }
 }

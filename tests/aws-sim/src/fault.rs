@@ -15,8 +15,10 @@ pub enum Effect {
     Throttle,
     /// A service control policy denies it.
     DenyByScp,
-    /// The connection is cut without an answer.
+    /// The connection is cut without an answer, before the call is carried out.
     Reset,
+    /// The call is carried out, and then the connection is cut without an answer.
+    Cut,
     /// No answer comes, ever.
     Hang,
     /// The answer comes late.
@@ -32,7 +34,7 @@ pub struct Fault {
     pub account: String,
     /// Region.
     pub region: String,
-    /// IAM action: `ec2:DescribeInstances`.
+    /// IAM action: `ec2:DescribeInstances`; `*` at its end stands for anything: `sso:*`.
     pub action: String,
     /// Only calls with a page token (true), or without (false).
     pub with_token: Option<bool>,
@@ -62,7 +64,7 @@ impl Fault {
         }
     }
 
-    /// Only calls that need this action.
+    /// Only calls that need this action, or one that begins as it does before a `*`.
     #[must_use]
     pub fn on(mut self, action: &str) -> Self {
         action.clone_into(&mut self.action);
@@ -115,9 +117,18 @@ impl Fault {
         let matches = |rule: &str, found: &str| rule.is_empty() || rule == found;
         matches(&self.account, account)
             && matches(&self.region, &call.region)
-            && matches(&self.action, &call.action())
+            && names(&self.action, &call.action())
             && self.with_token.is_none_or(|with| with == call.token().is_some())
             && self.page.is_none_or(|page| page == call.page_number())
+    }
+}
+
+/// Whether a rule names an action: by its text, by its beginning before a `*`, or by being
+/// empty, which names all.
+pub(crate) fn names(rule: &str, action: &str) -> bool {
+    match rule.strip_suffix('*') {
+        Some(beginning) => action.starts_with(beginning),
+        None => rule.is_empty() || rule == action,
     }
 }
 
@@ -133,4 +144,50 @@ pub(crate) fn strike(faults: &mut [Fault], account: &str, call: &Call) -> Option
         *times -= 1;
     }
     Some(fault.effect.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn call(service: &str, operation: &str) -> Call {
+        Call {
+            service: service.to_owned(),
+            region: "eu-west-1".to_owned(),
+            access_key: String::new(),
+            operation: operation.to_owned(),
+            form: BTreeMap::new(),
+            json: Value::Null,
+            path: String::new(),
+            bucket: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_fault_of_a_beginning_strikes_every_action_that_begins_so() {
+        let other = call("ec2", "DescribeInstances");
+        for operation in ["CreateAccountAssignment", "ListInstances"] {
+            let mut faults = [Fault::new(Effect::Cut).on("sso:*").times(1)];
+            assert!(strike(&mut faults, "111111111111", &other).is_none());
+            let struck = strike(&mut faults, "111111111111", &call("sso", operation));
+            assert!(matches!(struck, Some(Effect::Cut)), "{struck:?}");
+            let again = strike(&mut faults, "111111111111", &call("sso", operation));
+            assert!(again.is_none(), "{again:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_names_actions_by_text_by_beginning_or_all() {
+        let action = "sso:CreateAccountAssignment";
+        for rule in ["", "*", "sso:*", "sso:Create*", action] {
+            assert!(names(rule, action), "{rule}");
+        }
+        for rule in ["sso:Delete*", "sso:CreateAccount", "sts:*", "*Assignment"] {
+            assert!(!names(rule, action), "{rule}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub struct Entry {
     pub region: String,
     /// IAM action.
     pub action: String,
+    /// What it changes: `account/permission-set-id/principal-id`, of a call that makes or
+    /// removes an account assignment; else empty.
+    pub object: String,
     /// Whether a page token came with it.
     pub has_token: bool,
     /// Error code; empty: it succeeded.

@@ -19,6 +19,7 @@ use std::{
 
 use tokio::{net::TcpListener, task::JoinHandle};
 
+mod access;
 pub mod answer;
 pub mod assignment;
 pub mod clock;
@@ -39,6 +40,7 @@ mod services;
 pub mod template;
 pub mod text;
 pub mod thing;
+pub mod trap;
 pub mod world;
 mod xml;
 
@@ -47,6 +49,7 @@ pub use journal::Entry;
 pub use latency::Latency;
 pub use quota::Quotas;
 pub use thing::{Kind, Thing};
+pub use trap::{Moment, Release, Trap, Trapped};
 pub use world::World;
 
 /// A running simulator. Dropped, it stops.

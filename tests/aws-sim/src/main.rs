@@ -7,9 +7,9 @@ use aws_sim::{Latency, Sim, World, seed};
 use bytes::Bytes;
 use clap::Parser;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A simulated AWS for tests and demos.
 #[derive(Debug, Parser)]
@@ -19,6 +19,14 @@ enum Command {
     Serve(Serve),
     /// Plants the member role in the sample's account that lacks it.
     PlantRole {
+        /// Where the simulator serves.
+        #[arg(long, env = "AWS_ENDPOINT_URL")]
+        url: String,
+    },
+    /// Prints the permission sets that a user may use now, each after its account.
+    Access {
+        /// User name or e-mail address.
+        user: String,
         /// Where the simulator serves.
         #[arg(long, env = "AWS_ENDPOINT_URL")]
         url: String,
@@ -49,6 +57,7 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve(serve) => serve.run().await,
         Command::PlantRole { url } => plant_role(&url).await,
+        Command::Access { user, url } => access(&url, &user).await,
     }
 }
 
@@ -100,11 +109,34 @@ async fn plant_role(url: &str) -> anyhow::Result<()> {
         "to": seed::SAMPLE_WITHOUT_ROLE,
         "role": "apono-connector-member",
     });
-    let request = Request::post(format!("{url}/_sim/copy-role"))
+    ask(url, "copy-role", &body).await?;
+    println!("planted apono-connector-member in {}", seed::SAMPLE_WITHOUT_ROLE);
+    Ok(())
+}
+
+async fn access(url: &str, user: &str) -> anyhow::Result<()> {
+    let told = ask(url, "access", &json!({ "user": user })).await?;
+    let access = told["access"].as_array().context("the simulator told no access")?;
+    if access.is_empty() {
+        println!("no access");
+    }
+    for held in access {
+        let text = |name: &str| held[name].as_str().unwrap_or_default();
+        println!("{} {}", text("account"), text("permission_set"));
+    }
+    Ok(())
+}
+
+/// Asks something of a simulator that serves.
+async fn ask(url: &str, what: &str, body: &Value) -> anyhow::Result<Value> {
+    let request = Request::post(format!("{url}/_sim/{what}"))
         .body(Full::new(Bytes::from(body.to_string())))?;
     let client = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request).await.with_context(|| format!("no answer at {url}"))?;
-    ensure!(answer.status().is_success(), "the simulator answered {}", answer.status());
-    println!("planted apono-connector-member in {}", seed::SAMPLE_WITHOUT_ROLE);
-    Ok(())
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let error = told["error"].as_str().unwrap_or_default();
+    ensure!(status.is_success(), "the simulator answered {status}: {error}");
+    Ok(told)
 }

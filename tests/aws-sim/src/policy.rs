@@ -1,6 +1,6 @@
 //! IAM policies, as far as the simulator judges them: trust by principal, action and
 //! external id, where a condition that it does not understand never holds; permissions by
-//! action alone.
+//! action, and by resource where the caller tells which.
 
 use serde_json::Value;
 
@@ -23,11 +23,24 @@ pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
     })
 }
 
-/// Whether policies of an identity allow an action.
+/// Whether policies of an identity allow an action on a resource, an ARN; none: they are
+/// judged by action alone.
 #[must_use]
-pub fn allows(documents: &[Value], action: &str) -> bool {
+pub fn allows(documents: &[Value], action: &str, resource: Option<&str>) -> bool {
     let statements = documents.iter().flat_map(statements);
-    judge(statements, |statement| matches_any(statement.get("Action"), action))
+    judge(statements, |statement| {
+        matches_any(statement.get("Action"), action)
+            && resource.is_none_or(|resource| concerns(statement, resource))
+    })
+}
+
+/// Whether a statement is about a resource. One that names none is about all.
+fn concerns(statement: &Value, resource: &str) -> bool {
+    let names = |patterns: &Value| {
+        texts(Some(patterns)).into_iter().any(|pattern| matches_exactly(pattern, resource))
+    };
+    statement.get("Resource").is_none_or(names)
+        && statement.get("NotResource").is_none_or(|others| !names(others))
 }
 
 /// An allow, and no deny.
@@ -66,10 +79,14 @@ fn matches_any(patterns: Option<&Value>, text: &str) -> bool {
     texts(patterns).into_iter().any(|pattern| matches(pattern, text))
 }
 
-/// `*` matches any run of characters; letter case does not count.
+/// `*` matches any run of characters; letter case does not count, as in actions.
 fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
-    let mut rest = text.as_str();
+    matches_exactly(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
+}
+
+/// `*` matches any run of characters; letter case counts, as in ARNs.
+fn matches_exactly(pattern: &str, text: &str) -> bool {
+    let mut rest = text;
     let mut parts = pattern.split('*').peekable();
     let Some(first) = parts.next() else {
         return false;
@@ -158,8 +175,42 @@ mod tests {
     fn a_deny_wins_and_stars_match() {
         let allow = json!({ "Statement": { "Effect": "Allow", "Action": "ec2:Describe*" } });
         let deny = json!({ "Statement": { "Effect": "Deny", "Action": "*:DescribeRegions" } });
-        assert!(allows(std::slice::from_ref(&allow), "ec2:DescribeInstances"));
-        assert!(!allows(std::slice::from_ref(&allow), "ec2:RunInstances"));
-        assert!(!allows(&[allow, deny], "ec2:DescribeRegions"));
+        assert!(allows(std::slice::from_ref(&allow), "ec2:DescribeInstances", None));
+        assert!(!allows(std::slice::from_ref(&allow), "ec2:RunInstances", None));
+        assert!(!allows(&[allow, deny], "ec2:DescribeRegions", None));
+    }
+
+    #[test]
+    fn a_statement_is_judged_by_its_resources_where_one_is_told() {
+        let action = "sso:CreateAccountAssignment";
+        let statement = |effect: &str, field: &str, patterns: Value| {
+            let statement = json!({ "Effect": effect, "Action": action, field: patterns });
+            json!({ "Statement": [statement] })
+        };
+        let may = |documents: &[Value], account: &str| {
+            let resource = format!("arn:aws:sso:::account/{account}");
+            allows(documents, action, Some(resource.as_str()))
+        };
+        let (ours, protected) = ("222222222222", "111111111111");
+        let guard = json!(["arn:aws:sso:::account/111111111111"]);
+        let all = statement("Allow", "Resource", json!("*"));
+        let one = statement("Allow", "Resource", json!("arn:aws:sso:::account/222222222222"));
+        let wrong_case = statement("Allow", "Resource", json!("arn:aws:sso:::Account/*"));
+        let but_one = statement("Allow", "NotResource", guard.clone());
+        let deny_one = statement("Deny", "Resource", guard.clone());
+        let deny_others = statement("Deny", "NotResource", guard);
+        for (documents, may_ours, may_protected) in [
+            (vec![all.clone()], true, true),
+            (vec![one], true, false),
+            (vec![wrong_case], false, false),
+            (vec![but_one.clone()], true, false),
+            (vec![all.clone(), deny_one], true, false),
+            (vec![all.clone(), deny_others], false, true),
+            (vec![all, but_one.clone()], true, true),
+        ] {
+            assert_eq!(may(&documents, ours), may_ours, "{documents:?}");
+            assert_eq!(may(&documents, protected), may_protected, "{documents:?}");
+        }
+        assert!(allows(&[but_one], action, None), "by action alone");
     }
 }

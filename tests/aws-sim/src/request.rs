@@ -63,6 +63,26 @@ impl Call {
         reference::action(&self.service, &self.operation)
     }
 
+    /// What the call changes, for the journal: `account/permission-set-id/principal-id` of an
+    /// assignment; empty: nothing that is told apart.
+    #[must_use]
+    pub fn object(&self) -> String {
+        if !self.changes_assignment() {
+            return String::new();
+        }
+        let set = self.text("PermissionSetArn").rsplit('/').next().unwrap_or_default();
+        format!("{}/{set}/{}", self.text("TargetId"), self.text("PrincipalId"))
+    }
+
+    /// The ARN of what the call changes, where policies are judged by it too: the account of an
+    /// assignment. Source: "Delegate permission set administration" in the user guide of IAM
+    /// Identity Center.
+    #[must_use]
+    pub fn resource(&self, partition: &str) -> Option<String> {
+        self.changes_assignment()
+            .then(|| format!("arn:{partition}:sso:::account/{}", self.text("TargetId")))
+    }
+
     /// A text parameter of a JSON call.
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
@@ -96,6 +116,15 @@ impl Call {
     pub fn page_number(&self) -> usize {
         let number = self.token().and_then(|token| token.rsplit('.').next());
         number.and_then(|number| usize::from_str_radix(number, 16).ok()).unwrap_or(1)
+    }
+
+    /// Whether the call makes or removes an account assignment.
+    fn changes_assignment(&self) -> bool {
+        self.service == "sso"
+            && matches!(
+                self.operation.as_str(),
+                "CreateAccountAssignment" | "DeleteAccountAssignment"
+            )
     }
 }
 

@@ -1,11 +1,11 @@
-//! The HTTP server: reads a call, judges the caller, lets faults strike, asks the
+//! The HTTP server: reads a call, judges the caller, lets faults and traps strike, asks the
 //! service, and writes the journal.
 
 use std::{convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -23,6 +23,7 @@ use crate::{
     policy,
     request::Call,
     services,
+    trap::{self, Caught, Moment, Release},
     world::World,
 };
 
@@ -56,17 +57,20 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
             Refusal::new(403, "MissingAuthenticationToken", "Missing Authentication Token");
         return Ok(response(refusal.answer("")));
     };
-    let (session, struck, mut delay) = {
+    let (session, struck, caught, mut delay) = {
         let mut world = shared.world();
         let (session, struck) = enter(&mut world, &call);
-        (session, struck, world.latency.as_mut().map(Latency::draw).unwrap_or_default())
+        let is_lost = matches!(struck, Ok(Some(Effect::Reset | Effect::Hang)));
+        let caught = if is_lost { None } else { trap::spring(&mut world.traps, &call) };
+        (session, struck, caught, world.latency.as_mut().map(Latency::draw).unwrap_or_default())
     };
+    let is_cut = matches!(struck, Ok(Some(Effect::Cut)));
     let refusal = match struck {
-        Ok(None | Some(Effect::TimePasses(_))) => None,
+        Ok(None | Some(Effect::TimePasses(_) | Effect::Cut)) => None,
         Err(refusal) | Ok(Some(Effect::Refuse(refusal))) => Some(refusal),
         Ok(Some(Effect::Throttle)) => Some(Refusal::throttled(&call.service)),
         Ok(Some(Effect::DenyByScp)) => Some(denied_by_scp(&call, session.as_ref())),
-        Ok(Some(Effect::Reset)) => return Err(io::ErrorKind::ConnectionReset.into()),
+        Ok(Some(Effect::Reset)) => return Err(cut()),
         Ok(Some(Effect::Hang)) => {
             let never: Infallible = std::future::pending().await;
             match never {}
@@ -79,18 +83,61 @@ async fn respond(shared: Shared, request: Request<Incoming>) -> io::Result<Respo
     if !delay.is_zero() {
         wait(delay).await;
     }
-    let answer = match (refusal, &session, &shared.gate) {
-        (Some(refusal), ..) => refusal.answer(&call.service),
-        (None, Some(session), Some(gate)) if gate::forwards(&call) => {
-            gate.forward(&shared, session, &call, &parts, body).await
+    let arrival = Arrival { shared, parts, body, call, session, refusal, is_cut };
+    if caught.is_none() {
+        return arrival.carry_out(None).await;
+    }
+    // Not here, where it would end with the connection of its caller.
+    tokio::spawn(arrival.carry_out(caught)).await.map_err(io::Error::other)?
+}
+
+/// A call at the door of its service.
+struct Arrival {
+    shared: Shared,
+    parts: Parts,
+    body: Bytes,
+    call: Call,
+    session: Option<Session>,
+    refusal: Option<Refusal>,
+    /// Whether the connection is cut instead of an answer.
+    is_cut: bool,
+}
+
+impl Arrival {
+    /// Carries the call out, and holds it where a trap wants it.
+    async fn carry_out(self, mut caught: Option<Caught>) -> io::Result<Response<Full<Bytes>>> {
+        let is_cut = self.is_cut;
+        if trap::hold(&mut caught, Moment::Arrived).await == Release::Drop {
+            return Err(cut());
         }
-        (None, Some(session), _) => services::answer(&mut shared.world(), session, &call)
-            .unwrap_or_else(|refusal| refusal.answer(&call.service)),
-        (None, None, _) => Refusal::unknown_key(&call.service).answer(&call.service),
-    };
-    let mut world = shared.world();
-    note(&mut world, session.as_ref(), &call, &answer);
-    Ok(dated(response(answer), world.clock.now()))
+        let response = self.apply().await;
+        if trap::hold(&mut caught, Moment::Applied).await == Release::Drop || is_cut {
+            return Err(cut());
+        }
+        Ok(response)
+    }
+
+    /// Asks the service, and writes the journal.
+    async fn apply(self) -> Response<Full<Bytes>> {
+        let Self { shared, parts, body, call, session, refusal, is_cut: _ } = self;
+        let answer = match (refusal, &session, &shared.gate) {
+            (Some(refusal), ..) => refusal.answer(&call.service),
+            (None, Some(session), Some(gate)) if gate::forwards(&call) => {
+                gate.forward(&shared, session, &call, &parts, body).await
+            }
+            (None, Some(session), _) => services::answer(&mut shared.world(), session, &call)
+                .unwrap_or_else(|refusal| refusal.answer(&call.service)),
+            (None, None, _) => Refusal::unknown_key(&call.service).answer(&call.service),
+        };
+        let mut world = shared.world();
+        note(&mut world, session.as_ref(), &call, &answer);
+        dated(response(answer), world.clock.now())
+    }
+}
+
+/// What makes the server cut a connection.
+fn cut() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
 }
 
 /// Answers bear the simulated time, by which a client may find its own clock wrong.
@@ -127,7 +174,7 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
             return (Some(session), Err(Refusal::expired(&call.service)));
         }
     }
-    if matches!(struck, None | Some(Effect::Delay(_) | Effect::TimePasses(_)))
+    if matches!(struck, None | Some(Effect::Delay(_) | Effect::TimePasses(_) | Effect::Cut))
         && let Err(refusal) = permit(world, &session, call)
     {
         return (Some(session), Err(refusal));
@@ -138,9 +185,10 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
 /// A call outside the role's policy is refused. `GetCallerIdentity` needs nothing.
 fn permit(world: &World, session: &Session, call: &Call) -> Result<(), Refusal> {
     let action = call.action();
+    let resource = call.resource(session.role_arn.split(':').nth(1).unwrap_or_default());
     let is_free = action == "sts:GetCallerIdentity"
         || (session.is_hub && action == "sts:AssumeRole")
-        || policy::allows(world.policies(session), &action);
+        || policy::allows(world.policies(session), &action, resource.as_deref());
     if !is_free {
         return Err(Refusal::denied(
             &call.service,
@@ -186,6 +234,7 @@ fn note(world: &mut World, session: Option<&Session>, call: &Call, answer: &Answ
         account: session.map(|session| session.account.clone()).unwrap_or_default(),
         region: call.region.clone(),
         action: call.action(),
+        object: call.object(),
         has_token: call.token().is_some(),
         code: answer.code.clone(),
     });

@@ -16,6 +16,7 @@ use crate::{
     template::{Deployment, Role},
     text::Text,
     thing::Thing,
+    trap::Trap,
 };
 
 /// Regions that are enabled where nothing else is said.
@@ -34,6 +35,8 @@ pub struct World {
     pub sessions: HashMap<String, Session>,
     /// Faults, the first that matches strikes.
     pub faults: Vec<Fault>,
+    /// Traps that have caught nothing yet ([`World::set_trap`]).
+    pub traps: Vec<Trap>,
     /// Quotas; none: calls are not counted.
     pub quotas: Option<Quotas>,
     /// How long answers take; none: no longer than they must.

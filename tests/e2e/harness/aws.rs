@@ -110,8 +110,9 @@ impl Cloud {
 
     /// The rendered template.
     pub(crate) fn deployment(&self) -> Deployment {
-        template::render(TEMPLATE, &self.connector_id, &self.hub_role_arn, &self.root)
-            .expect("a template")
+        let choices = [("AccountAssignments", "Enabled"), ("AWS::AccountId", &self.management)];
+        let (id, hub) = (&self.connector_id, &self.hub_role_arn);
+        template::render(TEMPLATE, id, hub, &self.root, &choices).expect("a template")
     }
 
     /// The stack's output.

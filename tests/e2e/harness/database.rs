@@ -12,12 +12,21 @@ pub(crate) struct Database {
 impl Database {
     /// Copies the template.
     pub(crate) async fn create() -> Self {
+        Self::copy_of("connector_template").await
+    }
+
+    /// A copy of this one, to which nobody may be connected.
+    pub(crate) async fn copy(&self) -> Self {
+        Self::copy_of(self.url.rsplit('/').next().expect("a name")).await
+    }
+
+    async fn copy_of(template: &str) -> Self {
         let server = std::env::var("TEST_DATABASE_URL")
             .expect("TEST_DATABASE_URL names the test server; run the tests by `make test`");
         let name = format!("test_{}", connector::base::chance::uuid().simple());
         let mut admin =
             PgConnection::connect(&format!("{server}/postgres")).await.expect("a server");
-        let create = format!("CREATE DATABASE {name} TEMPLATE connector_template");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut admin).await.expect("a database");
         Self { url: format!("{server}/{name}") }
     }
@@ -25,6 +34,12 @@ impl Database {
     /// A connection.
     pub(crate) async fn conn(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.expect("a connection")
+    }
+
+    /// A connection to the server beside it.
+    pub(crate) async fn admin(&self) -> PgConnection {
+        let (server, _) = self.url.rsplit_once('/').expect("a server");
+        PgConnection::connect(&format!("{server}/postgres")).await.expect("a connection")
     }
 
     /// Runs a statement.
@@ -61,6 +76,8 @@ impl Database {
             (SELECT count(*) FROM connector.integrations),
             (SELECT count(*) FROM connector.syncs),
             (SELECT count(*) FROM connector.tokens),
+            (SELECT count(*) FROM connector.grants),
+            (SELECT count(*) FROM connector.acts),
             (SELECT count(*) FROM connector.resources))";
         self.texts(sql).await.remove(0)
     }

@@ -65,7 +65,8 @@ async fn the_management_stack_makes_its_role_and_tells_its_arn() {
     assert!(stack.contains(&output), "{stack}");
 
     // The role is what the simulator reads out of the template and enforces.
-    let rendered = template::render(TEMPLATE, CONNECTOR_ID, HUB_ROLE, ROOT).expect("a template");
+    let rendered = template::render(TEMPLATE, CONNECTOR_ID, HUB_ROLE, ROOT, &[]);
+    let rendered = rendered.expect("a template");
     let expected = &rendered.management[0];
     let iam = aws_sdk_iam::Client::new(&moto.config(MANAGEMENT, "us-east-1").await);
     let found = iam.get_role().role_name("apono-connector-management").send().await;

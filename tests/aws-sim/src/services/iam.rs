@@ -99,7 +99,7 @@ fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
         xml.element("SimulatePrincipalPolicyResult", |xml| {
             xml.element("EvaluationResults", |xml| {
                 for action in call.members("ActionNames.member") {
-                    let allowed = policy::allows(&role.policies, action);
+                    let allowed = policy::allows(&role.policies, action, None);
                     xml.element("member", |xml| {
                         xml.text("EvalActionName", action)
                             .text("EvalResourceName", "*")

@@ -1,0 +1,215 @@
+//! Account assignments of IAM Identity Center.
+//!
+//! AWS makes and removes them later than asked for, one at a time in an account and fifteen at a time
+//! in an instance. There is no client token: of a call whose answer was lost nobody can tell
+//! whether it was made, so each is made with one attempt. What is under way shows in no list of
+//! assignments, and the lists of requests tell neither what nor whom they are about:
+//! each is described once ([`Requests`]).
+
+use async_trait::async_trait;
+use aws_sdk_ssoadmin::{
+    config::retry::RetryConfig,
+    types::{ListAccountAssignmentsFilter, PrincipalType, TargetType},
+};
+use serde_json::Value;
+
+use super::Mechanism;
+use crate::{
+    access::site::Site,
+    aws::{ApiError, error::assignment_refusal},
+    catalog::identity_center::LIST_INSTANCES,
+    model::{
+        assignment::{Assignment, Principal},
+        failure::Lane,
+        refusal::Refusal,
+        target::{Observed, Operation, Progress, Target, Verb},
+    },
+};
+
+mod requests;
+
+pub use requests::Requests;
+
+const LIST_ASSIGNMENTS: &str = "sso:ListAccountAssignmentsForPrincipal";
+const CREATE: &str = "sso:CreateAccountAssignment";
+const DELETE: &str = "sso:DeleteAccountAssignment";
+
+/// Pages of a list at most: what one principal has in one account, or what is under way.
+const PAGES_MAX: usize = 200;
+/// The most that a page may hold.
+const PAGE_ITEMS: i32 = 100;
+
+/// Account assignments.
+pub static ASSIGNMENTS: &dyn Mechanism = &Assignments;
+
+struct Assignments;
+
+#[async_trait]
+impl Mechanism for Assignments {
+    fn name(&self) -> &'static str {
+        "aws-account-assignment"
+    }
+
+    fn title(&self) -> &'static str {
+        "AccountAssignments"
+    }
+
+    fn description(&self) -> &'static str {
+        "Assign permission sets to users and groups for a time, but not in the management account"
+    }
+
+    fn looking(&self) -> &'static [&'static str] {
+        &[
+            requests::DESCRIBE_CREATION,
+            requests::DESCRIBE_DELETION,
+            requests::LIST_CREATIONS,
+            requests::LIST_DELETIONS,
+            LIST_ASSIGNMENTS,
+            LIST_INSTANCES,
+        ]
+    }
+
+    fn changing(&self) -> &'static [&'static str] {
+        &[CREATE, DELETE]
+    }
+
+    fn calls_at_once(&self) -> i64 {
+        15
+    }
+
+    fn calls_at_once_in_account(&self) -> i64 {
+        1
+    }
+
+    async fn observe(
+        &self,
+        site: &Site,
+        object: &Value,
+        target: &Target,
+        lane: Lane,
+    ) -> Result<Observed, ApiError> {
+        let wanted = read(object)?;
+        let mut operations = Vec::new();
+        let ours = target.intent.as_ref().and_then(|intent| {
+            let request = intent.request.clone()?;
+            Some((intent.verb, request))
+        });
+        if let Some((verb, request)) = ours
+            && let Some((_, progress)) = requests::describe(site, verb, &request, lane).await?
+        {
+            operations.push(Operation { request, verb, progress });
+            if operations[0].progress == Progress::Running {
+                // Until it ends, nothing else counts.
+                return Ok(Observed { is_present: false, operations });
+            }
+        }
+        for (verb, request) in site.requests.running(site, &wanted, lane).await? {
+            if operations.iter().all(|known| known.request != request) {
+                operations.push(Operation { request, verb, progress: Progress::Running });
+            }
+        }
+        let is_present = is_present(site, &wanted, lane).await?;
+        Ok(Observed { is_present, operations })
+    }
+
+    async fn call(
+        &self,
+        site: &Site,
+        object: &Value,
+        verb: Verb,
+        lane: Lane,
+    ) -> Result<String, ApiError> {
+        let wanted = read(object)?;
+        let instance = site.instance(lane).await?.arn.clone();
+        let client = site.access(lane).await?.sso_admin();
+        let (kind, id) = principal(&wanted.principal);
+        // A retry inside the SDK would lose the id of the first request.
+        let once = aws_sdk_ssoadmin::config::Builder::new().retry_config(RetryConfig::disabled());
+        let request = match verb {
+            Verb::Create => {
+                let call = client
+                    .create_account_assignment()
+                    .instance_arn(instance)
+                    .target_type(TargetType::AwsAccount)
+                    .target_id(wanted.account.as_str())
+                    .permission_set_arn(&wanted.permission_set)
+                    .principal_type(kind)
+                    .principal_id(id);
+                let answer = call.customize().config_override(once).send().await;
+                let answer = answer.map_err(|error| ApiError::of(CREATE, &error))?;
+                answer.account_assignment_creation_status.and_then(|status| status.request_id)
+            }
+            Verb::Delete => {
+                let call = client
+                    .delete_account_assignment()
+                    .instance_arn(instance)
+                    .target_type(TargetType::AwsAccount)
+                    .target_id(wanted.account.as_str())
+                    .permission_set_arn(&wanted.permission_set)
+                    .principal_type(kind)
+                    .principal_id(id);
+                let answer = call.customize().config_override(once).send().await;
+                let answer = answer.map_err(|error| ApiError::of(DELETE, &error))?;
+                answer.account_assignment_deletion_status.and_then(|status| status.request_id)
+            }
+        };
+        let action = if verb == Verb::Create { CREATE } else { DELETE };
+        request.ok_or_else(|| ApiError {
+            leaves_doubt: true,
+            ..ApiError::answered(action, "", "an answer without a request id", 200)
+        })
+    }
+
+    fn refusal(&self, words: &str) -> Option<Refusal> {
+        assignment_refusal(words)
+    }
+}
+
+fn read(object: &Value) -> Result<Assignment, ApiError> {
+    serde_json::from_value(object.clone())
+        .map_err(|error| ApiError::answered(LIST_ASSIGNMENTS, "", &error.to_string(), 400))
+}
+
+fn principal(principal: &Principal) -> (PrincipalType, &str) {
+    match principal {
+        Principal::User(id) => (PrincipalType::User, id),
+        Principal::Group(id) => (PrincipalType::Group, id),
+    }
+}
+
+/// Whether the assignment is in effect: itself, not one of a group that the user is in.
+async fn is_present(site: &Site, wanted: &Assignment, lane: Lane) -> Result<bool, ApiError> {
+    let instance = &site.instance(lane).await?.arn;
+    let client = site.access(lane).await?.sso_admin();
+    let (kind, id) = principal(&wanted.principal);
+    let in_account =
+        ListAccountAssignmentsFilter::builder().account_id(wanted.account.as_str()).build();
+    let mut token = None;
+    for _ in 0..PAGES_MAX {
+        let answer = client
+            .list_account_assignments_for_principal()
+            .instance_arn(instance)
+            .principal_type(kind.clone())
+            .principal_id(id)
+            .filter(in_account.clone())
+            .max_results(PAGE_ITEMS)
+            .set_next_token(token)
+            .send()
+            .await
+            .map_err(|error| ApiError::of(LIST_ASSIGNMENTS, &error))?;
+        let is_it = answer.account_assignments().iter().any(|found| {
+            found.account_id() == Some(wanted.account.as_str())
+                && found.permission_set_arn() == Some(&wanted.permission_set)
+                && found.principal_id() == Some(id)
+                && found.principal_type() == Some(&kind)
+        });
+        if is_it {
+            return Ok(true);
+        }
+        token = answer.next_token.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(false);
+        }
+    }
+    Err(ApiError::answered(LIST_ASSIGNMENTS, "", "the list does not come to an end", 200))
+}

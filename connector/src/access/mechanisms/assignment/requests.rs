@@ -1,0 +1,190 @@
+//! What is under way in an instance. The lists of requests tell status, id and date alone, so each
+//! request is described once; what it is about never changes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use aws_sdk_ssoadmin::types::{
+    AccountAssignmentOperationStatus, OperationStatusFilter, StatusValues,
+};
+
+use super::{PAGE_ITEMS, PAGES_MAX};
+use crate::{
+    access::site::Site,
+    aws::ApiError,
+    base::fresh::Fresh,
+    model::{
+        assignment::{Assignment, Principal},
+        failure::Lane,
+        target::{Progress, Verb},
+    },
+};
+
+pub(super) const LIST_CREATIONS: &str = "sso:ListAccountAssignmentCreationStatus";
+pub(super) const LIST_DELETIONS: &str = "sso:ListAccountAssignmentDeletionStatus";
+pub(super) const DESCRIBE_CREATION: &str = "sso:DescribeAccountAssignmentCreationStatus";
+pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletionStatus";
+
+/// Described requests that are remembered: far more than can be under way.
+const KNOWN_MAX: usize = 4096;
+
+/// What AWS tells of requests in an instance, shared by all who ask.
+#[derive(Debug, Default)]
+pub struct Requests {
+    running: Fresh<Vec<(Verb, String)>>,
+    /// What requests are about; none: something that no assignment of ours can be.
+    known: Mutex<HashMap<String, Option<Assignment>>>,
+}
+
+impl Requests {
+    /// The requests on an assignment that are under way.
+    pub(super) async fn running(
+        &self,
+        site: &Site,
+        wanted: &Assignment,
+        lane: Lane,
+    ) -> Result<Vec<(Verb, String)>, ApiError> {
+        let all = self.running.get(async || {
+            let mut all = list(site, Verb::Create, lane).await?;
+            all.extend(list(site, Verb::Delete, lane).await?);
+            Ok::<_, ApiError>(all)
+        });
+        let mut on_it = Vec::new();
+        for (verb, request) in all.await?.iter() {
+            if self.about(site, *verb, request, lane).await?.as_ref() == Some(wanted) {
+                on_it.push((*verb, request.clone()));
+            }
+        }
+        Ok(on_it)
+    }
+
+    /// What a request is about.
+    async fn about(
+        &self,
+        site: &Site,
+        verb: Verb,
+        request: &str,
+        lane: Lane,
+    ) -> Result<Option<Assignment>, ApiError> {
+        if let Some(known) = self.known().get(request) {
+            return Ok(known.clone());
+        }
+        let about = describe(site, verb, request, lane).await?.and_then(|(about, _)| about);
+        let mut known = self.known();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(request.to_owned(), about.clone());
+        Ok(about)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Assignment>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ids of all requests of a kind that are under way.
+async fn list(site: &Site, verb: Verb, lane: Lane) -> Result<Vec<(Verb, String)>, ApiError> {
+    let instance = &site.instance(lane).await?.arn;
+    let client = site.access(lane).await?.sso_admin();
+    let running = OperationStatusFilter::builder().status(StatusValues::InProgress).build();
+    let mut ids = Vec::new();
+    let mut token = None;
+    for _ in 0..PAGES_MAX {
+        let (page, next) = match verb {
+            Verb::Create => {
+                let answer = client
+                    .list_account_assignment_creation_status()
+                    .instance_arn(instance)
+                    .filter(running.clone())
+                    .max_results(PAGE_ITEMS)
+                    .set_next_token(token)
+                    .send()
+                    .await
+                    .map_err(|error| ApiError::of(LIST_CREATIONS, &error))?;
+                (answer.account_assignments_creation_status, answer.next_token)
+            }
+            Verb::Delete => {
+                let answer = client
+                    .list_account_assignment_deletion_status()
+                    .instance_arn(instance)
+                    .filter(running.clone())
+                    .max_results(PAGE_ITEMS)
+                    .set_next_token(token)
+                    .send()
+                    .await
+                    .map_err(|error| ApiError::of(LIST_DELETIONS, &error))?;
+                (answer.account_assignments_deletion_status, answer.next_token)
+            }
+        };
+        let requests = page.unwrap_or_default().into_iter().filter_map(|one| one.request_id);
+        ids.extend(requests.map(|request| (verb, request)));
+        token = next.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(ids);
+        }
+    }
+    let action = if verb == Verb::Create { LIST_CREATIONS } else { LIST_DELETIONS };
+    Err(ApiError::answered(action, "", "the list does not come to an end", 200))
+}
+
+/// What a request is about, and how it stands; none: AWS does not know it any more.
+pub(super) async fn describe(
+    site: &Site,
+    verb: Verb,
+    request: &str,
+    lane: Lane,
+) -> Result<Option<(Option<Assignment>, Progress)>, ApiError> {
+    let instance = &site.instance(lane).await?.arn;
+    let client = site.access(lane).await?.sso_admin();
+    let told = match verb {
+        Verb::Create => client
+            .describe_account_assignment_creation_status()
+            .instance_arn(instance)
+            .account_assignment_creation_request_id(request)
+            .send()
+            .await
+            .map(|answer| answer.account_assignment_creation_status)
+            .map_err(|error| ApiError::of(DESCRIBE_CREATION, &error)),
+        Verb::Delete => client
+            .describe_account_assignment_deletion_status()
+            .instance_arn(instance)
+            .account_assignment_deletion_request_id(request)
+            .send()
+            .await
+            .map(|answer| answer.account_assignment_deletion_status)
+            .map_err(|error| ApiError::of(DESCRIBE_DELETION, &error)),
+    };
+    match told {
+        Ok(status) => Ok(status.map(|status| (about(&status), progress(&status)))),
+        Err(error) if error.code.as_deref() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn about(status: &AccountAssignmentOperationStatus) -> Option<Assignment> {
+    let id = status.principal_id()?.to_owned();
+    let principal = match status.principal_type()?.as_str() {
+        "USER" => Principal::User(id),
+        "GROUP" => Principal::Group(id),
+        _ => return None,
+    };
+    Some(Assignment {
+        account: status.target_id()?.parse().ok()?,
+        permission_set: status.permission_set_arn()?.to_owned(),
+        principal,
+    })
+}
+
+fn progress(status: &AccountAssignmentOperationStatus) -> Progress {
+    match status.status().map(StatusValues::as_str) {
+        Some("SUCCEEDED") => Progress::Succeeded,
+        Some("FAILED") => {
+            Progress::Failed(status.failure_reason().unwrap_or("no reason was given").to_owned())
+        }
+        // Whatever AWS may add has not ended.
+        _ => Progress::Running,
+    }
+}

@@ -1,0 +1,99 @@
+//! An Identity Center instance as its worker reaches it: the role, the lease, the lanes.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::OnceCell;
+
+use super::{Engine, mechanisms::Requests};
+use crate::{
+    aws::{
+        Access, ApiError,
+        lease::Lease,
+        sessions::{Key, Kind, Session},
+    },
+    catalog::identity_center::{self, Instance},
+    model::{
+        failure::{Failure, Lane, Reason, ReasonCode},
+        ids::Region,
+    },
+    store::integrations::Integration,
+};
+
+/// Lanes in which access calls AWS.
+const LANES: [Lane; 4] = [Lane::Revoke, Lane::Grant, Lane::Poll, Lane::Reconcile];
+
+/// An instance, for as long as the lease lasts.
+#[derive(Debug)]
+pub struct Site {
+    base: Access,
+    region: Option<Region>,
+    lease: Lease,
+    lanes: [OnceLock<Access>; LANES.len()],
+    instance: OnceCell<Instance>,
+    /// What AWS tells of requests, shared by all steps.
+    pub requests: Requests,
+}
+
+impl Site {
+    pub(super) fn new(engine: &Engine, integration: &Arc<Integration>, lease: Lease) -> Self {
+        let settings = &integration.settings;
+        let key = Key {
+            connector: integration.connector.clone(),
+            integration: settings.name.clone(),
+            role: settings.management_role_arn.clone(),
+            region: settings.region.clone(),
+        };
+        let session = Session::new(&engine.aws, key, Kind::Management, Lane::Reconcile);
+        let region = settings.sso_region.clone();
+        let base = Access::new(session, region.clone().unwrap_or_else(|| settings.region.clone()));
+        Self {
+            base,
+            region,
+            lease,
+            lanes: Default::default(),
+            instance: OnceCell::new(),
+            requests: Requests::default(),
+        }
+    }
+
+    /// The way into AWS in a lane, in the region of the instance, once there are credentials.
+    ///
+    /// # Errors
+    ///
+    /// When the role cannot be assumed.
+    pub async fn access(&self, lane: Lane) -> Result<&Access, ApiError> {
+        let at = LANES.iter().position(|one| *one == lane).unwrap_or(LANES.len() - 1);
+        let access = self.lanes[at].get_or_init(|| self.base.under(&self.lease, LANES[at]));
+        access.open().await.map_err(|error| error.meaning())?;
+        Ok(access)
+    }
+
+    /// Drops cached credentials, after AWS said that they have ended.
+    pub(super) async fn renew(&self) {
+        self.base.renew().await;
+    }
+
+    /// The instance.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or AWS does not answer.
+    pub async fn instance(&self, lane: Lane) -> Result<&Instance, ApiError> {
+        let found = self.instance.get_or_try_init(async || {
+            let missing = |region: &str| ApiError {
+                reason: Reason::new(ReasonCode::IdentityCenterMissing, region, ""),
+                failure: Failure::NeedsHuman,
+                code: None,
+                leaves_doubt: false,
+            };
+            let region = self.region.as_ref().ok_or_else(|| missing("sso_region"))?;
+            let found = identity_center::instance(self.access(lane).await?, region).await?;
+            found.ok_or_else(|| missing(region.as_str()))
+        });
+        found.await
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}

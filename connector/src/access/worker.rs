@@ -1,0 +1,336 @@
+//! Works in one Identity Center instance, for as long as something is due there and its lease is
+//! ours: begins steps, the most urgent first, and looks recipients up.
+//!
+//! Invariant: a target is in one step at a time: under one lease there is one worker, and it
+//! begins none that it has begun.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::{
+    task::{Id, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span, warn};
+
+use super::{
+    Engine,
+    mechanisms::ASSIGNMENTS,
+    principals,
+    site::Site,
+    step::{self, Ground},
+};
+use crate::{
+    aws::lease::Lease,
+    base::{activator::Activator, backoff::Backoff, chain::Chain, chance, clock},
+    model::{
+        assignment::Assignment,
+        ids::{AccountId, TargetId},
+        refusal::Refusal,
+        unit::UnitState,
+    },
+    store::{
+        self, PgConnection,
+        acts::{self, New},
+        grants::{self, Grant},
+        identity_centers::{self, Held},
+        integrations::Integration,
+        targets::{self, Due, Errand},
+        units,
+    },
+};
+
+/// Without a poke, how often to look for what is due.
+const TICK: Duration = Duration::from_millis(250);
+/// Steps at once.
+const STEPS_MAX: usize = 24;
+/// Of them, those that only see whether all is well.
+const AUDITS_MAX: usize = 4;
+/// Recipients that are looked up at once.
+const LOOKUPS_MAX: usize = 8;
+/// The lease is kept so long after the last step: something may come of it soon.
+const IDLE: Duration = Duration::from_secs(2);
+/// After a lookup that failed.
+const AFTER_FAILURE: Backoff =
+    Backoff { first: Duration::from_secs(1), max: Duration::from_mins(5) };
+
+/// What a worker is at.
+#[derive(Clone, Debug)]
+enum Job {
+    Step(Due),
+    Lookup(String),
+}
+
+/// Works until nothing is due, the lease is lost, or it is asked to stop; then gives the lease up.
+pub(super) async fn work(
+    engine: Engine,
+    held: Held,
+    taken: Instant,
+    integration: Integration,
+    woken: Activator,
+    stopping: CancellationToken,
+) {
+    let lease = Lease::new(taken, engine.config.lease);
+    let site = Arc::new(Site::new(&engine, &Arc::new(integration), lease));
+    let mut worker = Worker {
+        ground: Ground { engine, held, site },
+        running: JoinSet::new(),
+        jobs: HashMap::new(),
+    };
+    let beating = beat(worker.ground.clone());
+    tokio::pin!(beating);
+    let mut last_job = Instant::now();
+    loop {
+        let is_stopping = stopping.is_cancelled();
+        if !is_stopping && let Err(error) = worker.begin_all().await {
+            warn!(error = %Chain(&error), "failed to look for what is due; trying again");
+        }
+        if worker.jobs.is_empty() {
+            if is_stopping || last_job.elapsed() > IDLE {
+                break;
+            }
+        } else {
+            last_job = Instant::now();
+        }
+        tokio::select! {
+            () = &mut beating => break,
+            Some(ended) = worker.running.join_next_with_id() => worker.end(ended),
+            () = woken.wait(TICK) => {}
+            () = stopping.cancelled(), if !is_stopping => {}
+        }
+        while let Some(ended) = worker.running.try_join_next_with_id() {
+            worker.end(ended);
+        }
+    }
+    let Ground { engine, held, site } = &worker.ground;
+    site.lease().give_up();
+    worker.running.shutdown().await;
+    let given_up = async {
+        let mut conn = engine.db.conn().await?;
+        identity_centers::give_up(&mut conn, held).await
+    };
+    if let Err(error) = given_up.await {
+        warn!(error = %Chain(&error), "failed to give a lease up; it runs out");
+    }
+}
+
+/// Extends the lease; ends when it is not ours any more.
+async fn beat(ground: Ground) {
+    let Ground { engine, held, site } = ground;
+    let config = &engine.config;
+    loop {
+        clock::sleep(config.heartbeat).await;
+        let asked = Instant::now();
+        let kept = async {
+            let mut conn = engine.db.conn().await?;
+            identity_centers::keep(&mut conn, &held, config.lease).await
+        };
+        match tokio::time::timeout(config.lease / 3, kept).await {
+            Ok(Ok(true)) => site.lease().extend(asked, config.lease),
+            Ok(Ok(false)) => {
+                site.lease().give_up();
+                metrics::counter!("connector_leases_lost_total").increment(1);
+                warn!(
+                    "the lease of an Identity Center instance was lost; another replica works there"
+                );
+                return;
+            }
+            Ok(Err(error)) => {
+                warn!(error = %Chain(&error), "failed to extend a lease; trying again");
+            }
+            Err(_) => warn!("the database did not extend a lease in time; trying again"),
+        }
+    }
+}
+
+type Ended = Result<(Id, ()), tokio::task::JoinError>;
+
+struct Worker {
+    ground: Ground,
+    running: JoinSet<()>,
+    jobs: HashMap<Id, Job>,
+}
+
+impl Worker {
+    /// Begins what is due and has a place.
+    async fn begin_all(&mut self) -> store::Result<()> {
+        let (mut busy, mut steps, mut audits) = (Vec::new(), Vec::new(), 0);
+        let mut lookups = Vec::new();
+        for job in self.jobs.values() {
+            match job {
+                Job::Step(due) => {
+                    steps.push(due.id);
+                    audits += usize::from(due.errand == Errand::Audit);
+                    busy.push(due.account.clone());
+                }
+                Job::Lookup(grant) => lookups.push(grant.clone()),
+            }
+        }
+        let mut conn = self.ground.engine.db.conn().await?;
+        if lookups.len() < LOOKUPS_MAX {
+            let limit = count(LOOKUPS_MAX - lookups.len());
+            for grant in grants::to_look_up(&mut conn, &self.ground.held, &lookups, limit).await? {
+                self.begin_lookup(grant);
+            }
+        }
+        if steps.len() < STEPS_MAX {
+            // More than there are places, since some wait for others.
+            let limit = count(4 * STEPS_MAX);
+            let due = targets::due(&mut conn, &self.ground.held, &steps, limit).await?;
+            drop(conn);
+            for due in due {
+                self.begin_step(due, &mut steps, &mut audits, &mut busy);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a step if there is a place for it.
+    fn begin_step(
+        &mut self,
+        due: Due,
+        steps: &mut Vec<TargetId>,
+        audits: &mut usize,
+        busy: &mut Vec<AccountId>,
+    ) {
+        let is_audit = due.errand == Errand::Audit;
+        let waits = steps.len() >= STEPS_MAX
+            || (is_audit && *audits >= AUDITS_MAX)
+            || (!is_audit && !due.is_under_way && busy.contains(&due.account));
+        if waits {
+            return;
+        }
+        steps.push(due.id);
+        *audits += usize::from(is_audit);
+        if !is_audit {
+            busy.push(due.account.clone());
+        }
+        let ground = self.ground.clone();
+        let job = due.clone();
+        let stepping = async move {
+            if let Err(error) = step::take(&ground, &due).await {
+                warn!(error = %Chain(&error), "a step failed; it is taken again");
+                // The database is away, or somebody else works here: no need to hurry.
+                clock::sleep(TICK).await;
+            }
+        };
+        let span = info_span!("step", target.id = %job.id, errand = ?job.errand);
+        let id = self.running.spawn(stepping.instrument(span)).id();
+        self.jobs.insert(id, Job::Step(job));
+    }
+
+    fn begin_lookup(&mut self, grant: Grant) {
+        let ground = self.ground.clone();
+        let job = Job::Lookup(grant.id.clone());
+        let looking = async move {
+            if let Err(error) = look_up(&ground, &grant).await {
+                warn!(error = %Chain(&error), "failed to store who a recipient is; trying again");
+                clock::sleep(TICK).await;
+            }
+        };
+        let id = self.running.spawn(looking).id();
+        self.jobs.insert(id, job);
+    }
+
+    fn end(&mut self, ended: Ended) {
+        let (id, ()) = ended.expect("a step does not panic");
+        self.jobs.remove(&id);
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Finds out who the recipient of a grant is, and ties the grant's units to their targets.
+async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
+    let Ground { engine, held, site } = ground;
+    let mut conn = engine.db.conn().await?;
+    let is_over = grant.until() <= store::now(&mut conn).await?;
+    drop(conn);
+    let found =
+        if is_over { None } else { Some(principals::find(site, &grant.request.recipient).await) };
+    let mut tx = engine.db.begin().await?;
+    let Some(now_is) = grants::lock(&mut tx, &held.connector, &grant.id).await? else {
+        return Ok(());
+    };
+    if now_is.principal.is_some() {
+        return Ok(());
+    }
+    let now = store::now(&mut tx).await?;
+    if now_is.until() <= now {
+        move_all(&mut tx, held, &grant.id, UnitState::Ended, None).await?;
+        grants::end_lookup(&mut tx, &held.connector, &grant.id, None).await?;
+        return tx.commit().await;
+    }
+    let principal = match found {
+        None => return Ok(()),
+        Some(Ok(principal)) => principal,
+        Some(Err(principals::Error::Refused(refusal))) => {
+            return refuse(tx, held, &grant.id, &refusal).await;
+        }
+        Some(Err(principals::Error::Aws(error))) => {
+            if let Some(refusal) = error.refusal() {
+                return refuse(tx, held, &grant.id, &refusal).await;
+            }
+            let failures = u32::try_from(grant.lookup_failures).unwrap_or_default();
+            let wait = AFTER_FAILURE.after(failures.saturating_add(1));
+            let again = now + TimeDelta::from_std(wait).unwrap_or_default();
+            let (at, trouble) = (again.min(now_is.until()), error.to_string());
+            grants::postpone_lookup(&mut tx, &held.connector, &grant.id, at, &trouble).await?;
+            return tx.commit().await;
+        }
+    };
+    for unit in units::list(&mut tx, &held.connector, std::slice::from_ref(&grant.id)).await? {
+        let assignment = Assignment {
+            account: unit.account.clone(),
+            permission_set: unit.permission_set_arn.clone(),
+            principal: principal.clone(),
+        };
+        let object = store::json("targets", "object", &assignment)?;
+        let of = (&held.connector, held.integration);
+        let (fresh, key) = (TargetId(chance::uuid()), assignment.to_string());
+        let (name, account) = (ASSIGNMENTS.name(), &unit.account);
+        let target = targets::ensure(&mut tx, of, fresh, name, (&key, &object), account).await?;
+        units::tie(&mut tx, &held.connector, (&grant.id, unit.number), target).await?;
+    }
+    grants::end_lookup(&mut tx, &held.connector, &grant.id, Some(&principal)).await?;
+    let act = New {
+        grant: &grant.id,
+        verb: "RECIPIENT",
+        actor: acts::CONNECTOR,
+        object: "",
+        detail: &format!("{} is {principal}", grant.request.recipient),
+    };
+    acts::note(&mut tx, &held.connector, act).await?;
+    tx.commit().await
+}
+
+async fn refuse(
+    mut tx: store::Tx,
+    held: &Held,
+    grant: &str,
+    refusal: &Refusal,
+) -> store::Result<()> {
+    move_all(&mut tx, held, grant, UnitState::Failed, Some(refusal)).await?;
+    grants::end_lookup(&mut tx, &held.connector, grant, None).await?;
+    tx.commit().await
+}
+
+/// Moves all units of a grant on that has no targets yet.
+async fn move_all(
+    tx: &mut PgConnection,
+    held: &Held,
+    grant: &str,
+    to: UnitState,
+    refusal: Option<&Refusal>,
+) -> store::Result<()> {
+    for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
+        let states = (unit.state, to);
+        units::set_state(tx, &held.connector, (grant, unit.number), states, refusal).await?;
+    }
+    let detail = refusal.map_or_else(|| to.to_string(), |refusal| format!("{to}: {refusal}"));
+    let (verb, actor) = ("STATE", acts::CONNECTOR);
+    acts::note(tx, &held.connector, New { grant, verb, actor, object: "", detail: &detail }).await
+}

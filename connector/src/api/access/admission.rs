@@ -1,0 +1,277 @@
+//! What may be granted: held against the inventory and the guardrails, and stored whole or not
+//! at all.
+
+use chrono::{DateTime, Utc};
+use tonic::Status;
+
+use super::super::{Api, auth::Caller, status};
+use crate::{
+    guard::{Kind, Question, Verdict},
+    model::{
+        details::session_length,
+        grant::{LENGTH_MAX, Request, Wanted},
+        ids::{AccountId, ConnectorId, IntegrationId},
+        organization::Coverage,
+        refusal::{Refusal, RefusalCode},
+    },
+    store::{self, PgConnection, Tx, acts::New, grants::Grant, integrations::Integration, units},
+};
+
+impl Api {
+    /// Stores a grant, unless it is there already. Whether it is.
+    pub(super) async fn admit(
+        &self,
+        caller: &Caller,
+        connector: &ConnectorId,
+        id: &str,
+        request: &Request,
+    ) -> Result<bool, Status> {
+        let mut tx = self.db.begin().await.map_err(unanswered)?;
+        let before = async {
+            store::wishes::lock_id(&mut tx, connector, id).await?;
+            let there = store::grants::get(&mut tx, connector, id).await?;
+            Ok((there, store::wishes::is_revoked_before(&mut tx, connector, id).await?))
+        };
+        let (there, is_revoked) = before.await.map_err(unanswered)?;
+        if let Some(there) = there {
+            let differences = request.difference(&there.request);
+            if differences.is_empty() {
+                return Ok(true);
+            }
+            return Err(status::grant_differs(id, &differences));
+        }
+        if is_revoked {
+            let finding = "it was revoked before it came";
+            return Err(refuse(RefusalCode::RevokedBefore, "grant_id", finding));
+        }
+        if !self.may_grant {
+            let finding = "the database is lost when this container ends";
+            return Err(refuse(RefusalCode::StateNotKept, "", finding));
+        }
+        let of = open(&mut tx, connector, IntegrationId(request.integration)).await?;
+        let now = store::now(&mut tx).await.map_err(unanswered)?;
+        let Some(end) = request.end.of(now) else {
+            return Err(status::bad_request("end", not_ahead(now)));
+        };
+        let mut units = Vec::with_capacity(request.units.len());
+        for wanted in &request.units {
+            let length_s = (end - now).num_seconds();
+            units.push(self.unit(&mut tx, &of, request, wanted, length_s).await?);
+        }
+        refuse_twice(&units)?;
+        let stored = async {
+            store::grants::insert(&mut tx, connector, id, request, end).await?;
+            units::insert(&mut tx, connector, id, &units).await?;
+            let detail = store::json("grants", "request", request)?.to_string();
+            let (verb, actor) = ("GRANTED", &caller.actor());
+            let act = New { grant: id, verb, actor, object: "", detail: &detail };
+            store::acts::note(&mut tx, connector, act).await?;
+            tx.commit().await
+        };
+        stored.await.map_err(unanswered)?;
+        Ok(false)
+    }
+
+    /// Moves the end of a grant that has not ended.
+    pub(super) async fn move_end(
+        &self,
+        caller: &Caller,
+        connector: &ConnectorId,
+        id: &str,
+        end: DateTime<Utc>,
+    ) -> Result<(), Status> {
+        status::refuse_nul("grant_id", id)?;
+        let mut tx = self.db.begin().await.map_err(unanswered)?;
+        let locked = async {
+            store::wishes::lock_id(&mut tx, connector, id).await?;
+            let grant = store::grants::lock(&mut tx, connector, id).await?;
+            Ok((grant, store::now(&mut tx).await?))
+        };
+        let (grant, now) = locked.await.map_err(unanswered)?;
+        let grant = grant.ok_or_else(|| status::not_found("grant", id))?;
+        if grant.until() <= now {
+            return Err(status::precondition(
+                "GRANT_ENDED",
+                format!("grant {id:?} has ended; grant anew with another grant_id"),
+            ));
+        }
+        if end <= now || end - grant.created_at > LENGTH_MAX {
+            return Err(status::bad_request("expire_time", not_ahead(now)));
+        }
+        if end > grant.expires_at {
+            self.allow_longer(&mut tx, connector, &grant, end).await?;
+        }
+        let moved = async {
+            store::wishes::move_end(&mut tx, connector, &grant, end).await?;
+            let detail = format!("from {} to {}", grant.expires_at.to_rfc3339(), end.to_rfc3339());
+            let (verb, actor) = ("EXTENDED", &caller.actor());
+            let act = New { grant: id, verb, actor, object: "", detail: &detail };
+            store::acts::note(&mut tx, connector, act).await?;
+            tx.commit().await
+        };
+        moved.await.map_err(unanswered)
+    }
+
+    /// Asks the guardrails for the whole time, from the grant's start.
+    async fn allow_longer(
+        &self,
+        tx: &mut Tx,
+        connector: &ConnectorId,
+        grant: &Grant,
+        end: DateTime<Utc>,
+    ) -> Result<(), Status> {
+        let of = open(tx, connector, grant.integration).await?;
+        for wanted in &grant.request.units {
+            let length_s = (end - grant.created_at).num_seconds();
+            self.unit(tx, &of, &grant.request, wanted, length_s).await?;
+        }
+        Ok(())
+    }
+
+    /// Checks one unit against the inventory and the guardrails.
+    async fn unit(
+        &self,
+        conn: &mut PgConnection,
+        of: &Integration,
+        request: &Request,
+        wanted: &Wanted,
+        length_s: i64,
+    ) -> Result<units::New, Status> {
+        let read = async {
+            let account =
+                store::organization::account(conn, &of.connector, of.id, &wanted.account).await?;
+            let named = &wanted.permission_set;
+            let set = store::permission_sets::find(conn, &of.connector, of.id, named).await?;
+            Ok((account, set))
+        };
+        let (account, set) = read.await.map_err(unanswered)?;
+        let account_of = account.as_ref().map(|account| (account.coverage, account.state.as_str()));
+        refuse_account(of, &wanted.account, account_of)?;
+        let set = set.ok_or_else(|| {
+            let finding = format!("no permission set {:?} was discovered", wanted.permission_set);
+            refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
+        })?;
+        let (account_name, ous) =
+            account.map(|account| (account.name, account.path)).unwrap_or_default();
+        let verdict = self.guard.judge(&Question {
+            integration: &of.settings.name,
+            recipient: if request.recipient.is_group() { Kind::Group } else { Kind::User },
+            recipient_name: request.recipient.name(),
+            account: wanted.account.as_str(),
+            account_name: &account_name,
+            ous: &ous,
+            permission_set: &set.name,
+            duration_s: length_s,
+            reason: &request.reason,
+            requester: &request.requester,
+            approver: &request.approver,
+        });
+        if let Verdict::Refused { rule, words } = verdict {
+            let finding = format!("the rule {rule:?} forbids it: {words}");
+            return Err(refuse(RefusalCode::Guardrail, "", finding));
+        }
+        let session = session_length(&set.session_duration).num_seconds();
+        Ok(units::New {
+            account: wanted.account.clone(),
+            permission_set: set.name,
+            permission_set_arn: set.arn,
+            session_seconds: i32::try_from(session).unwrap_or(i32::MAX),
+        })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn unanswered(error: store::Error) -> Status {
+    status::store(&error)
+}
+
+fn not_ahead(now: DateTime<Utc>) -> String {
+    let (now, days) = (now.to_rfc3339(), LENGTH_MAX.num_days());
+    format!(
+        "is not ahead of {now}, or the grant would last more than {days} days; use a time to come"
+    )
+}
+
+/// An integration in which something may be granted, held as it is until the transaction ends.
+async fn open(
+    tx: &mut Tx,
+    connector: &ConnectorId,
+    id: IntegrationId,
+) -> Result<Integration, Status> {
+    let of = store::integrations::hold(tx, connector, id).await.map_err(unanswered)?;
+    let of = of.ok_or_else(|| status::not_found("integration", &id.to_string()))?;
+    refuse_closed(&of)?;
+    Ok(of)
+}
+
+/// What a rule or the inventory does not allow, about a field of the request.
+fn refuse(code: RefusalCode, field: &str, finding: impl Into<String>) -> Status {
+    status::refused(&Refusal::new(code, finding), field)
+}
+
+/// Nothing is granted where an integration does not take it.
+fn refuse_closed(of: &Integration) -> Result<(), Status> {
+    let name = &of.settings.name;
+    if of.deleting_at.is_some() {
+        let finding = format!("the integration {name} is being removed");
+        return Err(refuse(RefusalCode::IntegrationDeleting, "integration", finding));
+    }
+    if !of.enabled {
+        let finding = format!("the integration {name} is disabled");
+        return Err(refuse(RefusalCode::IntegrationDisabled, "integration", finding));
+    }
+    if of.settings.sso_region.is_none() {
+        let finding = format!("the integration {name} has no sso_region");
+        return Err(refuse(RefusalCode::IdentityCenterMissing, "integration", finding));
+    }
+    Ok(())
+}
+
+fn refuse_account(
+    of: &Integration,
+    id: &AccountId,
+    found: Option<(Coverage, &str)>,
+) -> Result<(), Status> {
+    const FIELD: &str = "units.account_id";
+    if *id == of.management_account {
+        let finding = format!("{id} is the management account");
+        return Err(refuse(RefusalCode::ManagementAccount, FIELD, finding));
+    }
+    let unknown =
+        || refuse(RefusalCode::AccountUnknown, FIELD, format!("no account {id} was discovered"));
+    let (coverage, state) = found.ok_or_else(unknown)?;
+    match coverage {
+        Coverage::Crawled => Ok(()),
+        Coverage::Excluded | Coverage::Announced => Err(refuse(
+            RefusalCode::AccountExcluded,
+            FIELD,
+            format!("the account {id} lies in an excluded organizational unit"),
+        )),
+        Coverage::Outside => Err(refuse(
+            RefusalCode::AccountExcluded,
+            FIELD,
+            format!("the account {id} lies outside of root_or_ou_id"),
+        )),
+        Coverage::Inactive | Coverage::UnknownState => Err(refuse(
+            RefusalCode::AccountNotActive,
+            FIELD,
+            format!("the account {id} is {state}"),
+        )),
+        Coverage::Gone => Err(unknown()),
+    }
+}
+
+/// One set by its name and by its ARN is the same.
+fn refuse_twice(units: &[units::New]) -> Result<(), Status> {
+    for (at, unit) in units.iter().enumerate() {
+        let is_same = |other: &units::New| {
+            other.account == unit.account && other.permission_set_arn == unit.permission_set_arn
+        };
+        if units[..at].iter().any(is_same) {
+            let reason =
+                format!("hold {} in {} twice; remove one", unit.permission_set, unit.account);
+            return Err(status::bad_request("units", reason));
+        }
+    }
+    Ok(())
+}

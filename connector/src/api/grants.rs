@@ -1,0 +1,306 @@
+//! Between the words of access in the API and those of the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use apono_connector_proto::v1::{self, GrantRequest, grant_request, recipient::Who};
+use chrono::{DateTime, TimeDelta, Utc};
+use tonic::Status;
+
+use super::{status, words};
+use crate::{
+    model::{
+        details::details,
+        form::Violation,
+        grant::{
+            End, ID_CHARACTERS_MAX, LABEL_KEY_CHARACTERS_MAX, LABELS_MAX, REASON_CHARACTERS_MAX,
+            Recipient, Request, TEXT_CHARACTERS_MAX, UNITS_MAX, Wanted,
+        },
+        ids::{AccountId, IntegrationId},
+        integration::Settings,
+        unit::UnitState,
+    },
+    store::{acts::Act, grants::Grant, units::Unit},
+};
+
+/// Checks a request; all bad fields are named.
+pub(super) fn request(
+    asked: GrantRequest,
+    integration: IntegrationId,
+) -> Result<(String, Request), Status> {
+    let mut bad = Bad::default();
+    let is_id_character = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if asked.grant_id.is_empty()
+        || asked.grant_id.len() > ID_CHARACTERS_MAX
+        || !asked.grant_id.chars().all(is_id_character)
+    {
+        bad.field("grant_id", format!(
+            "is {:?}; use 1 to {ID_CHARACTERS_MAX} letters, digits, `-`, `_`, `.` or `:`, such as a UUID",
+            asked.grant_id
+        ));
+    }
+    let recipient = bad.take(recipient(asked.recipient));
+    let units = units(asked.units, &mut bad);
+    let end = match asked.end {
+        Some(grant_request::End::ExpireTime(time)) => bad
+            .take(words::time(time, "expire_time").map_err(|error| Violation {
+                field: "expire_time".to_owned(),
+                reason: error.message().replace("expire_time ", ""),
+            }))
+            .map(End::At),
+        Some(grant_request::End::Duration(length)) => {
+            let milliseconds = length
+                .seconds
+                .checked_mul(1000)
+                .and_then(|all| all.checked_add(i64::from(length.nanos / 1_000_000)));
+            Some(End::After(milliseconds.unwrap_or(i64::MAX)))
+        }
+        None => {
+            bad.field("end", "is required; set expire_time or duration");
+            None
+        }
+    };
+    bad.text("reason", &asked.reason, REASON_CHARACTERS_MAX);
+    bad.text("requester", &asked.requester, TEXT_CHARACTERS_MAX);
+    bad.text("approver", &asked.approver, TEXT_CHARACTERS_MAX);
+    if asked.labels.len() > LABELS_MAX {
+        bad.field("labels", format!("are {}; use at most {LABELS_MAX}", asked.labels.len()));
+    }
+    for (key, value) in &asked.labels {
+        if key.is_empty() {
+            bad.field("labels", "has an empty key; name it");
+        }
+        bad.text("labels", key, LABEL_KEY_CHARACTERS_MAX);
+        bad.text("labels", value, TEXT_CHARACTERS_MAX);
+    }
+    let (Some(recipient), Some(end), true) = (recipient, end, bad.0.is_empty()) else {
+        return Err(status::bad_fields(bad.0));
+    };
+    let request = Request {
+        integration: integration.0,
+        recipient,
+        units,
+        end,
+        reason: asked.reason,
+        requester: asked.requester,
+        approver: asked.approver,
+        labels: asked.labels.into_iter().collect::<BTreeMap<_, _>>(),
+    };
+    Ok((asked.grant_id, request))
+}
+
+fn units(asked: Vec<v1::AccessUnit>, bad: &mut Bad) -> BTreeSet<Wanted> {
+    let mut units = BTreeSet::new();
+    if asked.is_empty() || asked.len() > UNITS_MAX {
+        bad.field("units", format!("are {}; use 1 to {UNITS_MAX}", asked.len()));
+    }
+    for (at, unit) in asked.into_iter().take(UNITS_MAX).enumerate() {
+        let account = match unit.account_id.parse::<AccountId>() {
+            Ok(account) => Some(account),
+            Err(error) => {
+                bad.field(&format!("units[{at}].account_id"), error.to_string());
+                None
+            }
+        };
+        let field = format!("units[{at}].permission_set");
+        if unit.permission_set.is_empty() {
+            bad.field(&field, "is required; use the name or ARN of a permission set");
+        }
+        bad.text(&field, &unit.permission_set, TEXT_CHARACTERS_MAX);
+        let permission_set = unit.permission_set;
+        if let Some(account) = account
+            && !units.insert(Wanted { account, permission_set })
+        {
+            bad.field(&format!("units[{at}]"), "is there twice; remove one");
+        }
+    }
+    units
+}
+
+/// Checks who receives access.
+pub(super) fn recipient(asked: Option<v1::Recipient>) -> Result<Recipient, Violation> {
+    let violation =
+        |reason: &str| Violation { field: "recipient".to_owned(), reason: reason.into() };
+    let who = asked.and_then(|asked| asked.who);
+    let recipient = match who {
+        None => {
+            return Err(violation(
+                "is required; set user_email, user_name, user_id, group_name or group_id",
+            ));
+        }
+        Some(Who::UserEmail(name)) => Recipient::UserEmail(name),
+        Some(Who::UserName(name)) => Recipient::UserName(name),
+        Some(Who::UserId(id)) => Recipient::UserId(id),
+        Some(Who::GroupName(name)) => Recipient::GroupName(name),
+        Some(Who::GroupId(id)) => Recipient::GroupId(id),
+    };
+    let name = recipient.name();
+    if name.trim().is_empty()
+        || name.chars().count() > TEXT_CHARACTERS_MAX
+        || name.chars().any(char::is_control)
+    {
+        let reason = format!("is {name:?}; use 1 to {TEXT_CHARACTERS_MAX} characters that show");
+        return Err(violation(&reason));
+    }
+    Ok(recipient)
+}
+
+/// Checks the reason of a revoke.
+pub(super) fn reason(text: &str) -> Result<(), Status> {
+    let mut bad = Bad::default();
+    bad.text("reason", text, REASON_CHARACTERS_MAX);
+    if bad.0.is_empty() { Ok(()) } else { Err(status::bad_fields(bad.0)) }
+}
+
+/// Fields that cannot be taken.
+#[derive(Default)]
+struct Bad(Vec<Violation>);
+
+impl Bad {
+    fn field(&mut self, field: &str, reason: impl Into<String>) {
+        self.0.push(Violation { field: field.to_owned(), reason: reason.into() });
+    }
+
+    fn text(&mut self, field: &str, text: &str, most: usize) {
+        let characters = text.chars().count();
+        if characters > most {
+            self.field(field, format!("has {characters} characters; use at most {most}"));
+        }
+        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            self.field(field, "holds control characters; remove them");
+        }
+    }
+
+    fn take<T>(&mut self, checked: Result<T, Violation>) -> Option<T> {
+        checked.map_err(|violation| self.0.push(violation)).ok()
+    }
+}
+
+/// A grant with its units, as they stand at a time.
+pub(super) fn grant(
+    grant: Grant,
+    units: Vec<Unit>,
+    settings: Option<&Settings>,
+    now: DateTime<Utc>,
+) -> v1::Grant {
+    let state = state(&grant, &units, now);
+    let stuck = (grant.stuck_since, grant.stuck_reason.clone());
+    let units = units.into_iter().map(|found| unit(found, settings, &stuck)).collect();
+    v1::Grant {
+        id: grant.id,
+        integration_id: grant.integration.to_string(),
+        recipient: Some(shown(grant.request.recipient)),
+        principal_id: grant.principal.map(|found| found.id().to_owned()).unwrap_or_default(),
+        state: state.into(),
+        units,
+        expire_time: Some(words::timestamp(grant.expires_at)),
+        create_time: Some(words::timestamp(grant.created_at)),
+        revoke_time: grant.revoked_at.map(words::timestamp),
+        reason: grant.request.reason,
+        requester: grant.request.requester,
+        approver: grant.request.approver,
+        labels: grant.request.labels.into_iter().collect(),
+        desired_version: grant.desired_version,
+    }
+}
+
+fn state(grant: &Grant, units: &[Unit], now: DateTime<Utc>) -> v1::GrantState {
+    if units.iter().all(|unit| unit.state == UnitState::Failed) {
+        return v1::GrantState::Failed;
+    }
+    if units.iter().all(|unit| unit.state.is_final()) {
+        return v1::GrantState::Ended;
+    }
+    if grant.until() <= now {
+        return v1::GrantState::Ending;
+    }
+    if units.iter().any(|unit| unit.state == UnitState::Pending) {
+        return v1::GrantState::Pending;
+    }
+    v1::GrantState::Active
+}
+
+fn shown(recipient: Recipient) -> v1::Recipient {
+    let who = match recipient {
+        Recipient::UserEmail(name) => Who::UserEmail(name),
+        Recipient::UserName(name) => Who::UserName(name),
+        Recipient::UserId(id) => Who::UserId(id),
+        Recipient::GroupName(name) => Who::GroupName(name),
+        Recipient::GroupId(id) => Who::GroupId(id),
+    };
+    v1::Recipient { who: Some(who) }
+}
+
+fn unit(
+    unit: Unit,
+    settings: Option<&Settings>,
+    (stuck_since, stuck_reason): &(Option<DateTime<Utc>>, String),
+) -> v1::GrantUnit {
+    let is_open = !unit.state.is_final();
+    let stuck_since = unit.stuck_since.or(*stuck_since).filter(|_| is_open);
+    let reason = if unit.stuck_since.is_some() { &unit.stuck_reason } else { stuck_reason };
+    let session = TimeDelta::seconds(unit.session_seconds.into());
+    let tail = match unit.state {
+        // Whatever ends with the grant was not there before it.
+        _ if unit.is_found => None,
+        UnitState::Active | UnitState::Revoking | UnitState::Settling => {
+            Some(unit.effective_until.unwrap_or(unit.state_at) + session)
+        }
+        UnitState::Ended => Some(unit.state_at + session),
+        UnitState::Pending | UnitState::Failed => None,
+    };
+    let state = match unit.state {
+        UnitState::Pending => v1::UnitState::Pending,
+        UnitState::Active => v1::UnitState::Active,
+        UnitState::Revoking => v1::UnitState::Revoking,
+        UnitState::Settling => v1::UnitState::Settling,
+        UnitState::Ended => v1::UnitState::Ended,
+        UnitState::Failed => v1::UnitState::Failed,
+    };
+    let way_in = settings.filter(|_| unit.state == UnitState::Active);
+    v1::GrantUnit {
+        account_id: unit.account.to_string(),
+        details: way_in.map(|settings| access_details(settings, &unit)),
+        permission_set: unit.permission_set,
+        permission_set_arn: unit.permission_set_arn,
+        mechanism: unit.mechanism.unwrap_or_default(),
+        state: state.into(),
+        refusal: unit.refusal.map(|refusal| v1::UnitRefusal {
+            reason: refusal.code.to_string(),
+            remedy: refusal.code.remedy().to_owned(),
+            finding: refusal.finding,
+        }),
+        was_there_before: unit.is_found,
+        stuck_since: stuck_since.map(words::timestamp),
+        stuck_reason: stuck_since.map(|_| reason.clone()).unwrap_or_default(),
+        effective_until_time: unit.effective_until.map(words::timestamp),
+        session_tail_until_time: tail.map(words::timestamp),
+        state_time: Some(words::timestamp(unit.state_at)),
+    }
+}
+
+fn access_details(settings: &Settings, unit: &Unit) -> v1::AccessDetails {
+    let custom_access_details = settings.custom_access_details.clone();
+    let (Some(portal), Some(region)) = (&settings.sso_portal_url, &settings.sso_region) else {
+        return v1::AccessDetails { custom_access_details, ..Default::default() };
+    };
+    let found = details(portal, region, &unit.account, &unit.permission_set);
+    v1::AccessDetails {
+        sign_in_url: found.sign_in_url,
+        aws_config: found.aws_config,
+        cli_command: found.cli_command,
+        custom_access_details,
+    }
+}
+
+/// An act.
+pub(super) fn act(act: Act) -> v1::Act {
+    v1::Act {
+        number: act.number,
+        time: Some(words::timestamp(act.at)),
+        grant_id: act.grant_id,
+        verb: act.verb,
+        actor: act.actor,
+        object: act.object,
+        detail: act.detail,
+    }
+}

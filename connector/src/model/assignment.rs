@@ -1,0 +1,55 @@
+//! An account assignment of IAM Identity Center: a permission set for somebody in an account.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::AccountId;
+
+/// Somebody in the identity store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Principal {
+    /// The id of a user.
+    User(String),
+    /// The id of a group.
+    Group(String),
+}
+
+impl Principal {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let (Self::User(id) | Self::Group(id)) = self;
+        id
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::User(_) => "user",
+            Self::Group(_) => "group",
+        };
+        write!(f, "{word}/{}", self.id())
+    }
+}
+
+/// An assignment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Account.
+    pub account: AccountId,
+    /// ARN of the permission set.
+    pub permission_set: String,
+    /// Who.
+    pub principal: Principal,
+}
+
+impl fmt::Display for Assignment {
+    /// What tells it from all others of its organization.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.permission_set.rsplit('/').next().unwrap_or_default();
+        write!(f, "{}/{set}/{}", self.account, self.principal)
+    }
+}

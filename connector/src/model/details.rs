@@ -1,0 +1,117 @@
+//! How a person gets in: the access portal's link, and a profile for the AWS CLI.
+//!
+//! The link is the documented shortcut form of the portal, which works once the assignment is
+//! there. A portal has one host name in each partition, and some organizations have one of their
+//! own; its URL is a setting.
+
+use chrono::TimeDelta;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use super::ids::{AccountId, Region};
+
+/// What a query value may hold as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// How to sign in with a permission set in an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// Link of the access portal.
+    pub sign_in_url: String,
+    /// A profile for `~/.aws/config`.
+    pub aws_config: String,
+    /// A command that signs in with the profile.
+    pub cli_command: String,
+}
+
+/// The details; `sso_region` is the region of the instance.
+#[must_use]
+pub fn details(
+    portal: &Url,
+    sso_region: &Region,
+    account: &AccountId,
+    permission_set: &str,
+) -> Details {
+    let mut start = portal.clone();
+    start.set_fragment(None);
+    start.set_query(None);
+    let start = start.as_str().trim_end_matches('/').to_owned();
+    let role = utf8_percent_encode(permission_set, PLAIN);
+    let profile = format!("{account}-{permission_set}");
+    Details {
+        sign_in_url: format!("{start}/#/console?account_id={account}&role_name={role}"),
+        aws_config: format!(
+            "[profile {profile}]\nsso_start_url = {start}\nsso_region = {sso_region}\nsso_account_id = {account}\nsso_role_name = {permission_set}\n"
+        ),
+        cli_command: format!("aws sso login --profile {profile}"),
+    }
+}
+
+/// The longest session that a permission set can give.
+pub const SESSION_MAX: TimeDelta = TimeDelta::hours(12);
+
+/// How long sessions of a permission set last, by its duration (ISO 8601, hours and minutes);
+/// as long as can be when that is not known.
+#[must_use]
+pub fn session_length(duration: &str) -> TimeDelta {
+    let parsed = duration.strip_prefix("PT").and_then(|rest| {
+        let (hours, rest) = rest.split_once('H').unwrap_or(("0", rest));
+        let minutes = rest.strip_suffix('M').unwrap_or(if rest.is_empty() { "0" } else { rest });
+        let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
+        Some(TimeDelta::hours(hours.into()) + TimeDelta::minutes(minutes.into()))
+    });
+    parsed.filter(|length| *length > TimeDelta::zero()).unwrap_or(SESSION_MAX).min(SESSION_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_lasts_as_long_as_is_said_and_else_as_long_as_can_be() {
+        for (text, minutes) in [
+            ("PT1H", 60),
+            ("PT8H30M", 510),
+            ("PT45M", 45),
+            ("PT12H", 720),
+            ("", 720),
+            ("P1D", 720),
+            ("PT0H", 720),
+            ("PT99H", 720),
+        ] {
+            assert_eq!(session_length(text), TimeDelta::minutes(minutes), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_follow_the_portal_of_every_partition() {
+        for (portal, region, start) in [
+            (
+                "https://d-1234567890.awsapps.com/start",
+                "eu-west-1",
+                "https://d-1234567890.awsapps.com/start",
+            ),
+            (
+                "https://start.us-gov-home.awsapps.com/directory/d-1/",
+                "us-gov-west-1",
+                "https://start.us-gov-home.awsapps.com/directory/d-1",
+            ),
+            (
+                "https://start.home.awsapps.cn/directory/d-2#/",
+                "cn-north-1",
+                "https://start.home.awsapps.cn/directory/d-2",
+            ),
+        ] {
+            let portal = Url::parse(portal).expect("a URL");
+            let region = region.parse().expect("a region");
+            let account = "222222222222".parse().expect("an account");
+            let found = details(&portal, &region, &account, "Read+Only@eu");
+            assert_eq!(
+                found.sign_in_url,
+                format!("{start}/#/console?account_id=222222222222&role_name=Read%2BOnly%40eu")
+            );
+            assert!(found.aws_config.contains(&format!("sso_start_url = {start}\n")));
+            assert_eq!(found.cli_command, "aws sso login --profile 222222222222-Read+Only@eu");
+        }
+    }
+}

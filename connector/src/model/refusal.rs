@@ -1,0 +1,121 @@
+//! Why access is not granted, with what to do about it.
+
+use std::{fmt, str::FromStr};
+
+macro_rules! refusal_codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $remedy:literal;)+) => {
+        /// Why access is not granted. The texts are stable: they are stored and sent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RefusalCode {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl RefusalCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// What to do.
+            #[must_use]
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)+ }
+            }
+        }
+    };
+}
+
+refusal_codes! {
+    /// A rule beside the connector forbids it.
+    Guardrail = "GUARDRAIL", "Ask for less, or have whoever runs the connector change the rule that is named.";
+    /// Nobody of this name is in the identity store.
+    PrincipalUnknown = "PRINCIPAL_UNKNOWN", "Name a user or group of Identity Center as its directory does; one that was provisioned just now shows after a while.";
+    /// What was looked up is not what was named.
+    PrincipalAmbiguous = "PRINCIPAL_AMBIGUOUS", "Name the user or group by its id in the identity store.";
+    /// The user is disabled.
+    PrincipalDisabled = "PRINCIPAL_DISABLED", "Enable the user in the identity provider first.";
+    /// No such permission set was discovered.
+    PermissionSetUnknown = "PERMISSION_SET_UNKNOWN", "Name one that `resources list 'type = aws-identity-center-permission-set'` shows; sync first if it is new.";
+    /// No such account was discovered.
+    AccountUnknown = "ACCOUNT_UNKNOWN", "Name an account that `accounts list` shows; sync first if it is new.";
+    /// The account is left out by the settings.
+    AccountExcluded = "ACCOUNT_EXCLUDED", "Take its organizational unit off excluded_ou_ids, or ask for another account.";
+    /// The account is suspended or being closed.
+    AccountNotActive = "ACCOUNT_NOT_ACTIVE", "Ask for another account, or have AWS reactivate this one.";
+    /// The management account.
+    ManagementAccount = "MANAGEMENT_ACCOUNT", "Ask for another account: the connector gives no access to the management account.";
+    /// The settings name no region of Identity Center, or there is no instance.
+    IdentityCenterMissing = "IDENTITY_CENTER_MISSING", "Set sso_region to the region of the Identity Center instance.";
+    /// The role may not do it.
+    NotAllowed = "NOT_ALLOWED", "Update the stack with AccountAssignments=Enabled; if it is, look for a service control policy.";
+    /// AWS takes no more of it.
+    QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, or remove what is not needed.";
+    /// What it is about is gone from AWS.
+    NotThere = "NOT_THERE", "Check that permission set, account and recipient still exist, and sync.";
+    /// AWS does not take the request.
+    Invalid = "INVALID", "Read what AWS said; if it is no help, report it with the daemon's log.";
+    /// Somebody else removed it.
+    RemovedByOthers = "REMOVED_BY_OTHERS", "Find out who removed it, and grant it anew; access.on_removal = \"restore\" makes the connector restore it.";
+    /// It was ended before it came.
+    RevokedBefore = "REVOKED_BEFORE", "Nothing: a revoke with allow_missing came before the grant. Use another grant_id for new access.";
+    /// The integration is switched off.
+    IntegrationDisabled = "INTEGRATION_DISABLED", "Enable the integration first.";
+    /// The integration is being removed.
+    IntegrationDeleting = "INTEGRATION_DELETING", "Nothing: the integration is being removed.";
+    /// The database would be lost with the container.
+    StateNotKept = "STATE_NOT_KEPT", "Mount a volume at state_directory, or set DATABASE_URL: ends of access must outlive the container.";
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RefusalCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|code| code.as_str() == text).ok_or_else(|| format!("unknown refusal {text:?}"))
+    }
+}
+
+/// Why access is not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: RefusalCode,
+    /// What was found.
+    pub finding: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: RefusalCode, finding: impl Into<String>) -> Self {
+        Self { code, finding: finding.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {}", self.code, self.finding, self.code.remedy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_read_back_and_has_a_remedy_in_sentences() {
+        for code in RefusalCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            assert!(code.remedy().ends_with('.'), "{code}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Grants: what was asked for, and who the recipient is.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Result, expect_one, identity_centers::Held, stored};
+use crate::model::{
+    assignment::Principal,
+    grant::Request,
+    ids::{ConnectorId, IntegrationId},
+};
+
+/// A grant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// Id, as the caller chose it.
+    pub id: String,
+    /// The order in which they came.
+    pub number: i64,
+    /// Integration.
+    pub integration: IntegrationId,
+    /// What was asked.
+    pub request: Request,
+    /// Who the recipient is; none: not looked up.
+    pub principal: Option<Principal>,
+    /// When it was granted.
+    pub created_at: DateTime<Utc>,
+    /// When it ends, unless it is revoked.
+    pub expires_at: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// Counts what was wanted.
+    pub desired_version: i64,
+    /// Looks for the recipient in a row that failed.
+    pub lookup_failures: i32,
+    /// Since when that does not get on.
+    pub stuck_since: Option<DateTime<Utc>>,
+    /// Why.
+    pub stuck_reason: String,
+}
+
+impl Grant {
+    /// When it is over.
+    #[must_use]
+    pub fn until(&self) -> DateTime<Utc> {
+        self.revoked_at.map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+}
+
+pub(super) struct Row {
+    grant_id: String,
+    number: i64,
+    integration_id: Uuid,
+    request: serde_json::Value,
+    principal: Option<serde_json::Value>,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+    desired_version: i64,
+    lookup_failures: i32,
+    stuck_since: Option<DateTime<Utc>>,
+    stuck_reason: String,
+}
+
+impl TryFrom<Row> for Grant {
+    type Error = super::Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let principal = row.principal.map(serde_json::from_value).transpose();
+        Ok(Self {
+            id: row.grant_id,
+            number: row.number,
+            integration: IntegrationId(row.integration_id),
+            request: stored("grants", "request", serde_json::from_value(row.request))?,
+            principal: stored("grants", "principal", principal)?,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+            desired_version: row.desired_version,
+            lookup_failures: row.lookup_failures,
+            stuck_since: row.stuck_since,
+            stuck_reason: row.stuck_reason,
+        })
+    }
+}
+
+/// A checked query for whole rows, by what follows the table's name.
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT grant_id, number, integration_id, request, principal, created_at, expires_at,
+                 revoked_at, desired_version, lookup_failures, stuck_since, stuck_reason
+             FROM connector.grants g " + $rest,
+            $($argument),+
+        )
+    };
+}
+
+/// Stores a grant that starts now, whose recipient is to be looked up.
+///
+/// # Errors
+///
+/// When the database does not answer, or the id is taken.
+pub async fn insert(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+    request: &Request,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "INSERT INTO connector.grants
+             (connector_id, grant_id, integration_id, request, expires_at, lookup_at)
+         VALUES ($1, $2, $3, $4, $5, connector.now())",
+        connector.as_str(),
+        id,
+        request.integration,
+        stored("grants", "request", serde_json::to_value(request))?,
+        expires_at
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// One grant.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn get(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+) -> Result<Option<Grant>> {
+    select!("WHERE connector_id = $1 AND grant_id = $2", connector.as_str(), id)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+}
+
+/// Which grants to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Which {
+    /// Only of this integration.
+    pub integration: Option<IntegrationId>,
+    /// Also those of which nothing is left.
+    pub with_ended: bool,
+    /// Only those of which something does not get on.
+    pub only_stuck: bool,
+}
+
+/// Grants before a number, newest first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    which: Which,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Grant>> {
+    select!(
+        "WHERE connector_id = $1 AND number < $2
+           AND ($3::uuid IS NULL OR integration_id = $3)
+           AND ($4 OR EXISTS (
+               SELECT FROM connector.units u
+               WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
+                 AND u.state NOT IN ('ENDED', 'FAILED')))
+           AND (NOT $5 OR g.stuck_since IS NOT NULL OR EXISTS (
+               SELECT FROM connector.units u
+               JOIN connector.targets t ON t.connector_id = u.connector_id AND t.id = u.target_id
+               WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
+                 AND u.state NOT IN ('ENDED', 'FAILED') AND t.stuck_since IS NOT NULL))
+         ORDER BY number DESC LIMIT $6",
+        connector.as_str(),
+        before,
+        which.integration.map(|id| id.0),
+        which.with_ended,
+        which.only_stuck,
+        limit
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(TryInto::try_into)
+    .collect()
+}
+
+/// Grants of an instance whose recipient is to be looked up, those that wait longest first.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn to_look_up(
+    conn: &mut PgConnection,
+    held: &Held,
+    but: &[String],
+    limit: i64,
+) -> Result<Vec<Grant>> {
+    select!(
+        "WHERE connector_id = $1 AND integration_id = $2 AND lookup_at <= connector.now()
+           AND grant_id <> ALL ($3)
+         ORDER BY lookup_at, number LIMIT $4",
+        held.connector.as_str(),
+        held.integration.0,
+        but,
+        limit
+    )
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .map(TryInto::try_into)
+    .collect()
+}
+
+/// Locks a grant.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lock(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+) -> Result<Option<Grant>> {
+    select!("WHERE connector_id = $1 AND grant_id = $2 FOR NO KEY UPDATE", connector.as_str(), id)
+        .fetch_optional(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+}
+
+/// Notes who the recipient of a locked grant is (none: nobody needs to know any more).
+///
+/// # Errors
+///
+/// When the grant is gone.
+pub async fn end_lookup(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+    principal: Option<&Principal>,
+) -> Result<()> {
+    let principal = principal.map(serde_json::to_value).transpose();
+    let done = sqlx::query!(
+        "UPDATE connector.grants
+         SET principal = $3, lookup_at = NULL, lookup_failures = 0, stuck_since = NULL,
+             stuck_reason = ''
+         WHERE connector_id = $1 AND grant_id = $2",
+        connector.as_str(),
+        id,
+        stored("grants", "principal", principal)?
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Notes that the recipient could not be looked up, and when to try again.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn postpone_lookup(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+    at: DateTime<Utc>,
+    trouble: &str,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.grants
+         SET lookup_at = $3, lookup_failures = lookup_failures + 1,
+             stuck_since = coalesce(stuck_since, connector.now()), stuck_reason = $4
+         WHERE connector_id = $1 AND grant_id = $2 AND lookup_at IS NOT NULL
+           AND revoked_at IS NULL",
+        connector.as_str(),
+        id,
+        at,
+        trouble
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,489 @@
+//! Objects in AWS that grants hold: what is remembered of each, and when to look at it next.
+//!
+//! Lock order: the lease of the instance ([`super::identity_centers::lock`]), then the target, then
+//! its units. The API writes wishes into grants, then wakes their targets, and never holds a target
+//! while it waits for a grant.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Result, expect_one, identity_centers::Held, stored};
+use crate::model::{
+    holding::Holder,
+    ids::{AccountId, ConnectorId, IntegrationId, TargetId},
+    target::{Doubt, Intent, Origin, Target, Verb},
+};
+
+const TABLE: &str = "targets";
+
+/// A target as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Id.
+    pub id: TargetId,
+    /// How access is given.
+    pub mechanism: String,
+    /// What tells it from others.
+    pub key: String,
+    /// As its mechanism names it.
+    pub object: serde_json::Value,
+    /// Account.
+    pub account: AccountId,
+    /// What is remembered.
+    pub target: Target,
+    /// Looks or calls in a row that failed.
+    pub failures: i32,
+}
+
+struct Row {
+    id: Uuid,
+    mechanism: String,
+    object_key: String,
+    object: serde_json::Value,
+    account_id: String,
+    origin: Option<String>,
+    intent_verb: Option<String>,
+    intent_since: Option<DateTime<Utc>>,
+    intent_request: Option<String>,
+    intent_settled_before: Option<DateTime<Utc>>,
+    intent_origin_before: Option<String>,
+    settles_at: Option<DateTime<Utc>>,
+    doubt_create: bool,
+    doubt_delete: bool,
+    missing_since: Option<DateTime<Utc>>,
+    is_adopted: bool,
+    failures: i32,
+}
+
+fn origin(column: &'static str, text: Option<&str>) -> Result<Option<Origin>> {
+    let parsed = match text {
+        None => Ok(None),
+        Some("found") => Ok(Some(Origin::Found)),
+        Some("made") => Ok(Some(Origin::Made)),
+        Some(other) => Err(format!("unknown origin {other:?}")),
+    };
+    stored(TABLE, column, parsed)
+}
+
+fn origin_word(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Found => "found",
+        Origin::Made => "made",
+    }
+}
+
+fn verb(text: &str) -> std::result::Result<Verb, String> {
+    match text {
+        "create" => Ok(Verb::Create),
+        "delete" => Ok(Verb::Delete),
+        other => Err(format!("unknown verb {other:?}")),
+    }
+}
+
+fn verb_word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "create",
+        Verb::Delete => "delete",
+    }
+}
+
+impl TryFrom<Row> for Stored {
+    type Error = super::Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let intent = match (row.intent_verb, row.intent_since) {
+            (Some(word), Some(since)) => Some(Intent {
+                verb: stored(TABLE, "intent_verb", verb(&word))?,
+                since,
+                request: row.intent_request,
+                settled_before: row.intent_settled_before,
+                origin_before: origin("intent_origin_before", row.intent_origin_before.as_deref())?,
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: TargetId(row.id),
+            mechanism: row.mechanism,
+            key: row.object_key,
+            object: row.object,
+            account: stored(TABLE, "account_id", row.account_id.parse())?,
+            target: Target {
+                origin: origin("origin", row.origin.as_deref())?,
+                intent,
+                settles_at: row.settles_at,
+                doubt: Doubt { create: row.doubt_create, delete: row.doubt_delete },
+                missing_since: row.missing_since,
+                is_adopted: row.is_adopted,
+            },
+            failures: row.failures,
+        })
+    }
+}
+
+/// Makes sure of a target, due at once. Its id.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn ensure(
+    conn: &mut PgConnection,
+    (connector, integration): (&ConnectorId, IntegrationId),
+    fresh: TargetId,
+    mechanism: &str,
+    (key, object): (&str, &serde_json::Value),
+    account: &AccountId,
+) -> Result<TargetId> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO connector.targets AS t
+             (connector_id, id, integration_id, mechanism, object_key, object, account_id, next_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, connector.now())
+         ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
+         SET next_at = least(t.next_at, excluded.next_at)
+         RETURNING id",
+        connector.as_str(),
+        fresh.0,
+        integration.0,
+        mechanism,
+        key,
+        object,
+        account.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(TargetId(id))
+}
+
+/// What is to be done about a target, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Errand {
+    /// Nobody wants it any more.
+    Revoke,
+    /// AWS is at work on it.
+    Poll,
+    /// Somebody waits for it.
+    Grant,
+    /// Is it as it should be?
+    Audit,
+}
+
+/// A target that is due.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Id.
+    pub id: TargetId,
+    /// Account.
+    pub account: AccountId,
+    /// What for.
+    pub errand: Errand,
+    /// Whether a call on it is under way.
+    pub is_under_way: bool,
+}
+
+/// Targets of an instance that are due, but those that are being looked at, the most urgent first.
+/// What would begin where another call is under way in the account waits.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn due(
+    conn: &mut PgConnection,
+    held: &Held,
+    but: &[TargetId],
+    limit: i64,
+) -> Result<Vec<Due>> {
+    let but: Vec<Uuid> = but.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT due.id AS "id!", due.account_id AS "account_id!", due.errand AS "errand!",
+             due.is_under_way AS "is_under_way!"
+           FROM (
+             SELECT t.id, t.account_id, t.next_at, t.intent_verb IS NOT NULL AS is_under_way,
+               CASE
+                 WHEN holders.live IS NOT TRUE AND t.intent_verb IS DISTINCT FROM 'delete' THEN 0
+                 WHEN t.intent_verb IS NOT NULL THEN 1
+                 WHEN holders.pending THEN 2
+                 ELSE 3
+               END AS errand
+             FROM connector.targets t
+             LEFT JOIN LATERAL (
+               SELECT
+                 bool_or(u.state IN ('PENDING', 'ACTIVE') AND g.revoked_at IS NULL
+                         AND g.expires_at > connector.now()) AS live,
+                 bool_or(u.state = 'PENDING') AS pending
+               FROM connector.units u
+               JOIN connector.grants g USING (connector_id, grant_id)
+               WHERE u.connector_id = t.connector_id AND u.target_id = t.id
+                 AND u.state NOT IN ('ENDED', 'FAILED')) AS holders ON true
+             WHERE t.connector_id = $1 AND t.integration_id = $2
+               AND t.next_at <= connector.now() AND t.id <> ALL ($3)) AS due
+           WHERE due.is_under_way OR due.errand = 3 OR NOT EXISTS (
+               SELECT FROM connector.targets busy
+               WHERE busy.connector_id = $1 AND busy.integration_id = $2
+                 AND busy.account_id = due.account_id AND busy.intent_verb IS NOT NULL)
+           ORDER BY due.errand, due.next_at, due.id LIMIT $4"#,
+        held.connector.as_str(),
+        held.integration.0,
+        &but,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let errand = match row.errand {
+                0 => Errand::Revoke,
+                1 => Errand::Poll,
+                2 => Errand::Grant,
+                _ => Errand::Audit,
+            };
+            Ok(Due {
+                id: TargetId(row.id),
+                account: stored(TABLE, "account_id", row.account_id.parse())?,
+                errand,
+                is_under_way: row.is_under_way,
+            })
+        })
+        .collect()
+}
+
+/// One target.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn get(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+) -> Result<Option<Stored>> {
+    let row = sqlx::query_as!(
+        Row,
+        "SELECT id, mechanism, object_key, object, account_id, origin, intent_verb,
+             intent_since, intent_request, intent_settled_before, intent_origin_before,
+             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures
+         FROM connector.targets WHERE connector_id = $1 AND id = $2",
+        connector.as_str(),
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Locks a target whose lease is locked, and marks it with the fence.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn lock(conn: &mut PgConnection, held: &Held, id: TargetId) -> Result<Option<Stored>> {
+    let row = sqlx::query_as!(
+        Row,
+        "UPDATE connector.targets SET fence = $3
+         WHERE connector_id = $1 AND id = $2
+         RETURNING id, mechanism, object_key, object, account_id, origin, intent_verb,
+             intent_since, intent_request, intent_settled_before, intent_origin_before,
+             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures",
+        held.connector.as_str(),
+        id.0,
+        held.fence
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Who holds a target.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn holders(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+) -> Result<Vec<Holder>> {
+    let rows = sqlx::query!(
+        r#"SELECT u.grant_id, u.number, u.state,
+             least(g.expires_at, g.revoked_at) AS "until!"
+           FROM connector.units u
+           JOIN connector.grants g USING (connector_id, grant_id)
+           WHERE u.connector_id = $1 AND u.target_id = $2
+             AND u.state NOT IN ('ENDED', 'FAILED')
+           ORDER BY u.grant_id, u.number"#,
+        connector.as_str(),
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Holder {
+                grant: row.grant_id,
+                number: row.number,
+                state: stored("units", "state", row.state.parse())?,
+                until: row.until,
+            })
+        })
+        .collect()
+}
+
+/// How many calls are under way in an instance, and in one of its accounts, but for those on one
+/// target.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn under_way(
+    conn: &mut PgConnection,
+    held: &Held,
+    stored: &Stored,
+) -> Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "all!", count(*) FILTER (WHERE account_id = $4) AS "here!"
+           FROM connector.targets
+           WHERE connector_id = $1 AND integration_id = $2 AND mechanism = $3
+             AND intent_verb IS NOT NULL AND id <> $5"#,
+        held.connector.as_str(),
+        held.integration.0,
+        stored.mechanism,
+        stored.account.as_str(),
+        stored.id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.all, row.here))
+}
+
+/// When a target is looked at next, and how it gets on.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// When; none: nothing is to be done.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Whether it was seen in AWS just now.
+    pub is_observed: bool,
+    /// Why it does not get on; none: it does.
+    pub trouble: Option<String>,
+}
+
+/// Writes what is remembered of a locked target.
+///
+/// # Errors
+///
+/// When it is gone.
+pub async fn write(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+    target: &Target,
+    course: &Course,
+) -> Result<()> {
+    let intent = target.intent.as_ref();
+    let done = sqlx::query!(
+        "UPDATE connector.targets
+         SET origin = $3, intent_verb = $4, intent_since = $5, intent_request = $6,
+             intent_settled_before = $7, intent_origin_before = $8, settles_at = $9,
+             doubt_create = $10, doubt_delete = $11, missing_since = $12, is_adopted = $13,
+             next_at = $14,
+             observed_at = CASE WHEN $15 THEN connector.now() ELSE observed_at END,
+             failures = CASE WHEN $16::text IS NULL THEN 0 ELSE failures + 1 END,
+             stuck_since =
+                 CASE WHEN $16::text IS NOT NULL THEN coalesce(stuck_since, connector.now()) END,
+             stuck_reason = coalesce($16, '')
+         WHERE connector_id = $1 AND id = $2",
+        connector.as_str(),
+        id.0,
+        target.origin.map(origin_word),
+        intent.map(|intent| verb_word(intent.verb)),
+        intent.map(|intent| intent.since),
+        intent.and_then(|intent| intent.request.as_deref()),
+        intent.and_then(|intent| intent.settled_before),
+        intent.and_then(|intent| intent.origin_before).map(origin_word),
+        target.settles_at,
+        target.doubt.create,
+        target.doubt.delete,
+        target.missing_since,
+        target.is_adopted,
+        course.next_at,
+        course.is_observed,
+        course.trouble.as_deref()
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Wakes the targets of a grant's units.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn wake(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    grants: &[String],
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.targets t SET next_at = connector.now()
+         FROM (
+             SELECT id FROM connector.targets
+             WHERE connector_id = $1 AND id IN (
+                 SELECT target_id FROM connector.units
+                 WHERE connector_id = $1 AND grant_id = ANY ($2)
+                   AND state NOT IN ('ENDED', 'FAILED'))
+             ORDER BY id FOR UPDATE) AS held
+         WHERE t.connector_id = $1 AND t.id = held.id",
+        connector.as_str(),
+        grants
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How much does not get on, of all connectors of the settings: targets, and grants whose recipient
+/// cannot be looked up.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count_stuck(conn: &mut PgConnection, connectors: &[ConnectorId]) -> Result<i64> {
+    let connectors = super::texts(connectors);
+    Ok(sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM connector.targets
+                   WHERE connector_id = ANY ($1) AND stuck_since IS NOT NULL)
+                + (SELECT count(*) FROM connector.grants
+                   WHERE connector_id = ANY ($1) AND stuck_since IS NOT NULL) AS "stuck!""#,
+        &connectors
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Removes targets that nobody holds, that nothing is to be done about, and that were so for
+/// longer than this. Returns how many.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn purge(conn: &mut PgConnection, kept: Duration, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM connector.targets t
+         USING (
+             SELECT connector_id, id FROM connector.targets
+             WHERE next_at IS NULL AND intent_verb IS NULL AND origin IS NULL
+               AND coalesce(observed_at, created_at)
+                   < connector.now() - make_interval(secs => $1)
+               AND NOT EXISTS (
+                   SELECT FROM connector.units u
+                   WHERE u.connector_id = targets.connector_id AND u.target_id = targets.id)
+             LIMIT $2) AS old
+         WHERE t.connector_id = old.connector_id AND t.id = old.id",
+        kept.as_secs_f64(),
+        limit
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,249 @@
+//! Units of grants: one permission in one account each, with how it stands in AWS.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Result, expect_one, stored};
+use crate::model::{
+    ids::{AccountId, ConnectorId, IntegrationId, TargetId},
+    refusal::Refusal,
+    unit::UnitState,
+};
+
+/// A unit to store.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// Account.
+    pub account: AccountId,
+    /// Name of the permission set.
+    pub permission_set: String,
+    /// Its ARN.
+    pub permission_set_arn: String,
+    /// How long its sessions last.
+    pub session_seconds: i32,
+}
+
+/// A unit, with what is remembered of its target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// Its grant.
+    pub grant_id: String,
+    /// Which of the grant's units it is.
+    pub number: i16,
+    /// Account.
+    pub account: AccountId,
+    /// Name of the permission set.
+    pub permission_set: String,
+    /// Its ARN.
+    pub permission_set_arn: String,
+    /// How long its sessions last.
+    pub session_seconds: i32,
+    /// State.
+    pub state: UnitState,
+    /// Since when.
+    pub state_at: DateTime<Utc>,
+    /// Why it failed.
+    pub refusal: Option<Refusal>,
+    /// How access is given; none: the recipient was not looked up yet.
+    pub mechanism: Option<String>,
+    /// It was there before us.
+    pub is_found: bool,
+    /// Since when its target does not get on.
+    pub stuck_since: Option<DateTime<Utc>>,
+    /// Why.
+    pub stuck_reason: String,
+    /// Until when somebody has the access.
+    pub effective_until: Option<DateTime<Utc>>,
+}
+
+/// Stores the units of a grant.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn insert(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    grant: &str,
+    units: &[New],
+) -> Result<()> {
+    for (number, unit) in units.iter().enumerate() {
+        let done = sqlx::query!(
+            "INSERT INTO connector.units (connector_id, grant_id, number, account_id,
+                 permission_set, permission_set_arn, session_seconds)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            connector.as_str(),
+            grant,
+            i16::try_from(number).unwrap_or(i16::MAX),
+            unit.account.as_str(),
+            unit.permission_set,
+            unit.permission_set_arn,
+            unit.session_seconds
+        )
+        .execute(&mut *conn)
+        .await?;
+        expect_one(&done)?;
+    }
+    Ok(())
+}
+
+/// The units of grants, in their order.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn list(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    grants: &[String],
+) -> Result<Vec<Unit>> {
+    let rows = sqlx::query!(
+        r#"SELECT u.grant_id, u.number, u.account_id, u.permission_set, u.permission_set_arn,
+             u.session_seconds, u.state, u.state_at, u.refusal, u.finding,
+             t.mechanism AS "mechanism?", t.origin = 'found' AS "is_found?",
+             t.stuck_since AS "stuck_since?", t.stuck_reason AS "stuck_reason?",
+             CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
+             ELSE (
+               SELECT max(least(og.expires_at, og.revoked_at))
+               FROM connector.units o
+               JOIN connector.grants og USING (connector_id, grant_id)
+               WHERE o.connector_id = u.connector_id AND o.target_id = u.target_id
+                 AND o.state IN ('PENDING', 'ACTIVE')
+                 AND least(og.expires_at, og.revoked_at) > connector.now())
+             END AS effective_until
+           FROM connector.units u
+           LEFT JOIN connector.targets t
+             ON t.connector_id = u.connector_id AND t.id = u.target_id
+           WHERE u.connector_id = $1 AND u.grant_id = ANY ($2)
+           ORDER BY u.grant_id, u.number"#,
+        connector.as_str(),
+        grants
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let refusal = match row.refusal {
+                Some(code) => {
+                    Some(Refusal::new(stored("units", "refusal", code.parse())?, row.finding))
+                }
+                None => None,
+            };
+            Ok(Unit {
+                grant_id: row.grant_id,
+                number: row.number,
+                account: stored("units", "account_id", row.account_id.parse())?,
+                permission_set: row.permission_set,
+                permission_set_arn: row.permission_set_arn,
+                session_seconds: row.session_seconds,
+                state: stored("units", "state", row.state.parse())?,
+                state_at: row.state_at,
+                refusal,
+                mechanism: row.mechanism,
+                is_found: row.is_found.unwrap_or_default(),
+                stuck_since: row.stuck_since,
+                stuck_reason: row.stuck_reason.unwrap_or_default(),
+                effective_until: row.effective_until,
+            })
+        })
+        .collect()
+}
+
+/// Ties a unit to its target.
+///
+/// # Errors
+///
+/// When the unit is gone.
+pub async fn tie(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (grant, number): (&str, i16),
+    target: TargetId,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.units SET target_id = $4
+         WHERE connector_id = $1 AND grant_id = $2 AND number = $3 AND target_id IS NULL",
+        connector.as_str(),
+        grant,
+        number,
+        target.0
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Moves a unit on, from the state that the caller has read.
+///
+/// # Errors
+///
+/// When somebody else has moved it.
+pub async fn set_state(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (grant, number): (&str, i16),
+    (from, to): (UnitState, UnitState),
+    refusal: Option<&Refusal>,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.units u
+         SET state = $5, state_at = connector.now(), refusal = $6, finding = $7,
+             applied_version = g.desired_version
+         FROM connector.grants g
+         WHERE u.connector_id = $1 AND u.grant_id = $2 AND u.number = $3 AND u.state = $4
+           AND g.connector_id = u.connector_id AND g.grant_id = u.grant_id",
+        connector.as_str(),
+        grant,
+        number,
+        from.as_str(),
+        to.as_str(),
+        refusal.map(|refusal| refusal.code.as_str()),
+        refusal.map_or("", |refusal| refusal.finding.as_str())
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// How many units of an integration have not ended.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count_open(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "open!"
+           FROM connector.units u
+           JOIN connector.grants g USING (connector_id, grant_id)
+           WHERE u.connector_id = $1 AND g.integration_id = $2
+             AND u.state NOT IN ('ENDED', 'FAILED')"#,
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// How many targets of an integration are not at rest: something of ours may be in AWS.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn count_restless(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "restless!" FROM connector.targets
+           WHERE connector_id = $1 AND integration_id = $2 AND next_at IS NOT NULL"#,
+        connector.as_str(),
+        integration.0
+    )
+    .fetch_one(conn)
+    .await?)
+}

@@ -1,0 +1,190 @@
+//! What holds however often it is asked, whatever is lost, and whoever is killed.
+
+use apono_connector_proto::v1::{
+    Grant, GrantRequest, GrantState, ListGrantsRequest, RevokeRequest, UnitState,
+};
+use aws_sim::{Effect, Fault, Moment, assignment::Turn};
+use chrono::TimeDelta;
+use rustix::process::Signal;
+use tonic::Code;
+
+use super::{ACCOUNT, House, OTHER_ACCOUNT, a_moment, a_request, ann, fast, reason, running, unit};
+use crate::harness::{Daemon, wait_for};
+
+#[tokio::test]
+async fn the_same_grant_fifty_times_over_two_replicas_is_one() {
+    let house = House::build().await;
+    let other = Daemon::start_with(&house.cloud, fast(&house.database));
+    let apis = [house.api.clone(), other.api().await];
+    let asking = (0..50).map(|at| {
+        let api = apis[at % 2].clone();
+        tokio::spawn(async move { api.access().grant(a_request("g1")).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    let mut fresh = 0;
+    for answer in asking {
+        let answer = answer.await.expect("a task").expect("a grant").into_inner();
+        fresh += usize::from(!answer.existed);
+    }
+    assert_eq!(fresh, 1);
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 1);
+    let all = ListGrantsRequest { include_ended: true, ..Default::default() };
+    let all = house.api.access().list_grants(all).await.expect("grants").into_inner();
+    assert_eq!(all.grants.len(), 1);
+
+    let different = GrantRequest { reason: "another".to_owned(), ..a_request("g1") };
+    let refused = house.api.access().grant(different).await.expect_err("it differs");
+    assert_eq!(reason(&refused), (Code::AlreadyExists, "GRANT_DIFFERS".to_owned()));
+    assert!(refused.message().contains("reason is ticket 7 there and another here"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_revoke_that_comes_before_its_grant_refuses_it() {
+    let house = House::build().await;
+    let request = |allow_missing| RevokeRequest {
+        grant_id: "late".to_owned(),
+        allow_missing,
+        ..Default::default()
+    };
+    let unknown = house.api.access().revoke(request(false)).await.expect_err("it is unknown");
+    assert_eq!(unknown.code(), Code::NotFound);
+    let answer = house.api.access().revoke(request(true)).await.expect("an answer").into_inner();
+    assert_eq!(answer.grant, None::<Grant>);
+    let refused = house.api.access().grant(a_request("late")).await.expect_err("it is too late");
+    assert_eq!(reason(&refused).1, "REVOKED_BEFORE");
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_creation_leaves_one_assignment_that_ends() {
+    let house = House::build().await;
+    let cut = Fault::new(Effect::Cut).on("sso:CreateAccountAssignment").times(1);
+    house.cloud.sim.world().faults.push(cut);
+    house.operations_take(300);
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 1, "it was found, not made again");
+    let revoked = house.api.revoke("g1").await;
+    assert!(!revoked.units[0].was_there_before);
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_deletion_settles_before_it_is_believed() {
+    let house = House::build().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let cut = Fault::new(Effect::Cut).on("sso:DeleteAccountAssignment").times(1);
+    house.cloud.sim.world().faults.push(cut);
+    house.api.revoke("g1").await;
+    house.api.wait_for_unit("g1", UnitState::Settling).await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn as_many_lost_answers_as_aws_takes_at_once_do_not_hold_each_other_up() {
+    let house = House::build().await;
+    let cut = Fault::new(Effect::Cut).on("sso:CreateAccountAssignment").times(3);
+    house.cloud.sim.world().faults.push(cut);
+    for (id, account) in [("a", ACCOUNT), ("b", OTHER_ACCOUNT)] {
+        house.api.grant(GrantRequest { units: vec![unit(account)], ..a_request(id) }).await;
+    }
+    for id in ["a", "b"] {
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+}
+
+#[tokio::test]
+async fn a_revoke_waits_for_our_own_creation_and_takes_it_away() {
+    let house = House::build().await;
+    house.operations_take(1500);
+    house.api.grant(a_request("g1")).await;
+    wait_for("a creation under way", || async { (running(&house.cloud) == 1).then_some(()) }).await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    a_moment().await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 1);
+    assert_eq!(house.calls("sso:DeleteAccountAssignment"), 1);
+}
+
+#[tokio::test]
+async fn a_failed_creation_is_told_and_what_may_pass_is_tried_again() {
+    let house = House::build().await;
+    let fails = |words: &str| Turn { fails: Some(words.to_owned()), longer: TimeDelta::zero() };
+    house.next_operation(fails("An unexpected error has occurred"));
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 2);
+
+    house.next_operation(fails("Cannot exceed quota for RolesPerAccount: 1000"));
+    let request = GrantRequest { units: vec![unit(OTHER_ACCOUNT)], ..a_request("g2") };
+    house.api.grant(request).await;
+    let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
+    let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
+    assert_eq!(refusal.reason, "QUOTA_EXCEEDED");
+    assert!(refusal.finding.contains("RolesPerAccount"));
+    assert_eq!(house.access_of(&ann(1)), [format!("{ACCOUNT} Team1")]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_is_tried_for_ever_shown_as_stuck_and_cleared_by_itself() {
+    let house = House::build().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let denied = Fault::new(Effect::DenyByScp).on("sso:DeleteAccountAssignment");
+    house.cloud.sim.world().faults.push(denied);
+    house.api.revoke("g1").await;
+    let list = async || {
+        let stuck = ListGrantsRequest { only_stuck: true, ..Default::default() };
+        house.api.access().list_grants(stuck).await.expect("grants").into_inner().grants
+    };
+    let stuck = wait_for("a stuck grant", || async { list().await.pop() }).await;
+    let unit = &stuck.units[0];
+    assert_eq!((stuck.id.as_str(), unit.state()), ("g1", UnitState::Revoking));
+    assert!(unit.stuck_since.is_some());
+    assert!(unit.stuck_reason.contains("DENIED_BY_SCP"), "{}", unit.stuck_reason);
+    house.cloud.sim.world().faults.clear();
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert!(list().await.is_empty());
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn ends_that_passed_while_the_daemon_was_down_are_made_up_for_at_once() {
+    let mut house = House::build().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.daemon.kill();
+    house.pass(4000).await;
+    assert_eq!(house.access_of(&ann(1)).len(), 1, "nobody was there to end it");
+    house.start_again().await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_replica_that_was_stopped_amid_a_call_changes_nothing_when_it_goes_on() {
+    let house = House::build().await;
+    let caught =
+        house.cloud.sim.world().set_trap("sso:CreateAccountAssignment", 1, Moment::Arrived);
+    house.api.grant(a_request("g1")).await;
+    let caught = caught.await.expect("a call");
+    house.daemon.signal(Signal::STOP);
+    // Another one takes over; the call arrives after all.
+    let other = Daemon::start_with(&house.cloud, fast(&house.database));
+    let api = other.api().await;
+    api.wait_for_grant("g1", GrantState::Active).await;
+    caught.let_go();
+    house.daemon.signal(Signal::CONT);
+    wait_for("the loss of the lease", || async {
+        house.daemon.has_said("was lost; another replica works there").then_some(())
+    })
+    .await;
+    api.revoke("g1").await;
+    api.wait_for_grant("g1", GrantState::Ended).await;
+    a_moment().await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
