@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test bench image fmt sqlx baseline catalogue templates reference
+.PHONY: help demo demo-env demo-clean test matrix bench image fmt sqlx baseline catalogue templates reference
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,3 +54,8 @@ reference: ## Writes the simulator's table of IAM actions from AWS's reference
 baseline: ## Accepts the present .proto files as what callers rely on
 	tests/bin/setup
 	"$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/venv/bin/buf" build -o proto/baseline.binpb
+
+matrix: ## Kills and stops the daemon at every effect of giving access, in every way
+	tests/bin/setup
+	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" MATRIX_WHOLE=1 tests/bin/postgres \
+		cargo nextest run -p connector --test e2e --no-capture -E 'test(crash_matrix)' --profile long

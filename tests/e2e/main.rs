@@ -14,6 +14,7 @@ mod check;
 mod cli;
 mod coverage;
 mod crash;
+mod crash_matrix;
 mod embedded;
 mod enrichment;
 mod estate;

@@ -1,0 +1,402 @@
+//! The flows of the matrix, each from a stage that was built once: a synced organization, copied for
+//! every visit.
+
+use std::time::Duration;
+
+use apono_connector_proto::v1::{
+    ExtendRequest, Grant, GrantRequest, GrantState, IntegrationSettings, RevokeRequest, UnitState,
+    grant_request::End,
+};
+use aws_sim::{Moment, Trapped};
+use connector::base::clock;
+use prost_types::Timestamp;
+use rustix::process::Signal;
+use tonic::Code;
+
+use super::{
+    Point, Variant,
+    proxy::{Held, Proxy},
+};
+use crate::{
+    access::{ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, settings},
+    harness::{Api, Daemon, Database, Options},
+};
+
+/// How long a grant lasts.
+const LENGTH_S: i64 = 3600;
+/// A daemon that is stopped is stopped for longer than its lease lasts, and shorter than a call
+/// takes to settle.
+const STOPPED: Duration = Duration::from_millis(3500);
+const SETTLING: &str = "7s";
+/// A point that has not come by then does not come.
+const POINT_MAX: Duration = Duration::from_secs(8);
+/// What must come comes by then.
+const PATIENCE: Duration = Duration::from_secs(45);
+const ID: &str = "g1";
+
+/// What happens to a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It is given.
+    Grant,
+    /// It is given where the same was there before.
+    Found,
+    /// It is taken away early.
+    Revoke,
+    /// Its end comes.
+    Expiry,
+    /// Its end is moved.
+    Extend,
+    /// Somebody else removes the access, and it is made again.
+    Drift,
+}
+
+impl Flow {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Grant, Self::Found, Self::Revoke, Self::Expiry, Self::Extend, Self::Drift];
+
+    /// Whether access was there before any grant.
+    fn is_found(self) -> bool {
+        self == Self::Found
+    }
+
+    /// Whether the grant is there before the flow begins.
+    fn begins_active(self) -> bool {
+        !matches!(self, Self::Grant | Self::Found)
+    }
+
+    /// Whether the flow ends the grant.
+    fn ends_grant(self) -> bool {
+        matches!(self, Self::Revoke | Self::Expiry)
+    }
+}
+
+/// What every visit begins with.
+pub(super) struct Stage {
+    connector_id: String,
+    database: Database,
+}
+
+/// One visit.
+struct Scene {
+    house: House,
+    proxy: Proxy,
+    flow: Flow,
+    /// When the grant ends.
+    end: i64,
+}
+
+type Outcome<T> = Result<T, String>;
+
+fn options(url: &str, flow: Flow) -> Options {
+    // Only what the flow does is looked at.
+    let audit = if flow == Flow::Drift { "300ms" } else { "1h" };
+    Options::default()
+        .set("DATABASE_URL", url)
+        .set("APONO__ACCESS__SETTLING", SETTLING)
+        .set("APONO__ACCESS__AUDIT_INTERVAL", audit)
+}
+
+impl Stage {
+    /// Syncs an organization, and stops.
+    pub(super) async fn prepare() -> Self {
+        let database = Database::create().await;
+        let connector_id = connector::base::chance::uuid().to_string();
+        let cloud = cloud_for(&connector_id).await;
+        let mut daemon = Daemon::start_with(&cloud, options(&database.url, Flow::Grant));
+        let api = daemon.api().await;
+        let week = prost_types::Duration { seconds: 7 * 24 * 3600, nanos: 0 };
+        let settings = IntegrationSettings { sync_interval: Some(week), ..settings(&cloud) };
+        api.create_and_sync(settings).await;
+        daemon.stop().await;
+        Self { connector_id, database }
+    }
+
+    async fn scene(&self, flow: Flow) -> Scene {
+        let cloud = cloud_for(&self.connector_id).await;
+        if flow.is_found() {
+            cloud.sim.world().assign(&cloud.organization, assignment(&ann(1), ACCOUNT));
+        }
+        let database = self.database.copy().await;
+        let proxy = Proxy::start(&database.url).await;
+        let daemon = Daemon::start_with(&cloud, options(&proxy.url(), flow));
+        let api = daemon.api().await;
+        let now = database.count("SELECT extract(epoch FROM connector.now())::bigint").await;
+        let house = House { cloud, database, daemon, api };
+        let scene = Scene { house, proxy, flow, end: now + LENGTH_S };
+        if flow.begins_active() {
+            scene.house.api.grant(scene.request()).await;
+            scene.house.api.wait_for_grant(ID, GrantState::Active).await;
+        }
+        scene
+    }
+
+    /// The effects of a clean run: calls (true) and commits.
+    pub(super) async fn trace(&self, flow: Flow) -> Vec<(bool, String)> {
+        let scene = self.scene(flow).await;
+        let (calls, commits) = (scene.calls().len(), scene.proxy.effects().len());
+        scene.act(&scene.house.api).await;
+        scene.comes_to_rest(&scene.house.api).await.expect("a clean run");
+        let calls = scene.calls().split_off(calls);
+        let commits = scene.proxy.effects().split_off(commits);
+        let commits = commits.into_iter().map(|label| (false, label));
+        calls.into_iter().map(|label| (true, label)).chain(commits).collect()
+    }
+
+    /// Does what the variant says at a point. Whether the point was met.
+    pub(super) async fn visit(&self, flow: Flow, point: &Point, variant: Variant) -> Outcome<bool> {
+        let mut scene = self.scene(flow).await;
+        let trap = scene.trap(point, variant.moment);
+        let asking = {
+            let (api, house) = (scene.house.api.clone(), scene.asker());
+            tokio::spawn(async move { house.ask(&api).await })
+        };
+        scene.begin().await;
+        let Some(caught) = trap.caught().await else { return Ok(false) };
+        let old = scene.interrupt(variant, caught).await;
+        asking.abort();
+        let api = scene.house.api.clone();
+        // Whoever heard no answer asks again.
+        scene.asker().ask(&api).await;
+        if !variant.is_late && !flow.ends_grant() {
+            scene.comes_to_rest(&api).await?;
+        }
+        if !variant.is_late {
+            scene.house.pass(LENGTH_S + 60).await;
+        }
+        scene.ends(&api).await?;
+        drop(old);
+        Ok(true)
+    }
+}
+
+/// A point that waits for its effect.
+enum Trap {
+    Call(tokio::sync::oneshot::Receiver<Trapped>),
+    Commit(tokio::sync::oneshot::Receiver<Held>),
+}
+
+/// An effect that is held.
+enum Caught {
+    Call(Trapped),
+    Commit(Held),
+}
+
+impl Trap {
+    async fn caught(self) -> Option<Caught> {
+        let caught = async {
+            match self {
+                Self::Call(trap) => trap.await.ok().map(Caught::Call),
+                Self::Commit(trap) => trap.await.ok().map(Caught::Commit),
+            }
+        };
+        tokio::time::timeout(POINT_MAX, caught).await.ok().flatten()
+    }
+}
+
+impl Caught {
+    fn forget(self) {
+        match self {
+            Self::Call(held) => held.forget(),
+            Self::Commit(held) => held.forget(),
+        }
+    }
+
+    fn let_go(self) {
+        match self {
+            Self::Call(held) => held.let_go(),
+            Self::Commit(held) => held.let_go(),
+        }
+    }
+}
+
+/// Who asks for what a flow begins with.
+#[derive(Clone, Debug)]
+struct Asker {
+    flow: Flow,
+    request: GrantRequest,
+    end: i64,
+}
+
+impl Asker {
+    /// Asks, as often as it takes to be answered.
+    async fn ask(&self, api: &Api) {
+        for _ in 0..40 {
+            let answered = match self.flow {
+                Flow::Grant | Flow::Found => {
+                    api.access().grant(self.request.clone()).await.map(drop)
+                }
+                Flow::Revoke => {
+                    let request = RevokeRequest { grant_id: ID.to_owned(), ..Default::default() };
+                    api.access().revoke(request).await.map(drop)
+                }
+                Flow::Extend => {
+                    let seconds = self.end + 30;
+                    let request = ExtendRequest {
+                        grant_id: ID.to_owned(),
+                        expire_time: Some(Timestamp { seconds, nanos: 0 }),
+                        ..Default::default()
+                    };
+                    api.access().extend(request).await.map(drop)
+                }
+                Flow::Expiry | Flow::Drift => Ok(()),
+            };
+            match answered.map_err(|status| status.code()) {
+                // What is over may be refused.
+                Ok(()) | Err(Code::InvalidArgument | Code::FailedPrecondition) => return,
+                Err(_) => clock::sleep(Duration::from_millis(250)).await,
+            }
+        }
+    }
+}
+
+impl Scene {
+    fn request(&self) -> GrantRequest {
+        let end = Some(End::ExpireTime(Timestamp { seconds: self.end, nanos: 0 }));
+        GrantRequest { end, ..a_request(ID) }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { flow: self.flow, request: self.request(), end: self.end }
+    }
+
+    /// Calls of Identity Center so far.
+    fn calls(&self) -> Vec<String> {
+        let world = self.house.cloud.sim.world();
+        let actions = world.journal.iter().map(|entry| entry.action.clone());
+        actions.filter(|one| one.starts_with("sso:") || one.starts_with("identitystore:")).collect()
+    }
+
+    fn trap(&self, point: &Point, moment: Moment) -> Trap {
+        if point.is_call {
+            let mut world = self.house.cloud.sim.world();
+            return Trap::Call(world.set_trap(&point.label, point.nth, moment));
+        }
+        Trap::Commit(self.proxy.set_trap(&point.label, point.nth, moment))
+    }
+
+    /// What begins a flow beside a request.
+    async fn begin(&self) {
+        match self.flow {
+            Flow::Expiry => self.house.pass(LENGTH_S + 60).await,
+            Flow::Drift => {
+                let organization = &self.house.cloud.organization;
+                let held = assignment(&ann(1), ACCOUNT);
+                self.house.cloud.sim.world().unassign(organization, &held);
+            }
+            Flow::Grant | Flow::Found | Flow::Revoke | Flow::Extend => {}
+        }
+    }
+
+    async fn act(&self, api: &Api) {
+        self.begin().await;
+        self.asker().ask(api).await;
+    }
+
+    /// Kills the daemon, or stops it until another one has taken over. The old one.
+    async fn interrupt(&mut self, variant: Variant, caught: Caught) -> Option<Daemon> {
+        let start = |scene: &Self| {
+            let url = &scene.house.database.url;
+            Daemon::start_with(&scene.house.cloud, options(url, scene.flow))
+        };
+        if !variant.is_stopped {
+            self.house.daemon.kill();
+            caught.forget();
+            if variant.is_late {
+                self.house.pass(LENGTH_S + 60).await;
+            }
+            self.house.daemon = start(self);
+            self.house.api = self.house.daemon.api().await;
+            return None;
+        }
+        self.house.daemon.signal(Signal::STOP);
+        if variant.is_late {
+            self.house.pass(LENGTH_S + 60).await;
+        }
+        let other = start(self);
+        clock::sleep(STOPPED).await;
+        let is_old_call = matches!(caught, Caught::Call(_)) && variant.moment == Moment::Arrived;
+        if is_old_call && variant.is_late {
+            // AWS takes no call that was signed an hour ago.
+            caught.forget();
+        } else {
+            caught.let_go();
+        }
+        self.house.daemon.signal(Signal::CONT);
+        self.house.api = other.api().await;
+        Some(std::mem::replace(&mut self.house.daemon, other))
+    }
+
+    async fn grant(&self, api: &Api) -> Option<Grant> {
+        let request = apono_connector_proto::v1::GetGrantRequest {
+            grant_id: ID.to_owned(),
+            ..Default::default()
+        };
+        api.access().get_grant(request).await.ok()?.into_inner().grant
+    }
+
+    fn has_access(&self) -> bool {
+        !access_of(&self.house.cloud, &ann(1)).is_empty()
+    }
+
+    /// Looks until something is as it should be; else how it is.
+    async fn until(
+        &self,
+        api: &Api,
+        what: &str,
+        is_so: impl AsyncFn(Option<&Grant>) -> bool,
+    ) -> Outcome<()> {
+        let looking = async {
+            loop {
+                let grant = self.grant(api).await;
+                if is_so(grant.as_ref()).await {
+                    return;
+                }
+                clock::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, looking).await.is_ok() {
+            return Ok(());
+        }
+        let rows =
+            "SELECT concat_ws(' ', object_key, origin, intent_verb, intent_request, doubt_create,
+            doubt_delete, settles_at, next_at, stuck_reason) FROM connector.targets";
+        Err(format!(
+            "no {what}: access {}, grant {:?}, targets {:?}",
+            self.has_access(),
+            self.grant(api).await,
+            self.house.database.texts(rows).await
+        ))
+    }
+
+    /// Comes to where the flow leads.
+    async fn comes_to_rest(&self, api: &Api) -> Outcome<()> {
+        self.until(api, "rest", async |grant| {
+            let Some(grant) = grant else { return false };
+            match self.flow {
+                Flow::Grant | Flow::Found | Flow::Drift => {
+                    grant.units[0].state() == UnitState::Active && self.has_access()
+                }
+                Flow::Revoke | Flow::Expiry => grant.state() == GrantState::Ended,
+                Flow::Extend => grant.expire_time.is_some_and(|end| end.seconds == self.end + 30),
+            }
+        })
+        .await
+    }
+
+    /// Comes to where nothing of ours is left, and what was there before is.
+    async fn ends(&self, api: &Api) -> Outcome<()> {
+        let restless = "SELECT count(*) FROM connector.targets WHERE next_at IS NOT NULL";
+        self.until(api, "end", async |grant| {
+            let is_over = grant.is_none_or(|grant| {
+                matches!(grant.state(), GrantState::Ended | GrantState::Failed)
+            });
+            is_over && self.house.database.count(restless).await == 0
+        })
+        .await?;
+        if self.has_access() == self.flow.is_found() {
+            return Ok(());
+        }
+        Err(format!("access {} at rest", self.has_access()))
+    }
+}
