@@ -105,6 +105,8 @@ CREATE TABLE connector.units (
     applied_version bigint NOT NULL DEFAULT 0,
     refusal text,
     finding text NOT NULL DEFAULT '',
+    -- Its removal was given up: something of it may be left in AWS.
+    is_forgotten boolean NOT NULL DEFAULT false CHECK (NOT is_forgotten OR state = 'ENDED'),
     PRIMARY KEY (connector_id, grant_id, number),
     FOREIGN KEY (connector_id, grant_id) REFERENCES connector.grants ON DELETE CASCADE,
     FOREIGN KEY (connector_id, target_id) REFERENCES connector.targets (connector_id, id),

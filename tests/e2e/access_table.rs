@@ -17,12 +17,14 @@ use crate::harness::{Api, Cloud, Daemon, Database, Options};
 /// Method → the roles that may call it, admin being one of all.
 const TABLE: &[(&str, &[&str])] = &[
     ("AccessService/Extend", &["granter", "admin"]),
+    ("AccessService/Forget", &["admin"]),
     ("AccessService/GetGrant", ALL),
     ("AccessService/Grant", &["granter", "admin"]),
     ("AccessService/ListActs", ALL),
     ("AccessService/ListGrants", ALL),
     ("AccessService/Revoke", &["granter", "admin"]),
     ("AccessService/RevokeAll", &["granter", "admin"]),
+    ("AccessService/ValidateGrant", &["granter", "admin"]),
     ("AccessService/WatchGrant", ALL),
     ("CatalogService/ListResourceTypes", ALL),
     ("IntegrationService/CreateIntegration", &["admin"]),

@@ -32,6 +32,7 @@ mod narrowed;
 mod owners;
 mod path;
 mod privileges;
+mod random;
 mod refusals;
 mod reload;
 mod replicas;

@@ -13,6 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span, warn};
+use uuid::Uuid;
 
 use super::{
     Engine,
@@ -27,7 +28,7 @@ use crate::{
     model::{
         assignment::Assignment,
         ids::{AccountId, TargetId},
-        refusal::Refusal,
+        refusal::{Refusal, RefusalCode},
         unit::UnitState,
     },
     store::{
@@ -36,6 +37,7 @@ use crate::{
         grants::{self, Grant},
         identity_centers::{self, Held},
         integrations::Integration,
+        lookups::{self, Lookup},
         targets::{self, Due, Errand},
         units,
     },
@@ -49,6 +51,8 @@ const STEPS_MAX: usize = 24;
 const AUDITS_MAX: usize = 4;
 /// Recipients that are looked up at once.
 const LOOKUPS_MAX: usize = 8;
+/// Questions of callers that are answered at once.
+const QUESTIONS_MAX: usize = 4;
 /// The lease is kept so long after the last step: something may come of it soon.
 const IDLE: Duration = Duration::from_secs(2);
 /// After a lookup that failed.
@@ -59,7 +63,10 @@ const AFTER_FAILURE: Backoff =
 #[derive(Clone, Debug)]
 enum Job {
     Step(Due),
+    /// Of a grant's recipient.
     Lookup(String),
+    /// For a caller who waits.
+    Question(Uuid),
 }
 
 /// Works until nothing is due, the lease is lost, or it is asked to stop; then gives the lease up.
@@ -156,7 +163,7 @@ impl Worker {
     /// Begins what is due and has a place.
     async fn begin_all(&mut self) -> store::Result<()> {
         let (mut busy, mut steps, mut audits) = (Vec::new(), Vec::new(), 0);
-        let mut lookups = Vec::new();
+        let (mut lookups, mut questions) = (Vec::new(), Vec::new());
         for job in self.jobs.values() {
             match job {
                 Job::Step(due) => {
@@ -165,6 +172,7 @@ impl Worker {
                     busy.push(due.account.clone());
                 }
                 Job::Lookup(grant) => lookups.push(grant.clone()),
+                Job::Question(id) => questions.push(*id),
             }
         }
         let mut conn = self.ground.engine.db.conn().await?;
@@ -172,6 +180,13 @@ impl Worker {
             let limit = count(LOOKUPS_MAX - lookups.len());
             for grant in grants::to_look_up(&mut conn, &self.ground.held, &lookups, limit).await? {
                 self.begin_lookup(grant);
+            }
+        }
+        if questions.len() < QUESTIONS_MAX {
+            let limit = count(QUESTIONS_MAX - questions.len());
+            let open = lookups::open(&mut conn, &self.ground.held, &questions, limit).await?;
+            for lookup in open {
+                self.begin_question(lookup);
             }
         }
         if steps.len() < STEPS_MAX {
@@ -230,6 +245,19 @@ impl Worker {
             }
         };
         let id = self.running.spawn(looking).id();
+        self.jobs.insert(id, job);
+    }
+
+    fn begin_question(&mut self, lookup: Lookup) {
+        let ground = self.ground.clone();
+        let job = Job::Question(lookup.id);
+        let answering = async move {
+            if let Err(error) = answer(&ground, &lookup).await {
+                warn!(error = %Chain(&error), "failed to tell who a recipient is; trying again");
+                clock::sleep(TICK).await;
+            }
+        };
+        let id = self.running.spawn(answering).id();
         self.jobs.insert(id, job);
     }
 
@@ -305,6 +333,19 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
     };
     acts::note(&mut tx, &held.connector, act).await?;
     tx.commit().await
+}
+
+/// Tells a caller who somebody is, as far as that can be told now.
+async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()> {
+    let found = principals::find(&ground.site, &lookup.recipient).await;
+    let found = found.map_err(|error| match error {
+        principals::Error::Refused(refusal) => refusal,
+        principals::Error::Aws(error) => error
+            .refusal()
+            .unwrap_or_else(|| Refusal::new(RefusalCode::NotAnswered, error.to_string())),
+    });
+    let mut conn = ground.engine.db.conn().await?;
+    lookups::answer(&mut conn, &ground.held.connector, lookup.id, &found).await
 }
 
 async fn refuse(

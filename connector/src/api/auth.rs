@@ -33,10 +33,12 @@ pub const SECRET_BYTES: usize = 32;
 
 /// The role that each method needs. Health is open; reflection needs any token.
 pub const METHODS: &[(&str, Role)] = &[
+    ("/apono.connector.v1.AccessService/ValidateGrant", Role::Granter),
     ("/apono.connector.v1.AccessService/Grant", Role::Granter),
     ("/apono.connector.v1.AccessService/Extend", Role::Granter),
     ("/apono.connector.v1.AccessService/Revoke", Role::Granter),
     ("/apono.connector.v1.AccessService/RevokeAll", Role::Granter),
+    ("/apono.connector.v1.AccessService/Forget", Role::Admin),
     ("/apono.connector.v1.AccessService/GetGrant", Role::Viewer),
     ("/apono.connector.v1.AccessService/ListGrants", Role::Viewer),
     ("/apono.connector.v1.AccessService/WatchGrant", Role::Viewer),

@@ -275,6 +275,7 @@ fn unit(
         effective_until_time: unit.effective_until.map(words::timestamp),
         session_tail_until_time: tail.map(words::timestamp),
         state_time: Some(words::timestamp(unit.state_at)),
+        is_forgotten: unit.is_forgotten,
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn refuse_deleting(found: &Integration) -> Result<(), Status> {
 /// Units that have not ended, and objects in AWS that are not at rest.
 async fn live(conn: &mut PgConnection, found: &Integration) -> store::Result<(i64, i64)> {
     let Integration { connector, id, .. } = found;
-    let units = store::units::count_open(conn, connector, *id).await?;
-    Ok((units, store::units::count_restless(conn, connector, *id).await?))
+    let units = store::backlog::open(conn, connector, *id).await?;
+    Ok((units, store::backlog::restless(conn, connector, *id).await?))
 }
 
 fn is_live(what: &str, (units, objects): (i64, i64)) -> Status {

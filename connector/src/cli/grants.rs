@@ -4,7 +4,7 @@
 //! daemon does in AWS, as the daemon itself never does within a call.
 
 use apono_connector_proto::v1::{
-    ExtendRequest, GetGrantRequest, access_service_client::AccessServiceClient,
+    ExtendRequest, ForgetRequest, GetGrantRequest, access_service_client::AccessServiceClient,
 };
 
 use super::connect::{Client, Way};
@@ -53,6 +53,18 @@ pub(super) enum Grants {
     Revoke(Revoke),
     /// Ends all grants that fit; what is given counts together.
     RevokeAll(Box<RevokeAll>),
+    /// Gives up the removal of what a grant that is over has left in AWS: look there first.
+    Forget {
+        /// Id of the grant.
+        #[arg(value_name = "ID")]
+        grant: String,
+        /// What was seen in AWS, and why it is given up.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Lists what was asked, and what was done in AWS for it, newest first.
     Acts(Acts),
 }
@@ -69,6 +81,7 @@ impl Grants {
             Self::Extend { grant, end } => extend(client, grant, end).await,
             Self::Revoke(revoke) => revoke.run(client).await,
             Self::RevokeAll(revoke) => revoke.run(client).await,
+            Self::Forget { grant, reason, yes } => forget(client, grant, reason, yes).await,
             Self::Acts(acts) => acts.run(client).await,
         }
     }
@@ -89,6 +102,25 @@ async fn extend(client: &Client, grant_id: String, end: EndFlags) -> anyhow::Res
         expire_time: Some(end.expire_time()?),
     };
     let answer = api.extend(request).await?.into_inner();
+    show::answer(client, &answer, answer.grant.as_ref())
+}
+
+async fn forget(
+    client: &Client,
+    grant_id: String,
+    reason: String,
+    yes: bool,
+) -> anyhow::Result<()> {
+    let question = format!(
+        "Give up removing what {grant_id} has left in AWS? It stays there until somebody removes it"
+    );
+    if !yes && !inquire::Confirm::new(&question).with_default(false).prompt()? {
+        anyhow::bail!("nothing was given up");
+    }
+    let mut api = Api::new(client.way.clone());
+    let connector_id = client.connector_id.clone();
+    let request = ForgetRequest { connector_id, grant_id, reason };
+    let answer = api.forget(request).await?.into_inner();
     show::answer(client, &answer, answer.grant.as_ref())
 }
 

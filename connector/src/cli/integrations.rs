@@ -6,16 +6,15 @@ use anyhow::Context as _;
 use apono_connector_proto::v1::{
     CreateIntegrationRequest, DeleteIntegrationRequest, DisableIntegrationRequest,
     EnableIntegrationRequest, GetIntegrationRequest, Integration, ListIntegrationsRequest,
-    ListIntegrationsResponse, PreviewCustomAccessDetailsRequest, StepOutcome,
-    UpdateIntegrationRequest, ValidateIntegrationRequest,
-    integration_service_client::IntegrationServiceClient,
+    ListIntegrationsResponse, PreviewCustomAccessDetailsRequest, UpdateIntegrationRequest,
+    ValidateIntegrationRequest, integration_service_client::IntegrationServiceClient,
 };
 use tonic::Code;
 
 use super::{
     connect::{Client, Way},
     form::Form,
-    output::{Format, failure, print_table, say, time, word},
+    output::{Format, STEP_HEADINGS, failure, print_table, say, step_row, time, word},
     wizard,
 };
 
@@ -195,16 +194,7 @@ async fn validate(api: &mut Api, client: &Client, form: Form) -> anyhow::Result<
         settings: Some(form.settings()?),
     };
     let answer = api.validate_integration(request).await?.into_inner();
-    let rows = answer.steps.iter().map(|step| {
-        let outcome = match step.outcome() {
-            StepOutcome::Passed => "ok",
-            StepOutcome::Warning => "warning",
-            StepOutcome::Failed => "FAILED",
-            StepOutcome::Skipped | StepOutcome::Unspecified => "skipped",
-        };
-        vec![step.code.clone(), outcome.to_owned(), step.finding.clone(), step.remedy.clone()]
-    });
-    client.print(&answer, &["step", "outcome", "finding", "remedy"], rows)?;
+    client.print(&answer, &STEP_HEADINGS, answer.steps.iter().map(step_row))?;
     anyhow::ensure!(answer.valid, "an integration with these settings would be refused");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apono_connector_proto::v1::FILE_DESCRIPTOR_SET;
+use apono_connector_proto::v1::{FILE_DESCRIPTOR_SET, StepOutcome, ValidationStep};
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use prost::{Message, Name};
@@ -124,6 +124,20 @@ fn dynamic<M: Message + Name>(message: &M) -> anyhow::Result<DynamicMessage> {
     let descriptor =
         pool.get_message_by_name(&name).with_context(|| format!("no message {name}"))?;
     Ok(DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?)
+}
+
+/// What a table of steps has above it.
+pub(super) const STEP_HEADINGS: [&str; 4] = ["step", "outcome", "finding", "remedy"];
+
+/// A step of a validation.
+pub(super) fn step_row(step: &ValidationStep) -> Vec<String> {
+    let outcome = match step.outcome() {
+        StepOutcome::Passed => "ok",
+        StepOutcome::Warning => "warning",
+        StepOutcome::Failed => "FAILED",
+        StepOutcome::Skipped | StepOutcome::Unspecified => "skipped",
+    };
+    vec![step.code.clone(), outcome.to_owned(), step.finding.clone(), step.remedy.clone()]
 }
 
 /// The time so long from now.

@@ -54,6 +54,8 @@ refusal_codes! {
     NotAllowed = "NOT_ALLOWED", "Update the stack with AccountAssignments=Enabled; if it is, look for a service control policy.";
     /// AWS takes no more of it.
     QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, or remove what is not needed.";
+    /// AWS did not tell.
+    NotAnswered = "NOT_ANSWERED", "Try again; `problems` and `check` say why AWS does not answer.";
     /// What it is about is gone from AWS.
     NotThere = "NOT_THERE", "Check that permission set, account and recipient still exist, and sync.";
     /// AWS does not take the request.

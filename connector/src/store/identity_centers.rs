@@ -155,7 +155,11 @@ pub async fn due(
                   OR EXISTS (
                      SELECT FROM connector.grants g
                      WHERE g.connector_id = i.connector_id AND g.integration_id = i.id
-                       AND g.lookup_at <= connector.now()))"#,
+                       AND g.lookup_at <= connector.now())
+                  OR EXISTS (
+                     SELECT FROM connector.lookups l
+                     WHERE l.connector_id = i.connector_id AND l.integration_id = i.id
+                       AND l.answered_at IS NULL))"#,
         &super::texts(connectors),
         owner.0
     )

@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::model::ids::ConnectorId;
 
 pub mod acts;
+pub mod backlog;
 pub mod connectors;
 pub mod coverage;
 pub mod facets;
@@ -38,6 +39,7 @@ pub mod history;
 pub mod identity_centers;
 pub mod integrations;
 pub mod inventory;
+pub mod lookups;
 pub mod organization;
 pub mod permission_sets;
 pub mod problems;

@@ -442,25 +442,6 @@ pub async fn wake(
     Ok(())
 }
 
-/// How much does not get on, of all connectors of the settings: targets, and grants whose recipient
-/// cannot be looked up.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn count_stuck(conn: &mut PgConnection, connectors: &[ConnectorId]) -> Result<i64> {
-    let connectors = super::texts(connectors);
-    Ok(sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM connector.targets
-                   WHERE connector_id = ANY ($1) AND stuck_since IS NOT NULL)
-                + (SELECT count(*) FROM connector.grants
-                   WHERE connector_id = ANY ($1) AND stuck_since IS NOT NULL) AS "stuck!""#,
-        &connectors
-    )
-    .fetch_one(conn)
-    .await?)
-}
-
 /// Removes targets that nobody holds, that nothing is to be done about, and that were so for
 /// longer than this. Returns how many.
 ///

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{Result, expect_one, stored};
 use crate::model::{
-    ids::{AccountId, ConnectorId, IntegrationId, TargetId},
+    ids::{AccountId, ConnectorId, TargetId},
     refusal::Refusal,
     unit::UnitState,
 };
@@ -54,6 +54,8 @@ pub struct Unit {
     pub stuck_reason: String,
     /// Until when somebody has the access.
     pub effective_until: Option<DateTime<Utc>>,
+    /// Its removal was given up.
+    pub is_forgotten: bool,
 }
 
 /// Stores the units of a grant.
@@ -99,7 +101,7 @@ pub async fn list(
 ) -> Result<Vec<Unit>> {
     let rows = sqlx::query!(
         r#"SELECT u.grant_id, u.number, u.account_id, u.permission_set, u.permission_set_arn,
-             u.session_seconds, u.state, u.state_at, u.refusal, u.finding,
+             u.session_seconds, u.state, u.state_at, u.refusal, u.finding, u.is_forgotten,
              t.mechanism AS "mechanism?", t.origin = 'found' AS "is_found?",
              t.stuck_since AS "stuck_since?", t.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
@@ -144,6 +146,7 @@ pub async fn list(
                 stuck_since: row.stuck_since,
                 stuck_reason: row.stuck_reason.unwrap_or_default(),
                 effective_until: row.effective_until,
+                is_forgotten: row.is_forgotten,
             })
         })
         .collect()
@@ -205,45 +208,46 @@ pub async fn set_state(
     expect_one(&done)
 }
 
-/// How many units of an integration have not ended.
+/// Gives up the units of a locked grant that are over and not gone, and the targets that nobody else
+/// holds. Returns how many units.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn count_open(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    integration: IntegrationId,
-) -> Result<i64> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "open!"
-           FROM connector.units u
-           JOIN connector.grants g USING (connector_id, grant_id)
-           WHERE u.connector_id = $1 AND g.integration_id = $2
-             AND u.state NOT IN ('ENDED', 'FAILED')"#,
+pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &str) -> Result<u64> {
+    sqlx::query!(
+        "UPDATE connector.targets t
+         SET next_at = NULL, failures = 0, stuck_since = NULL, stuck_reason = '',
+             -- What was under way holds up nobody, and is remembered as a doubt.
+             doubt_create = doubt_create OR coalesce(intent_verb = 'create', false),
+             doubt_delete = doubt_delete OR coalesce(intent_verb = 'delete', false),
+             intent_verb = NULL, intent_since = NULL, intent_request = NULL,
+             intent_settled_before = NULL, intent_origin_before = NULL
+         FROM (
+             SELECT id FROM connector.targets
+             WHERE connector_id = $1 AND id IN (
+                 SELECT target_id FROM connector.units
+                 WHERE connector_id = $1 AND grant_id = $2
+                   AND state NOT IN ('ENDED', 'FAILED'))
+             ORDER BY id FOR UPDATE) AS held
+         WHERE t.connector_id = $1 AND t.id = held.id
+           AND NOT EXISTS (
+               SELECT FROM connector.units other
+               WHERE other.connector_id = $1 AND other.target_id = t.id
+                 AND other.grant_id <> $2 AND other.state NOT IN ('ENDED', 'FAILED'))",
         connector.as_str(),
-        integration.0
+        grant
     )
-    .fetch_one(conn)
-    .await?)
-}
-
-/// How many targets of an integration are not at rest: something of ours may be in AWS.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn count_restless(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    integration: IntegrationId,
-) -> Result<i64> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "restless!" FROM connector.targets
-           WHERE connector_id = $1 AND integration_id = $2 AND next_at IS NOT NULL"#,
+    .execute(&mut *conn)
+    .await?;
+    let done = sqlx::query!(
+        "UPDATE connector.units
+         SET state = 'ENDED', state_at = connector.now(), is_forgotten = true
+         WHERE connector_id = $1 AND grant_id = $2 AND state NOT IN ('ENDED', 'FAILED')",
         connector.as_str(),
-        integration.0
+        grant
     )
-    .fetch_one(conn)
-    .await?)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

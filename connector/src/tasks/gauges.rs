@@ -57,7 +57,7 @@ impl Gauges {
         metrics::gauge!("connector_sync_groups", "state" => "leased").set(count(groups.leased));
         let overdue = store::integrations::overdue_seconds(&mut conn, &self.connectors).await?;
         metrics::gauge!("connector_sync_overdue_seconds").set(overdue);
-        let stuck = store::targets::count_stuck(&mut conn, &self.connectors).await?;
+        let stuck = store::backlog::stuck(&mut conn, &self.connectors).await?;
         metrics::gauge!("connector_access_stuck").set(count(stuck));
         let mut problems =
             BTreeMap::from([(Severity::Notice, 0), (Severity::Warning, 0), (Severity::Error, 0)]);

@@ -60,7 +60,8 @@ impl Task for Janitor {
 impl Janitor {
     async fn purge(&self) -> store::Result<String> {
         let mut conn = self.db.conn().await?;
-        let validations = store::validations::purge(&mut conn).await?;
+        let validations =
+            store::validations::purge(&mut conn).await? + store::lookups::purge(&mut conn).await?;
         let groups = store::groups::purge(&mut conn).await?;
         let syncs = store::syncs::purge(&mut conn, self.retention.syncs).await?;
         let problems = store::problems::purge(&mut conn, self.retention.problems).await?;

@@ -89,8 +89,8 @@ impl Remover {
         let Integration { connector, id, settings, .. } = found;
         let mut tx = self.db.begin().await?;
         store::integrations::lock(&mut tx, connector, *id).await?;
-        let left = store::units::count_open(&mut tx, connector, *id).await?
-            + store::units::count_restless(&mut tx, connector, *id).await?;
+        let left = store::backlog::open(&mut tx, connector, *id).await?
+            + store::backlog::restless(&mut tx, connector, *id).await?;
         if left > 0 {
             return Ok(false);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     assignment::{Assignment, Principal},
-    directory::Directory,
+    directory::{Change, Directory},
     world::{Account, World},
 };
 
@@ -55,10 +55,7 @@ impl World {
     ///
     /// When there is no such organization or account.
     pub fn assign(&mut self, organization: &str, assignment: Assignment) {
-        let (directory, account) = self.settled(organization, &assignment);
-        let made = assignment.clone();
-        directory.assignments.insert(assignment);
-        directory.provision(account, &made);
+        self.change(organization, assignment, true);
     }
 
     /// Takes an assignment away by somebody else's hand, and the role that nobody needs then.
@@ -67,9 +64,19 @@ impl World {
     ///
     /// When there is no such organization or account.
     pub fn unassign(&mut self, organization: &str, assignment: &Assignment) {
-        let (directory, account) = self.settled(organization, assignment);
-        directory.assignments.remove(assignment);
-        directory.provision(account, assignment);
+        self.change(organization, assignment.clone(), false);
+    }
+
+    fn change(&mut self, organization: &str, assignment: Assignment, is_there: bool) {
+        let at = self.clock.now();
+        let (directory, account) = self.settled(organization, &assignment);
+        if is_there {
+            directory.assignments.insert(assignment.clone());
+        } else {
+            directory.assignments.remove(&assignment);
+        }
+        directory.provision(account, &assignment);
+        directory.changes.push(Change { at, assignment, is_there, is_by_hand: true });
     }
 
     /// What an assignment changes, after the operations whose time came before it.

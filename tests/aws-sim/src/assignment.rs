@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    directory::Directory,
+    directory::{Change, Directory},
     template::Role,
     world::{Account, World},
 };
@@ -190,10 +190,16 @@ impl World {
             operation.status = if let Some(reason) = fails {
                 Status::Failed(reason)
             } else {
-                match operation.verb {
+                let (at, is_there) = (operation.ends, operation.verb == Verb::Create);
+                let is_change = match operation.verb {
                     Verb::Create => directory.assignments.insert(assignment.clone()),
                     Verb::Delete => directory.assignments.remove(&assignment),
                 };
+                if is_change {
+                    let assignment = assignment.clone();
+                    let change = Change { at, assignment, is_there, is_by_hand: false };
+                    directory.changes.push(change);
+                }
                 Status::Succeeded
             };
             if let Some(account) = self.accounts.get_mut(&assignment.account) {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     assignment::{Assignment, Operation, Pace},
     text::Text,
@@ -20,6 +22,8 @@ pub struct Directory {
     pub assignments: BTreeSet<Assignment>,
     /// Operations on assignments that were ever accepted.
     pub operations: Vec<Operation>,
+    /// When assignments came and went.
+    pub changes: Vec<Change>,
     /// How operations go.
     pub pace: Pace,
     /// How many roles of permission sets were ever made.
@@ -32,6 +36,19 @@ impl Directory {
     pub fn permission_set(&self, id: &str) -> Option<&PermissionSet> {
         self.permission_sets.iter().find(|set| set.id == id)
     }
+}
+
+/// An assignment that came or went.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Which.
+    pub assignment: Assignment,
+    /// Whether it is there since.
+    pub is_there: bool,
+    /// Whether somebody did it without an operation.
+    pub is_by_hand: bool,
 }
 
 /// A permission set.

@@ -1,7 +1,7 @@
 //! What holds however often it is asked, whatever is lost, and whoever is killed.
 
 use apono_connector_proto::v1::{
-    Grant, GrantRequest, GrantState, ListGrantsRequest, RevokeRequest, UnitState,
+    ForgetRequest, Grant, GrantRequest, GrantState, ListGrantsRequest, RevokeRequest, UnitState,
 };
 use aws_sim::{Effect, Fault, Moment, assignment::Turn};
 use chrono::TimeDelta;
@@ -150,6 +150,41 @@ async fn a_deletion_that_fails_is_tried_for_ever_shown_as_stuck_and_cleared_by_i
     house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert!(list().await.is_empty());
     assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn only_a_caller_gives_a_removal_up_and_holds_up_nobody_by_it() {
+    let house = House::build().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let forget = async |reason: &str| {
+        let request = ForgetRequest {
+            grant_id: "g1".to_owned(),
+            reason: reason.to_owned(),
+            ..Default::default()
+        };
+        house.api.access().forget(request).await
+    };
+    let live = forget("it is live").await.expect_err("it is live");
+    assert_eq!(reason(&live).1, "GRANT_LIVE");
+    let denied = Fault::new(Effect::DenyByScp).on("sso:DeleteAccountAssignment");
+    house.cloud.sim.world().faults.push(denied);
+    house.api.revoke("g1").await;
+    house.api.wait_for_unit("g1", UnitState::Revoking).await;
+    assert_eq!(forget(" ").await.expect_err("no reason").code(), Code::InvalidArgument);
+    let forgotten = forget("an administrator keeps it").await.expect("a grant").into_inner();
+    let forgotten = forgotten.grant.expect("a grant");
+    assert_eq!(forgotten.state(), GrantState::Ended);
+    assert!(forgotten.units[0].is_forgotten);
+    assert_eq!(reason(&forget("again").await.expect_err("it is done")).1, "GRANT_ENDED");
+    assert_eq!(house.access_of(&ann(1)).len(), 1, "it is left");
+    // The id is taken for ever, and others go on in the account.
+    assert!(house.api.access().grant(a_request("g1")).await.expect("a grant").into_inner().existed);
+    house.cloud.sim.world().faults.clear();
+    let other =
+        GrantRequest { recipient: Some(super::user("ann2@example.com")), ..a_request("g2") };
+    house.api.grant(other).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
 }
 
 #[tokio::test]

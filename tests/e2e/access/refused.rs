@@ -1,8 +1,8 @@
 //! What is not granted, each with its message.
 
 use apono_connector_proto::v1::{
-    CreateTokenRequest, GrantRequest, GrantState, Recipient, Role, grant_request::End,
-    recipient::Who,
+    CreateTokenRequest, GrantRequest, GrantState, Recipient, Role, StepOutcome,
+    ValidateGrantRequest, grant_request::End, recipient::Who,
 };
 use aws_sim::{Effect, Fault};
 use prost_types::Timestamp;
@@ -177,4 +177,37 @@ async fn only_a_granter_grants_and_another_tenant_finds_nothing() {
         .await;
     assert_eq!(acts[0], "local");
     assert!(acts[1].starts_with("token "), "{acts:?}");
+}
+
+#[tokio::test]
+async fn a_grant_is_tried_without_granting() {
+    let house = House::build().await;
+    let tried = async |request: GrantRequest| {
+        let request = ValidateGrantRequest { request: Some(request) };
+        house.api.access().validate_grant(request).await.expect("steps").into_inner()
+    };
+    let good = tried(GrantRequest { grant_id: String::new(), ..a_request("") }).await;
+    let codes: Vec<&str> = good.steps.iter().map(|step| step.code.as_str()).collect();
+    assert_eq!(codes, ["INTEGRATION", "END", "UNIT", "RECIPIENT", "QUEUE", "ENDING"]);
+    assert!(good.is_valid, "{:#?}", good.steps);
+    assert_eq!(good.principal_id, super::ann(1));
+    assert_eq!(good.session_tail.expect("a tail").seconds, 3600);
+
+    let bad = GrantRequest {
+        recipient: Some(user("eve@example.com")),
+        units: vec![unit("999999999999"), unit(ACCOUNT)],
+        reason: String::new(),
+        ..a_request("bad")
+    };
+    let bad = tried(bad).await;
+    let failed: Vec<&str> = bad
+        .steps
+        .iter()
+        .filter(|step| step.outcome() == StepOutcome::Failed)
+        .map(|step| step.finding.split(':').next().expect("a code"))
+        .collect();
+    assert_eq!(failed, ["GUARDRAIL", "ACCOUNT_UNKNOWN", "PRINCIPAL_UNKNOWN"]);
+    assert!(!bad.is_valid);
+    assert_eq!(house.database.count("SELECT count(*) FROM connector.grants").await, 0);
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 0);
 }

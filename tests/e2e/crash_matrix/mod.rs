@@ -77,6 +77,14 @@ fn points(labels: impl IntoIterator<Item = (bool, String)>) -> Vec<Point> {
     numbered.collect()
 }
 
+/// What went wrong: told at once, as a whole matrix takes its time.
+#[expect(clippy::unnecessary_wraps, reason = "it is the answer of a visit")]
+fn told(flow: Flow, point: &Point, variant: Variant, wrong: &str) -> Option<String> {
+    let wrong = format!("{flow:?} at {point}, {variant:?}: {wrong}");
+    println!("{wrong}");
+    Some(wrong)
+}
+
 #[tokio::test]
 async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
     let seed = std::env::var("MATRIX_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -113,7 +121,7 @@ async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
                     Err(_) => return Some(format!("{flow:?} at {point}, {variant:?}: no end")),
                 }
             }
-            Some(format!("{flow:?} at {point}, {variant:?}: the point was not met"))
+            told(flow, &point, variant, "the point was not met")
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(std::future::ready)

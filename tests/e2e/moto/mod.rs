@@ -19,6 +19,7 @@ use aws_sim::Sim;
 
 use crate::harness::{Cloud, Daemon, Database, settings_with_every_type, wait_for};
 
+mod access;
 mod stack;
 mod types;
 

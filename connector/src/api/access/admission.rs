@@ -42,11 +42,11 @@ impl Api {
         }
         if is_revoked {
             let finding = "it was revoked before it came";
-            return Err(refuse(RefusalCode::RevokedBefore, "grant_id", finding));
+            return Err(refuse(RefusalCode::RevokedBefore, "grant_id", finding).into());
         }
         if !self.may_grant {
             let finding = "the database is lost when this container ends";
-            return Err(refuse(RefusalCode::StateNotKept, "", finding));
+            return Err(refuse(RefusalCode::StateNotKept, "", finding).into());
         }
         let of = open(&mut tx, connector, IntegrationId(request.integration)).await?;
         let now = store::now(&mut tx).await.map_err(unanswered)?;
@@ -112,6 +112,41 @@ impl Api {
         moved.await.map_err(unanswered)
     }
 
+    /// Gives up what a grant that is over has left in AWS.
+    pub(super) async fn give_up(
+        &self,
+        caller: &Caller,
+        connector: &ConnectorId,
+        id: &str,
+        reason: &str,
+    ) -> Result<(), Status> {
+        status::refuse_nul("grant_id", id)?;
+        let mut tx = self.db.begin().await.map_err(unanswered)?;
+        let locked = async {
+            store::wishes::lock_id(&mut tx, connector, id).await?;
+            let grant = store::grants::lock(&mut tx, connector, id).await?;
+            Ok((grant, store::now(&mut tx).await?))
+        };
+        let (grant, now) = locked.await.map_err(unanswered)?;
+        let grant = grant.ok_or_else(|| status::not_found("grant", id))?;
+        if now < grant.until() {
+            let message = format!("grant {id:?} is live; revoke it first");
+            return Err(status::precondition("GRANT_LIVE", message));
+        }
+        let forgotten = async {
+            let units = units::forget(&mut tx, connector, id).await?;
+            let (verb, actor) = ("FORGOTTEN", &caller.actor());
+            let act = New { grant: id, verb, actor, object: "", detail: reason };
+            store::acts::note(&mut tx, connector, act).await?;
+            Ok(units)
+        };
+        if forgotten.await.map_err(unanswered)? == 0 {
+            let message = format!("nothing of grant {id:?} is left");
+            return Err(status::precondition("GRANT_ENDED", message));
+        }
+        tx.commit().await.map_err(unanswered)
+    }
+
     /// Asks the guardrails for the whole time, from the grant's start.
     async fn allow_longer(
         &self,
@@ -129,14 +164,14 @@ impl Api {
     }
 
     /// Checks one unit against the inventory and the guardrails.
-    async fn unit(
+    pub(super) async fn unit(
         &self,
         conn: &mut PgConnection,
         of: &Integration,
         request: &Request,
         wanted: &Wanted,
         length_s: i64,
-    ) -> Result<units::New, Status> {
+    ) -> Result<units::New, Denied> {
         let read = async {
             let account =
                 store::organization::account(conn, &of.connector, of.id, &wanted.account).await?;
@@ -144,7 +179,7 @@ impl Api {
             let set = store::permission_sets::find(conn, &of.connector, of.id, named).await?;
             Ok((account, set))
         };
-        let (account, set) = read.await.map_err(unanswered)?;
+        let (account, set) = read.await.map_err(Denied::Unanswered)?;
         let account_of = account.as_ref().map(|account| (account.coverage, account.state.as_str()));
         refuse_account(of, &wanted.account, account_of)?;
         let set = set.ok_or_else(|| {
@@ -204,13 +239,29 @@ async fn open(
     Ok(of)
 }
 
-/// What a rule or the inventory does not allow, about a field of the request.
-fn refuse(code: RefusalCode, field: &str, finding: impl Into<String>) -> Status {
-    status::refused(&Refusal::new(code, finding), field)
+/// Why something is not granted.
+pub(super) enum Denied {
+    /// A rule or the inventory does not allow it, about a field of the request.
+    Refused(Refusal, &'static str),
+    /// The database.
+    Unanswered(store::Error),
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Refused(refusal, field) => status::refused(&refusal, field),
+            Denied::Unanswered(error) => status::store(&error),
+        }
+    }
+}
+
+fn refuse(code: RefusalCode, field: &'static str, finding: impl Into<String>) -> Denied {
+    Denied::Refused(Refusal::new(code, finding), field)
 }
 
 /// Nothing is granted where an integration does not take it.
-fn refuse_closed(of: &Integration) -> Result<(), Status> {
+pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
     let name = &of.settings.name;
     if of.deleting_at.is_some() {
         let finding = format!("the integration {name} is being removed");
@@ -231,7 +282,7 @@ fn refuse_account(
     of: &Integration,
     id: &AccountId,
     found: Option<(Coverage, &str)>,
-) -> Result<(), Status> {
+) -> Result<(), Denied> {
     const FIELD: &str = "units.account_id";
     if *id == of.management_account {
         let finding = format!("{id} is the management account");

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use apono_connector_proto::v1::{
-    self, ExtendRequest, ExtendResponse, GetGrantRequest, GetGrantResponse, GrantRequest,
-    GrantResponse, ListActsRequest, ListActsResponse, ListGrantsRequest, ListGrantsResponse,
-    RevokeAllRequest, RevokeAllResponse, RevokeRequest, RevokeResponse, WatchGrantRequest,
+    self, ExtendRequest, ExtendResponse, ForgetRequest, ForgetResponse, GetGrantRequest,
+    GetGrantResponse, GrantRequest, GrantResponse, ListActsRequest, ListActsResponse,
+    ListGrantsRequest, ListGrantsResponse, RevokeAllRequest, RevokeAllResponse, RevokeRequest,
+    RevokeResponse, ValidateGrantRequest, ValidateGrantResponse, WatchGrantRequest,
     WatchGrantResponse, access_service_server::AccessService,
 };
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ use crate::{
 };
 
 mod admission;
+mod validation;
 
 /// From one look at a watched grant to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
@@ -42,6 +44,25 @@ const CHANGES_WAITING_MAX: usize = 4;
 
 #[tonic::async_trait]
 impl AccessService for Api {
+    async fn validate_grant(
+        &self,
+        request: Request<ValidateGrantRequest>,
+    ) -> Result<Response<ValidateGrantResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner().request.unwrap_or_default();
+        let connector = caller.connector(&request.connector_id)?;
+        let mut conn = self.conn().await?;
+        let integration = find(&mut conn, &connector, &request.integration).await?;
+        drop(conn);
+        let mut request = request;
+        if request.grant_id.is_empty() {
+            // None is needed to try it.
+            "any".clone_into(&mut request.grant_id);
+        }
+        let (_, request) = grants::request(request, integration.id)?;
+        Ok(Response::new(self.try_grant(&integration, &request).await?))
+    }
+
     async fn grant(
         &self,
         request: Request<GrantRequest>,
@@ -126,6 +147,23 @@ impl AccessService for Api {
             }
         }
         Ok(Response::new(RevokeAllResponse { grant_ids }))
+    }
+
+    async fn forget(
+        &self,
+        request: Request<ForgetRequest>,
+    ) -> Result<Response<ForgetResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        grants::reason(&request.reason)?;
+        if request.reason.trim().is_empty() {
+            let reason = "is required; say what was seen in AWS";
+            return Err(status::bad_request("reason", reason));
+        }
+        self.give_up(&caller, &connector, &request.grant_id, &request.reason).await?;
+        let grant = Some(self.shown(&connector, &request.grant_id).await?);
+        Ok(Response::new(ForgetResponse { grant }))
     }
 
     async fn get_grant(

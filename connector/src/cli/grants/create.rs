@@ -1,7 +1,9 @@
 //! Granting access, and waiting until it is there.
 
 use anyhow::{bail, ensure};
-use apono_connector_proto::v1::{AccessUnit, Grant, GrantRequest, GrantState, UnitState};
+use apono_connector_proto::v1::{
+    AccessUnit, Grant, GrantRequest, GrantState, UnitState, ValidateGrantRequest,
+};
 
 use super::{
     Api,
@@ -9,7 +11,13 @@ use super::{
     follow::{WaitFlags, wait},
     show,
 };
-use crate::{base::chance, cli::connect::Client};
+use crate::{
+    base::chance,
+    cli::{
+        connect::Client,
+        output::{STEP_HEADINGS, step_row},
+    },
+};
 
 #[derive(Debug, clap::Args)]
 #[command(mut_group("recipient", |group| group.required(true)))]
@@ -44,6 +52,9 @@ pub(in crate::cli) struct Create {
     /// A label; may be given more than once.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Tries it step by step, and grants nothing.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
     #[command(flatten)]
     waiting: WaitFlags,
 }
@@ -51,8 +62,15 @@ pub(in crate::cli) struct Create {
 impl Create {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
         let mut api = Api::new(client.way.clone());
-        let waiting = self.waiting;
+        let (waiting, dry_run) = (self.waiting, self.dry_run);
         let request = self.request(client)?;
+        if dry_run {
+            let request = ValidateGrantRequest { request: Some(request) };
+            let answer = api.validate_grant(request).await?.into_inner();
+            client.print(&answer, &STEP_HEADINGS, answer.steps.iter().map(step_row))?;
+            ensure!(answer.is_valid, "this grant would be refused");
+            return Ok(());
+        }
         let grant_id = request.grant_id.clone();
         let mut answer = api.grant(request).await?.into_inner();
         if answer.existed {
@@ -73,6 +91,9 @@ impl Create {
 
     fn request(self, client: &Client) -> anyhow::Result<GrantRequest> {
         let grant_id = self.grant.unwrap_or_else(|| {
+            if self.dry_run {
+                return String::new();
+            }
             let made_up = chance::uuid().to_string();
             // Before the call: whoever hears no answer to it asks again with the same id.
             eprintln!("the grant's id is {made_up}");

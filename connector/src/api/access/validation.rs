@@ -1,0 +1,181 @@
+//! Trying a grant without granting: the same checks, step by step, and who the recipient is.
+
+use std::time::Duration;
+
+use apono_connector_proto::v1::ValidateGrantResponse;
+use chrono::TimeDelta;
+use tonic::Status;
+
+use super::{
+    super::{Api, status, words},
+    admission::{Denied, refuse_closed},
+};
+use crate::{
+    base::{backoff::Backoff, chance, clock},
+    model::{
+        assignment::Principal,
+        details::SESSION_MAX,
+        grant::Request,
+        refusal::Refusal,
+        validation::{Outcome, Step},
+    },
+    store::{
+        self,
+        integrations::Integration,
+        lookups::{self, Lookup},
+        units,
+    },
+};
+
+/// The longest that a caller waits for AWS, whatever its deadline.
+const WAIT_MAX: Duration = Duration::from_mins(1);
+const BETWEEN_LOOKS: Backoff =
+    Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1) };
+
+impl Api {
+    /// What a grant would meet.
+    pub(super) async fn try_grant(
+        &self,
+        of: &Integration,
+        request: &Request,
+    ) -> Result<ValidateGrantResponse, Status> {
+        let mut steps = Vec::new();
+        let (mut principal_id, mut tail) = (String::new(), TimeDelta::zero());
+        let is_open = match refuse_closed(of) {
+            Ok(()) => {
+                let name = &of.settings.name;
+                steps.push(Step::passed("INTEGRATION", format!("{name} takes grants")));
+                true
+            }
+            Err(denied) => {
+                steps.push(failed("INTEGRATION", denied)?);
+                false
+            }
+        };
+        for unit in self.try_units(of, request, &mut steps).await? {
+            tail = tail.max(TimeDelta::seconds(unit.session_seconds.into()));
+        }
+        if is_open {
+            match self.look_up(of, request).await? {
+                Ok(principal) => {
+                    let found = format!("{} is {principal}", request.recipient);
+                    steps.push(Step::passed("RECIPIENT", found));
+                    principal.id().clone_into(&mut principal_id);
+                }
+                Err(refusal) => steps.push(refused("RECIPIENT", &refusal)),
+            }
+            steps.push(self.queue(of).await?);
+        } else {
+            let why = "the integration takes no grants";
+            steps.extend(["RECIPIENT", "QUEUE"].map(|code| Step::skipped(code, why)));
+        }
+        let tail = if tail.is_zero() { SESSION_MAX } else { tail };
+        steps.push(Step::passed(
+            "ENDING",
+            format!(
+                "the connector removes the access at its end; sessions that have begun go on for {} minutes at most",
+                tail.num_minutes()
+            ),
+        ));
+        Ok(ValidateGrantResponse {
+            is_valid: steps.iter().all(|step| step.outcome != Outcome::Failed),
+            steps: steps.into_iter().map(words::step).collect(),
+            principal_id,
+            is_self_ending: false,
+            session_tail: Some(words::duration(tail.num_milliseconds())),
+        })
+    }
+
+    /// The end, and each unit; those that can be granted.
+    async fn try_units(
+        &self,
+        of: &Integration,
+        request: &Request,
+        steps: &mut Vec<Step>,
+    ) -> Result<Vec<units::New>, Status> {
+        let mut conn = self.conn().await?;
+        let now = store::now(&mut conn).await.map_err(|error| status::store(&error))?;
+        let Some(end) = request.end.of(now) else {
+            let finding = "the end is not ahead, or too far";
+            steps.push(Step::failed("END", finding, "Use a time to come."));
+            let why = "guardrails ask for how long";
+            steps.extend(request.units.iter().map(|_| Step::skipped("UNIT", why)));
+            return Ok(Vec::new());
+        };
+        steps.push(Step::passed("END", format!("it ends at {}", end.to_rfc3339())));
+        let mut good = Vec::new();
+        for wanted in &request.units {
+            let length_s = (end - now).num_seconds();
+            match self.unit(&mut conn, of, request, wanted, length_s).await {
+                Ok(unit) => {
+                    let finding = format!(
+                        "{} ({}) in {} is known, and no guardrail forbids it",
+                        unit.permission_set, unit.permission_set_arn, unit.account
+                    );
+                    steps.push(Step::passed("UNIT", finding));
+                    good.push(unit);
+                }
+                Err(denied) => steps.push(failed("UNIT", denied)?),
+            }
+        }
+        Ok(good)
+    }
+
+    /// Writes the question, wakes the engine, and waits for the row.
+    async fn look_up(
+        &self,
+        of: &Integration,
+        request: &Request,
+    ) -> Result<Result<Principal, Refusal>, Status> {
+        let lookup = Lookup { id: chance::uuid(), recipient: request.recipient.clone() };
+        let mut conn = self.conn().await?;
+        lookups::insert(&mut conn, &of.connector, of.id, &lookup)
+            .await
+            .map_err(|error| status::store(&error))?;
+        drop(conn);
+        self.wishes.poke();
+        let answer = async {
+            for looks in 1.. {
+                let mut conn = self.conn().await?;
+                let found = lookups::answered(&mut conn, &of.connector, lookup.id)
+                    .await
+                    .map_err(|error| status::store(&error))?;
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+                drop(conn);
+                clock::sleep(BETWEEN_LOOKS.after(looks)).await;
+            }
+            Err(status::not_in_time("validation"))
+        };
+        tokio::time::timeout(WAIT_MAX, answer)
+            .await
+            .unwrap_or_else(|_| Err(status::not_in_time("validation")))
+    }
+
+    /// What AWS would work on before.
+    async fn queue(&self, of: &Integration) -> Result<Step, Status> {
+        let mut conn = self.conn().await?;
+        let (running, waiting) = store::backlog::in_instance(&mut conn, &of.connector, of.id)
+            .await
+            .map_err(|error| status::store(&error))?;
+        Ok(Step::passed(
+            "QUEUE",
+            format!(
+                "AWS works on {running} changes of ours and {waiting} wait; it takes 15 at once, and one in an account"
+            ),
+        ))
+    }
+}
+
+fn refused(code: &str, refusal: &Refusal) -> Step {
+    let finding = format!("{}: {}", refusal.code, refusal.finding);
+    Step::failed(code, finding, refusal.code.remedy())
+}
+
+fn failed(code: &str, denied: Denied) -> Result<Step, Status> {
+    match denied {
+        Denied::Refused(refusal, _) => Ok(refused(code, &refusal)),
+        Denied::Unanswered(_) => Err(denied.into()),
+    }
+}

@@ -1,0 +1,154 @@
+//! Account assignments against moto: granted, seen by a boto3 client, revoked and gone; what was
+//! there before stays. moto has no lists of requests under way, so the gate answers them with
+//! empty ones.
+
+use std::path::Path;
+
+use apono_connector_proto::v1::{
+    AccessUnit, GrantRequest, GrantState, IntegrationSettings, Recipient, recipient::Who,
+};
+use aws_sdk_ssoadmin::types::{PrincipalType, TargetType};
+use aws_sim::Sim;
+
+use super::{MANAGEMENT, Moto, types};
+use crate::{
+    access::{a_request, fast},
+    harness::{Api, Cloud, Daemon, Database, settings_for, short_directory},
+};
+
+/// Lists the assignments of a permission set in an account: `TYPE id`.
+const LIST: &str = "
+import boto3, sys
+url, instance, account, permission_set = sys.argv[1:]
+sso = boto3.client('sso-admin', endpoint_url=url, region_name='eu-west-1',
+                   aws_access_key_id='AKIASEED', aws_secret_access_key='secret')
+found = sso.list_account_assignments(InstanceArn=instance, AccountId=account, PermissionSetArn=permission_set)
+for one in found['AccountAssignments']:
+    print(one['PrincipalType'], one['PrincipalId'])
+";
+
+/// An organization of moto with one account, a person, a group and two permission sets.
+struct Scene {
+    moto: Moto,
+    account: String,
+    instance: String,
+    /// ARNs of `ReadOnly` and `Operator`.
+    sets: [String; 2],
+    person: String,
+    group: String,
+}
+
+impl Scene {
+    async fn seed() -> (Self, String, String) {
+        let moto = Moto::start().await;
+        let config = moto.config(MANAGEMENT, "us-east-1").await;
+        let organizations = aws_sdk_organizations::Client::new(&config);
+        let created = organizations.create_organization().send().await.expect("an organization");
+        let organization = created.organization().and_then(|o| o.id()).expect("an id").to_owned();
+        let roots = organizations.list_roots().send().await.expect("roots");
+        let root = roots.roots()[0].id().expect("an id").to_owned();
+        let create = organizations.create_account().account_name("payments");
+        let created = create.email("payments@example.com").send().await.expect("an account");
+        let status = created.create_account_status().expect("a status");
+        let account = status.account_id().expect("an id").to_owned();
+
+        let config = moto.config(MANAGEMENT, "eu-west-1").await;
+        let lines = types::enrolled(&config).await;
+        let sso = aws_sdk_ssoadmin::Client::new(&config);
+        let instances = sso.list_instances().send().await.expect("instances");
+        let instance = instances.instances()[0].instance_arn().expect("an ARN").to_owned();
+        let arn = |name: &str| {
+            let line = lines.iter().find(|line| line.contains(&format!(" {name} "))).expect("one");
+            line.split(' ').next().expect("an ARN").to_owned()
+        };
+        let id = |name: &str| arn(name).rsplit('/').next().expect("an id").to_owned();
+        let scene = Self {
+            account,
+            instance,
+            sets: [arn("ReadOnly"), arn("Operator")],
+            person: id("ann"),
+            group: id("developers"),
+            moto,
+        };
+        // Somebody else's.
+        sso.create_account_assignment()
+            .instance_arn(&scene.instance)
+            .target_type(TargetType::AwsAccount)
+            .target_id(&scene.account)
+            .permission_set_arn(&scene.sets[1])
+            .principal_type(PrincipalType::User)
+            .principal_id(&scene.person)
+            .send()
+            .await
+            .expect("an assignment");
+        (scene, organization, root)
+    }
+
+    /// What boto3 sees of a set in the account.
+    fn seen(&self, set: &str) -> Vec<String> {
+        let server = std::env::var("TEST_MOTO_SERVER").expect("moto's server");
+        let python = Path::new(&server).with_file_name("python");
+        let url = format!("http://{}", self.moto.address);
+        let listed = std::process::Command::new(python)
+            .args(["-c", LIST, &url, &self.instance, &self.account, set])
+            .output()
+            .expect("python");
+        assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+async fn grant(api: &Api, scene: &Scene, id: &str, set: &str, who: Who) {
+    let request = GrantRequest {
+        recipient: Some(Recipient { who: Some(who) }),
+        units: vec![AccessUnit {
+            account_id: scene.account.clone(),
+            permission_set: set.to_owned(),
+        }],
+        ..a_request(id)
+    };
+    api.grant(request).await;
+    api.wait_for_grant(id, GrantState::Active).await;
+}
+
+#[tokio::test]
+async fn users_and_groups_are_assigned_and_what_was_there_before_stays() {
+    let (scene, organization, root) = Box::pin(Scene::seed()).await;
+    let sim = Sim::start_before(scene.moto.address).await.expect("a gate");
+    let mut cloud = Cloud::in_front_of(sim, "aws");
+    cloud.organization.clone_from(&organization);
+    cloud.management = MANAGEMENT.to_owned();
+    cloud.root = cloud.sim.world().add_organization(&organization, "aws", MANAGEMENT);
+    cloud.account(&scene.account, &cloud.root, "payments");
+    cloud.deploy();
+    let database = Database::create().await;
+    let directory = short_directory();
+    let rules = directory.path().join("rules.cedar");
+    let all = "@id(\"all\")\npermit (principal, action, resource);\n";
+    std::fs::write(&rules, all).expect("a file");
+    let options = fast(&database).set("APONO__ACCESS__GUARDRAILS_FILE", &rules.to_string_lossy());
+    let daemon = Daemon::start_with(&cloud, options);
+    let api = daemon.api().await;
+    let settings = IntegrationSettings {
+        root_or_ou_id: root,
+        sso_region: "eu-west-1".to_owned(),
+        resource_types: vec!["aws-identity-center-permission-set".to_owned()],
+        ..settings_for(&cloud)
+    };
+    api.create_and_sync(settings).await;
+
+    let [read_only, operator] = &scene.sets;
+    grant(&api, &scene, "person", "ReadOnly", Who::UserName("ann".to_owned())).await;
+    grant(&api, &scene, "group", read_only, Who::GroupName("developers".to_owned())).await;
+    grant(&api, &scene, "before", "Operator", Who::UserId(scene.person.clone())).await;
+    let mut seen = scene.seen(read_only);
+    seen.sort();
+    assert_eq!(seen, [format!("GROUP {}", scene.group), format!("USER {}", scene.person)]);
+    assert!(api.get_grant("before").await.units[0].was_there_before);
+    for id in ["person", "group", "before"] {
+        api.revoke(id).await;
+        api.wait_for_grant(id, GrantState::Ended).await;
+    }
+    assert_eq!(scene.seen(read_only), [""; 0]);
+    assert_eq!(scene.seen(operator), [format!("USER {}", scene.person)]);
+}

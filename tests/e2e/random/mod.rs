@@ -1,0 +1,107 @@
+//! Random histories: grants, overlaps, extensions, revokes and other people's hands, while AWS
+//! throttles, fails, conflicts and loses answers, and two replicas are killed, stopped and cut off from
+//! their database. When all has come to rest, everybody may do what live grants and what was
+//! there before say, and nothing else; and what we took away was not there for long after
+//! its end.
+//!
+//! Each history is an organization of its own, drawn from a seed; many run beside each other on the
+//! same two daemons. `RANDOM_SEED` repeats what a seed draws, `make soak SEEDS=` runs as many as are
+//! wanted. (Kills and waits happen in real time: a seed repeats what is done, not every
+//! interleaving of it.) Against `aws-sim`.
+
+mod history;
+mod round;
+
+use std::{ops::AddAssign, time::Duration};
+
+use rand::RngExt as _;
+
+use self::round::Round;
+
+/// Histories when nothing is said.
+const HISTORIES: u64 = 100;
+/// Histories beside each other.
+const AT_ONCE: usize = 25;
+/// Our access is gone so soon after its end, also where the replica that worked there was killed or
+/// stopped, and calls failed.
+const LATE_MAX: Duration = Duration::from_secs(30);
+
+/// What a round has met.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    kills: usize,
+    stops: usize,
+    cuts: usize,
+    grants: usize,
+    overlaps: usize,
+    lost: usize,
+    conflicts: usize,
+    failed: usize,
+    foreign: usize,
+    /// From ends to the removal of what they ended.
+    late: Vec<Duration>,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.stops += other.stops;
+        self.cuts += other.cuts;
+        self.grants += other.grants;
+        self.overlaps += other.overlaps;
+        self.lost += other.lost;
+        self.conflicts += other.conflicts;
+        self.failed += other.failed;
+        self.foreign += other.foreign;
+        self.late.extend(other.late);
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_it_goes_access_is_what_live_grants_and_others_say() {
+    let first = number("RANDOM_SEED").unwrap_or_else(|| rand::rng().random_range(0..1 << 40));
+    let histories = number("RANDOM_SEEDS").unwrap_or(HISTORIES);
+    println!("RANDOM_SEED={first} RANDOM_SEEDS={histories}");
+    let seeds: Vec<u64> = (first..first + histories).collect();
+    let mut tally = Tally::default();
+    let mut rounds = 0;
+    for seeds in seeds.chunks(AT_ONCE) {
+        tally += Round::run(seeds).await;
+        rounds += 1;
+    }
+    tally.late.sort();
+    let late_of = |share: usize| tally.late.get(tally.late.len() * share / 100);
+    println!(
+        "{histories} histories: {} grants, {} overlaps, {} answers lost, {} conflicts, {} operations failed, {} changes by others; {} kills, {} stops, {} times without a database; gone after an end: median {:?}, 99 % {:?}, last {:?}",
+        tally.grants,
+        tally.overlaps,
+        tally.lost,
+        tally.conflicts,
+        tally.failed,
+        tally.foreign,
+        tally.kills,
+        tally.stops,
+        tally.cuts,
+        late_of(50),
+        late_of(99),
+        tally.late.last()
+    );
+    let seed = format!("RANDOM_SEED={first}");
+    assert!(tally.late.last().is_none_or(|late| *late <= LATE_MAX), "{seed}: too late");
+    if usize::try_from(histories).is_ok_and(|count| count >= AT_ONCE) {
+        assert!(
+            tally.kills >= 2 * rounds && tally.stops + tally.cuts >= rounds,
+            "{seed}: too calm"
+        );
+        let enough = usize::try_from(histories).unwrap_or(usize::MAX);
+        assert!(tally.grants >= 3 * enough, "{seed}: few grants");
+        assert!(tally.overlaps >= enough / 2, "{seed}: few overlaps");
+        assert!(tally.lost >= enough / 10, "{seed}: few answers were lost");
+        assert!(tally.conflicts >= enough / 20, "{seed}: few conflicts");
+        assert!(tally.failed >= enough / 10, "{seed}: few operations failed");
+    }
+}
