@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apono_connector_proto::v1::{self, GrantRequest, grant_request, recipient::Who};
+use apono_connector_proto::v1::{
+    self, GrantRequest, ValidateGrantRequest, grant_request, recipient::Who, validate_grant_request,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use tonic::Status;
 
@@ -86,6 +88,24 @@ pub(super) fn request(
         labels: asked.labels.into_iter().collect::<BTreeMap<_, _>>(),
     };
     Ok((asked.grant_id, request))
+}
+
+/// The request of a grant that is only tried, under an id that is not stored.
+pub(super) fn as_if_granted(tried: ValidateGrantRequest) -> GrantRequest {
+    let end = tried.end.map(|end| match end {
+        validate_grant_request::End::ExpireTime(time) => grant_request::End::ExpireTime(time),
+        validate_grant_request::End::Duration(length) => grant_request::End::Duration(length),
+    });
+    GrantRequest {
+        grant_id: "tried".to_owned(),
+        recipient: tried.recipient,
+        units: tried.units,
+        end,
+        reason: tried.reason,
+        requester: tried.requester,
+        approver: tried.approver,
+        ..Default::default()
+    }
 }
 
 fn units(asked: Vec<v1::AccessUnit>, bad: &mut Bad) -> BTreeSet<Wanted> {

@@ -2,7 +2,7 @@
 
 use apono_connector_proto::v1::{
     CreateTokenRequest, GrantRequest, GrantState, Recipient, Role, StepOutcome,
-    ValidateGrantRequest, grant_request::End, recipient::Who,
+    ValidateGrantRequest, grant_request::End, recipient::Who, validate_grant_request,
 };
 use aws_sim::{Effect, Fault};
 use prost_types::Timestamp;
@@ -183,10 +183,20 @@ async fn only_a_granter_grants_and_another_tenant_finds_nothing() {
 async fn a_grant_is_tried_without_granting() {
     let house = House::build().await;
     let tried = async |request: GrantRequest| {
-        let request = ValidateGrantRequest { request: Some(request) };
+        let request = ValidateGrantRequest {
+            integration: request.integration,
+            recipient: request.recipient,
+            units: request.units,
+            end: Some(validate_grant_request::End::Duration(prost_types::Duration {
+                seconds: 3600,
+                nanos: 0,
+            })),
+            reason: request.reason,
+            ..Default::default()
+        };
         house.api.access().validate_grant(request).await.expect("steps").into_inner()
     };
-    let good = tried(GrantRequest { grant_id: String::new(), ..a_request("") }).await;
+    let good = tried(a_request("")).await;
     let codes: Vec<&str> = good.steps.iter().map(|step| step.code.as_str()).collect();
     assert_eq!(codes, ["INTEGRATION", "END", "UNIT", "RECIPIENT", "QUEUE", "ENDING"]);
     assert!(good.is_valid, "{:#?}", good.steps);

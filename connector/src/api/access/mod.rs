@@ -49,17 +49,12 @@ impl AccessService for Api {
         request: Request<ValidateGrantRequest>,
     ) -> Result<Response<ValidateGrantResponse>, Status> {
         let caller = caller(&request)?;
-        let request = request.into_inner().request.unwrap_or_default();
+        let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let mut conn = self.conn().await?;
         let integration = find(&mut conn, &connector, &request.integration).await?;
         drop(conn);
-        let mut request = request;
-        if request.grant_id.is_empty() {
-            // None is needed to try it.
-            "any".clone_into(&mut request.grant_id);
-        }
-        let (_, request) = grants::request(request, integration.id)?;
+        let (_, request) = grants::request(grants::as_if_granted(request), integration.id)?;
         Ok(Response::new(self.try_grant(&integration, &request).await?))
     }
 

@@ -2,7 +2,8 @@
 
 use anyhow::{bail, ensure};
 use apono_connector_proto::v1::{
-    AccessUnit, Grant, GrantRequest, GrantState, UnitState, ValidateGrantRequest,
+    AccessUnit, Grant, GrantRequest, GrantState, UnitState, ValidateGrantRequest, grant_request,
+    validate_grant_request,
 };
 
 use super::{
@@ -65,8 +66,7 @@ impl Create {
         let (waiting, dry_run) = (self.waiting, self.dry_run);
         let request = self.request(client)?;
         if dry_run {
-            let request = ValidateGrantRequest { request: Some(request) };
-            let answer = api.validate_grant(request).await?.into_inner();
+            let answer = api.validate_grant(tried(request)).await?.into_inner();
             client.print(&answer, &STEP_HEADINGS, answer.steps.iter().map(step_row))?;
             ensure!(answer.is_valid, "this grant would be refused");
             return Ok(());
@@ -111,6 +111,24 @@ impl Create {
             approver: self.approver,
             labels: labels(self.labels)?,
         })
+    }
+}
+
+/// The same, only tried.
+fn tried(request: GrantRequest) -> ValidateGrantRequest {
+    let end = request.end.map(|end| match end {
+        grant_request::End::ExpireTime(time) => validate_grant_request::End::ExpireTime(time),
+        grant_request::End::Duration(length) => validate_grant_request::End::Duration(length),
+    });
+    ValidateGrantRequest {
+        connector_id: request.connector_id,
+        integration: request.integration,
+        recipient: request.recipient,
+        units: request.units,
+        end,
+        reason: request.reason,
+        requester: request.requester,
+        approver: request.approver,
     }
 }
 
