@@ -32,6 +32,9 @@ CREATE UNIQUE INDEX grants_by_number ON connector.grants (connector_id, number);
 CREATE INDEX grants_to_look_up ON connector.grants (connector_id, integration_id, lookup_at)
     WHERE lookup_at IS NOT NULL;
 
+CREATE INDEX grants_stuck ON connector.grants (connector_id, integration_id)
+    WHERE stuck_since IS NOT NULL;
+
 -- Ids that a revoke has ended before their grant came.
 CREATE TABLE connector.revoked_before (
     connector_id text NOT NULL REFERENCES connector.connectors,
@@ -83,6 +86,8 @@ CREATE TABLE connector.targets (
 
 CREATE INDEX targets_due ON connector.targets (connector_id, integration_id, next_at)
     WHERE next_at IS NOT NULL;
+CREATE INDEX targets_stuck ON connector.targets (connector_id, integration_id)
+    WHERE stuck_since IS NOT NULL;
 CREATE INDEX targets_under_way ON connector.targets (connector_id, integration_id, account_id)
     WHERE intent_verb IS NOT NULL;
 

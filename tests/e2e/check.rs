@@ -279,6 +279,7 @@ async fn a_good_set_up_is_well_step_by_step() {
             "ORGANIZATION_TREE",
             "IDENTITY_CENTER",
             "MANAGEMENT_ACTIONS",
+            "ACCESS_ACTIONS",
             "MEMBER_ROLES",
             "MEMBER_EXTERNAL_ID",
             "MEMBER_ACTIONS",

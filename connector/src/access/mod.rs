@@ -22,11 +22,13 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     aws::Aws,
     base::activator::Activator,
+    guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::Db,
 };
 
 pub mod mechanisms;
+pub mod rules;
 pub mod runner;
 
 mod principals;
@@ -74,6 +76,8 @@ pub struct Engine {
     pub replica: ReplicaId,
     /// Settings.
     pub config: Config,
+    /// What may be granted, by whichever name a recipient goes.
+    pub guard: Guard,
     /// Wakes the runner when something is wanted.
     pub wishes: Activator,
 }

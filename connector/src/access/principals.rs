@@ -35,12 +35,20 @@ pub(super) enum Error {
     Aws(#[from] ApiError),
 }
 
+/// Somebody in the identity store.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) principal: Principal,
+    /// Every name by which a caller, or a rule, may know it.
+    pub(super) names: Vec<String>,
+}
+
 fn refused(code: RefusalCode, finding: String) -> Error {
     Error::Refused(Refusal::new(code, finding))
 }
 
 /// Finds a recipient.
-pub(super) async fn find(site: &Site, recipient: &Recipient) -> Result<Principal, Error> {
+pub(super) async fn find(site: &Site, recipient: &Recipient) -> Result<Found, Error> {
     match recipient {
         Recipient::UserEmail(email) => user(site, "emails.value", email).await,
         Recipient::UserName(name) => user(site, "userName", name).await,
@@ -63,7 +71,7 @@ pub(super) async fn find(site: &Site, recipient: &Recipient) -> Result<Principal
     }
 }
 
-async fn user(site: &Site, path: &'static str, value: &str) -> Result<Principal, Error> {
+async fn user(site: &Site, path: &'static str, value: &str) -> Result<Found, Error> {
     let attribute = identifier(path, value)?;
     let answer = site
         .access(LANE)
@@ -83,7 +91,7 @@ async fn described_user(
     site: &Site,
     id: &str,
     named: Option<(&str, &str)>,
-) -> Result<Principal, Error> {
+) -> Result<Found, Error> {
     let found = site
         .access(LANE)
         .await?
@@ -116,10 +124,13 @@ async fn described_user(
             format!("the user {name:?} is disabled"),
         ));
     }
-    Ok(Principal::User(found.user_id().to_owned()))
+    let id = found.user_id().to_owned();
+    let emails = found.emails().iter().filter_map(|email| email.value());
+    let names = emails.chain(found.user_name()).map(str::to_owned).chain([id.clone()]).collect();
+    Ok(Found { principal: Principal::User(id), names })
 }
 
-async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<Principal, Error> {
+async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<Found, Error> {
     let found = site
         .access(LANE)
         .await?
@@ -140,7 +151,9 @@ async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<P
         );
         return Err(refused(RefusalCode::PrincipalAmbiguous, finding));
     }
-    Ok(Principal::Group(found.group_id().to_owned()))
+    let id = found.group_id().to_owned();
+    let names = found.display_name().map(str::to_owned).into_iter().chain([id.clone()]).collect();
+    Ok(Found { principal: Principal::Group(id), names })
 }
 
 fn identifier(path: &str, value: &str) -> Result<AlternateIdentifier, Error> {

@@ -32,7 +32,7 @@ use crate::{
         self, Db, Tx,
         acts::{self, New},
         identity_centers::{self, Held},
-        targets::{self, Course, Due, Errand, Stored},
+        targets::{self, Course, Due, Errand, Going, Stored},
         units,
     },
 };
@@ -187,15 +187,12 @@ impl Locked {
         moved.collect()
     }
 
-    /// When to look again after trouble: never behind an end.
-    fn after_trouble(&self, wait: Duration) -> DateTime<Utc> {
-        let again = self.now + TimeDelta::from_std(wait).unwrap_or_default();
-        holding::next_end(&self.holders, self.now).map_or(again, |end| end.min(again))
-    }
-
+    /// When to look again after a failure: never behind an end.
     fn after_failure(&self) -> DateTime<Utc> {
         let failures = u32::try_from(self.stored.failures).unwrap_or_default();
-        self.after_trouble(AFTER_FAILURE.after(failures.saturating_add(1)))
+        let wait = AFTER_FAILURE.after(failures.saturating_add(1));
+        let again = self.now + TimeDelta::from_std(wait).unwrap_or_default();
+        holding::next_end(&self.holders, self.now).map_or(again, |end| end.min(again))
     }
 }
 
@@ -230,7 +227,7 @@ impl Step<'_> {
         }
         if matches!(next, Next::Call(_)) && self.is_full(&mut locked).await? {
             let next_at = Some(now + TOO_MANY_WAIT);
-            let course = Course { next_at, is_observed: true, trouble: None };
+            let course = Course { next_at, is_observed: true, going: Going::On };
             let target = self.stored.target.clone();
             locked.store(ground, Outcome { target, course, moves: Vec::new() }).await?;
             return Ok(None);
@@ -276,23 +273,28 @@ impl Step<'_> {
         let config = &self.ground.engine.config;
         let audit_at = now + TimeDelta::from_std(config.audit).unwrap_or_default();
         let end = holding::next_end(&locked.holders, now).filter(|_| !is_refused);
-        let mut trouble = None;
+        let mut going = Going::Well;
         let next_at = match next {
             // Until the receipt is stored, whoever comes looks at once.
-            Next::Call(_) => Some(now),
+            Next::Call(_) => {
+                going = Going::On;
+                Some(now)
+            }
             Next::Poll => {
                 let since = target.intent.as_ref().map(|intent| now - intent.since);
                 let (first, most) = BETWEEN_POLLS;
                 let wait = since.map_or(most, |since| (since / 2).clamp(first, most));
-                if since.is_some_and(|since| since > OPERATION_MAX) {
-                    trouble =
-                        Some("AWS has been at work on it for more than ten minutes".to_owned());
-                }
+                going = if since.is_some_and(|since| since > OPERATION_MAX) {
+                    Going::Badly("AWS has been at work on it for more than ten minutes".to_owned())
+                } else {
+                    Going::On
+                };
                 Some(now + wait)
             }
             Next::Failed(..) if is_refused => Some(now),
             Next::Failed(verb, words) => {
-                trouble = Some(format!("to {} it failed in AWS: {words}", word(*verb)));
+                let why = format!("to {} it failed in AWS: {words}", word(*verb));
+                going = Going::Badly(why);
                 Some(locked.after_failure())
             }
             Next::Hold => Some(audit_at),
@@ -306,7 +308,7 @@ impl Step<'_> {
             (at, None) => at,
             (None, end) => end,
         };
-        Course { next_at, is_observed: *next != Next::Poll, trouble }
+        Course { next_at, is_observed: *next != Next::Poll, going }
     }
 
     /// Stores what AWS said to the call.
@@ -321,7 +323,7 @@ impl Step<'_> {
         let now = store::now(&mut tx).await?;
         let mut locked = Locked { tx, stored, holders, now };
         let mut refusal = None;
-        let mut course = Course { next_at: Some(now), is_observed: false, trouble: None };
+        let mut course = Course { next_at: Some(now), is_observed: false, going: Going::On };
         let receipt = match answer {
             Ok(request) => {
                 locked.note(ground, "ACCEPTED", &format!("{} {request}", word(verb))).await?;
@@ -337,7 +339,7 @@ impl Step<'_> {
                 refusal = error.refusal().filter(|_| is_refused);
                 if refusal.is_none() {
                     course.next_at = Some(locked.after_failure());
-                    course.trouble = Some(error.to_string());
+                    course.going = Going::Badly(error.to_string());
                 }
                 receipt
             }
@@ -377,10 +379,10 @@ async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(
     let is_left =
         |holder: &&Holder| !moves.iter().any(|(moved, to, _)| moved == *holder && to.is_final());
     let course = if is_blank && locked.holders.iter().filter(is_left).count() == 0 {
-        Course { next_at: None, is_observed: false, trouble: None }
+        Course { next_at: None, is_observed: false, going: Going::Well }
     } else {
-        let (next_at, trouble) = (Some(locked.after_failure()), Some(error.to_string()));
-        Course { next_at, is_observed: false, trouble }
+        let going = Going::Badly(error.to_string());
+        Course { next_at: Some(locked.after_failure()), is_observed: false, going }
     };
     warn!(error = %Chain(&error), "failed to look at {}; trying again", seen.key);
     locked.store(ground, Outcome { target, course, moves }).await

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::{
     Engine,
     mechanisms::ASSIGNMENTS,
-    principals,
+    principals::{self, Found},
+    rules::{self, Asked},
     site::Site,
     step::{self, Ground},
 };
@@ -36,8 +37,9 @@ use crate::{
         acts::{self, New},
         grants::{self, Grant},
         identity_centers::{self, Held},
-        integrations::Integration,
+        integrations::{self, Integration},
         lookups::{self, Lookup},
+        organization,
         targets::{self, Due, Errand},
         units,
     },
@@ -294,7 +296,12 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
     }
     let principal = match found {
         None => return Ok(()),
-        Some(Ok(principal)) => principal,
+        Some(Ok(found)) => {
+            if let Some(refusal) = forbidden(&mut tx, ground, &now_is, &found).await? {
+                return refuse(tx, held, &grant.id, &refusal).await;
+            }
+            found.principal
+        }
         Some(Err(principals::Error::Refused(refusal))) => {
             return refuse(tx, held, &grant.id, &refusal).await;
         }
@@ -335,10 +342,43 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
     tx.commit().await
 }
 
+/// Why a rule forbids a grant for the recipient by another of its names: a rule about somebody
+/// holds however a caller names them.
+async fn forbidden(
+    tx: &mut PgConnection,
+    ground: &Ground,
+    grant: &Grant,
+    found: &Found,
+) -> store::Result<Option<Refusal>> {
+    let (engine, connector) = (&ground.engine, &ground.held.connector);
+    let Some(of) = integrations::get(tx, connector, grant.integration).await? else {
+        return Ok(None);
+    };
+    let length_s = (grant.expires_at - grant.created_at).num_seconds();
+    for unit in units::list(tx, connector, std::slice::from_ref(&grant.id)).await? {
+        let account = organization::account(tx, connector, of.id, &unit.account).await?;
+        let Some(account) = account else { continue };
+        for name in &found.names {
+            let asked = Asked {
+                of: &of,
+                request: &grant.request,
+                recipient: name,
+                account: &account,
+                permission_set: &unit.permission_set,
+                length_s,
+            };
+            if let Some(refusal) = rules::refusal(&engine.guard, asked) {
+                return Ok(Some(refusal));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Tells a caller who somebody is, as far as that can be told now.
 async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()> {
     let found = principals::find(&ground.site, &lookup.recipient).await;
-    let found = found.map_err(|error| match error {
+    let found = found.map(|found| found.principal).map_err(|error| match error {
         principals::Error::Refused(refusal) => refusal,
         principals::Error::Aws(error) => error
             .refusal()

@@ -232,6 +232,7 @@ impl Session {
             | ReasonCode::ExcludedOuGone
             | ReasonCode::AccountStateUnknown
             | ReasonCode::AccountNoLongerExcluded
+            | ReasonCode::AccessStuck
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);

@@ -29,7 +29,7 @@ use crate::{
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
         identity::OwnIdentity, janitor::Janitor, remover::Remover, scheduler::Scheduler,
-        statistician::Statistician, validator::Validator,
+        statistician::Statistician, stuck::StuckAccess, validator::Validator,
     },
     telemetry,
 };
@@ -198,7 +198,8 @@ async fn run_on(
             Ok("the embedded PostgreSQL")
         });
     }
-    let reloading = reload::run(Reload { source, certificate, guard }, stopper.clone());
+    let reloading =
+        reload::run(Reload { source, certificate, guard: guard.clone() }, stopper.clone());
     parts.spawn(async move { reloading.await.map_err(Error::runtime) });
     let crawler = Crawler {
         db: db.clone(),
@@ -214,6 +215,7 @@ async fn run_on(
         connectors: Arc::clone(&connectors),
         replica,
         config: settings.access,
+        guard: guard.clone(),
         wishes: wishes.clone(),
     };
     start_runners(&mut parts, crawler, engine, &stopper);
@@ -224,22 +226,18 @@ async fn run_on(
         period: SCHEDULE_PERIOD,
     };
     let remover = Remover { db: db.clone(), connectors: Arc::clone(&connectors), wishes };
-    let gauges = Gauges { db: db.clone(), connectors: Arc::clone(&connectors) };
+    let (stuck, gauges) = watchers(db, &connectors);
     let validator =
         Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
     let janitor = Janitor { db: db.clone(), aws: aws.clone(), retention: settings.retention };
-    let database_password = match &settings.database {
-        Database::Url(config) if config.password_file.is_some() => {
-            Some(DatabasePassword { db: db.clone(), config: (**config).clone() })
-        }
-        Database::Url(_) | Database::Embedded { .. } => None,
-    };
+    let database_password = database_password(&settings.database, db);
     let own_identity = OwnIdentity { aws, identity };
     let mut start = Start { parts: &mut parts, board: &board, stopper: &stopper };
     start.task(scheduler, schedule);
     start.task(validator, validations);
     start.task(remover, removals);
     start.task(janitor, Activator::default());
+    start.task(stuck, Activator::default());
     start.task(gauges, Activator::default());
     start.task(Statistician { db: db.clone() }, Activator::default());
     start.task(own_identity, Activator::default());
@@ -376,6 +374,22 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
         }
     }
     Ok(connectors)
+}
+
+/// What looks at the database and changes nothing that it looks at.
+fn watchers(db: &Db, connectors: &Arc<[ConnectorId]>) -> (StuckAccess, Gauges) {
+    let stuck = StuckAccess { db: db.clone(), connectors: Arc::clone(connectors) };
+    (stuck, Gauges { db: db.clone(), connectors: Arc::clone(connectors) })
+}
+
+/// Where the password stands in a file, it is looked up again.
+fn database_password(database: &Database, db: &Db) -> Option<DatabasePassword> {
+    match database {
+        Database::Url(config) if config.password_file.is_some() => {
+            Some(DatabasePassword { db: db.clone(), config: (**config).clone() })
+        }
+        Database::Url(_) | Database::Embedded { .. } => None,
+    }
 }
 
 /// Whether the ends of access outlive the daemon, or nobody minds.

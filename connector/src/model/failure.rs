@@ -114,6 +114,8 @@ reason_codes! {
     AccountStateUnknown = "ACCOUNT_STATE_UNKNOWN",
     /// It moved out of an excluded unit.
     AccountNoLongerExcluded = "ACCOUNT_NO_LONGER_EXCLUDED",
+    /// Access is not given, or not taken away.
+    AccessStuck = "ACCESS_STUCK",
     /// Reading it failed in the daemon itself.
     Internal = "INTERNAL",
 }

@@ -195,6 +195,11 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             "Accounts have moved out of an excluded organizational unit.".to_owned(),
             "Nothing, if they may be read: the next sync does. Else move them back, or exclude the unit that they are in now.".to_owned(),
         ),
+        ReasonCode::AccessStuck => (
+            Warning,
+            "Access that was granted is not given, or not taken away, and has not been for a minute.".to_owned(),
+            "See `grants list --stuck` for why; the connector tries for ever, every 15 minutes at least.".to_owned(),
+        ),
         ReasonCode::Internal => (
             Warning,
             format!("Reading failed inside the connector ({subject})."),

@@ -1,9 +1,14 @@
 //! How much giving and taking of access is still to be done.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
-use super::Result;
-use crate::model::ids::{ConnectorId, IntegrationId};
+use super::{Result, stored};
+use crate::model::{
+    failure::ReasonCode,
+    ids::{ConnectorId, IntegrationId},
+};
 
 /// How many calls are under way in an instance, and how many more wait to be made.
 ///
@@ -92,4 +97,64 @@ pub async fn restless(
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// What does not get on in an integration.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    /// The tenant.
+    pub connector: ConnectorId,
+    /// The integration.
+    pub integration: IntegrationId,
+    /// How much; nothing: it was noted, and has got on since.
+    pub count: i64,
+    /// Some of it.
+    pub examples: Vec<String>,
+}
+
+/// What has not got on for so long, by integration; also where nothing is stuck any more, but was.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn stuck_by_integration(
+    conn: &mut PgConnection,
+    connectors: &[ConnectorId],
+    longer_than: Duration,
+    examples_max: usize,
+) -> Result<Vec<Stuck>> {
+    let rows = sqlx::query!(
+        r#"WITH stuck AS (
+             SELECT connector_id, integration_id, object_key AS what FROM connector.targets
+             WHERE connector_id = ANY ($1) AND stuck_since < connector.now() - make_interval(secs => $2)
+             UNION ALL
+             SELECT connector_id, integration_id, 'recipient of ' || grant_id FROM connector.grants
+             WHERE connector_id = ANY ($1) AND stuck_since < connector.now() - make_interval(secs => $2))
+           SELECT i.connector_id, i.id, count(s.what) AS "count!",
+             (array_agg(s.what ORDER BY s.what) FILTER (WHERE s.what IS NOT NULL))[1:$3] AS examples
+           FROM connector.integrations i
+           LEFT JOIN stuck s ON s.connector_id = i.connector_id AND s.integration_id = i.id
+           WHERE i.connector_id = ANY ($1)
+           GROUP BY i.connector_id, i.id
+           HAVING count(s.what) > 0 OR EXISTS (
+               SELECT FROM connector.problems p
+               WHERE p.connector_id = i.connector_id AND p.integration_id = i.id
+                 AND p.code = $4 AND p.resolved_at IS NULL)"#,
+        &super::texts(connectors),
+        longer_than.as_secs_f64(),
+        i32::try_from(examples_max).unwrap_or(i32::MAX),
+        ReasonCode::AccessStuck.as_str()
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Stuck {
+                connector: stored("integrations", "connector_id", row.connector_id.parse())?,
+                integration: IntegrationId(row.id),
+                count: row.count,
+                examples: row.examples.unwrap_or_default(),
+            })
+        })
+        .collect()
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Result;
 use crate::model::{
+    failure::ReasonCode,
     ids::{ConnectorId, IntegrationId},
     problem::Folded,
 };
@@ -37,8 +38,17 @@ pub struct Problem {
     pub mute_reason: Option<String>,
 }
 
-/// Puts the problems of a sync in the place of those of the sync before. One that was
-/// open already keeps the time when it was first seen; those that were not met are
+/// Who found problems: each resolves its own alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finder {
+    /// A sync.
+    Sync,
+    /// Whoever looks how access gets on: it finds [`ReasonCode::AccessStuck`].
+    Access,
+}
+
+/// Puts the problems of a sync, or of a look, in the place of those of the one before. One that
+/// was open already keeps the time when it was first seen; those that were not met are
 /// resolved.
 ///
 /// # Errors
@@ -48,8 +58,8 @@ pub async fn replace(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     integration: IntegrationId,
+    (finder, was_whole): (Finder, bool),
     problems: &[Folded],
-    was_whole: bool,
 ) -> Result<()> {
     let codes: Vec<String> = problems.iter().map(|problem| problem.code.to_string()).collect();
     let subjects: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
@@ -84,13 +94,16 @@ pub async fn replace(
     sqlx::query!(
         "UPDATE connector.problems p SET resolved_at = connector.now()
          WHERE connector_id = $1 AND integration_id = $2 AND resolved_at IS NULL
+           AND (code = $5) = $6
            AND NOT EXISTS (
                SELECT FROM unnest($3::text[], $4::text[]) AS found(code, subject)
                WHERE found.code = p.code AND found.subject = p.subject)",
         connector.as_str(),
         integration.0,
         &codes,
-        &subjects
+        &subjects,
+        ReasonCode::AccessStuck.as_str(),
+        finder == Finder::Access
     )
     .execute(conn)
     .await?;

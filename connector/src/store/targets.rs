@@ -4,8 +4,6 @@
 //! its units. The API writes wishes into grants, then wakes their targets, and never holds a target
 //! while it waits for a grant.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -356,6 +354,17 @@ pub async fn under_way(
     Ok((row.all, row.here))
 }
 
+/// How a target gets on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// It is as it should be, or as it may be.
+    Well,
+    /// Something was begun, of which nobody knows yet whether it leads anywhere.
+    On,
+    /// It does not get on, for this reason.
+    Badly(String),
+}
+
 /// When a target is looked at next, and how it gets on.
 #[derive(Clone, Debug)]
 pub struct Course {
@@ -363,8 +372,8 @@ pub struct Course {
     pub next_at: Option<DateTime<Utc>>,
     /// Whether it was seen in AWS just now.
     pub is_observed: bool,
-    /// Why it does not get on; none: it does.
-    pub trouble: Option<String>,
+    /// How it gets on.
+    pub going: Going,
 }
 
 /// Writes what is remembered of a locked target.
@@ -380,6 +389,10 @@ pub async fn write(
     course: &Course,
 ) -> Result<()> {
     let intent = target.intent.as_ref();
+    let trouble = match &course.going {
+        Going::Badly(why) => Some(why.as_str()),
+        Going::Well | Going::On => None,
+    };
     let done = sqlx::query!(
         "UPDATE connector.targets
          SET origin = $3, intent_verb = $4, intent_since = $5, intent_request = $6,
@@ -387,10 +400,11 @@ pub async fn write(
              doubt_create = $10, doubt_delete = $11, missing_since = $12, is_adopted = $13,
              next_at = $14,
              observed_at = CASE WHEN $15 THEN connector.now() ELSE observed_at END,
-             failures = CASE WHEN $16::text IS NULL THEN 0 ELSE failures + 1 END,
-             stuck_since =
-                 CASE WHEN $16::text IS NOT NULL THEN coalesce(stuck_since, connector.now()) END,
-             stuck_reason = coalesce($16, '')
+             failures = CASE WHEN $17 THEN failures WHEN $16::text IS NULL THEN 0
+                 ELSE failures + 1 END,
+             stuck_since = CASE WHEN $17 THEN stuck_since
+                 WHEN $16::text IS NOT NULL THEN coalesce(stuck_since, connector.now()) END,
+             stuck_reason = CASE WHEN $17 THEN stuck_reason ELSE coalesce($16, '') END
          WHERE connector_id = $1 AND id = $2",
         connector.as_str(),
         id.0,
@@ -407,7 +421,8 @@ pub async fn write(
         target.is_adopted,
         course.next_at,
         course.is_observed,
-        course.trouble.as_deref()
+        trouble,
+        course.going == Going::On
     )
     .execute(conn)
     .await?;
@@ -440,31 +455,4 @@ pub async fn wake(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// Removes targets that nobody holds, that nothing is to be done about, and that were so for
-/// longer than this. Returns how many.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn purge(conn: &mut PgConnection, kept: Duration, limit: i64) -> Result<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM connector.targets t
-         USING (
-             SELECT connector_id, id FROM connector.targets
-             WHERE next_at IS NULL AND intent_verb IS NULL AND origin IS NULL
-               AND coalesce(observed_at, created_at)
-                   < connector.now() - make_interval(secs => $1)
-               AND NOT EXISTS (
-                   SELECT FROM connector.units u
-                   WHERE u.connector_id = targets.connector_id AND u.target_id = targets.id)
-             LIMIT $2) AS old
-         WHERE t.connector_id = old.connector_id AND t.id = old.id",
-        kept.as_secs_f64(),
-        limit
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -12,7 +12,7 @@ use crate::{
         scope::Place,
         sync::SyncState,
     },
-    store::{self, Result, Tx},
+    store::{self, Result, Tx, problems::Finder},
 };
 
 /// Ends a sync, whose row is locked.
@@ -29,7 +29,8 @@ pub(super) async fn sync(
         .filter(|problem| problem::explain(problem.code, "").severity > Severity::Notice)
         .count();
     // That a problem is gone wants proof, too: only a sync that could read resolves one.
-    store::problems::replace(tx, connector, integration, &problems, walked).await?;
+    let whole = (Finder::Sync, walked);
+    store::problems::replace(tx, connector, integration, whole, &problems).await?;
     let state = SyncState::at_end(walked, super::group::count(gaps));
     let detail = if walked { "" } else { "the organization could not be read" };
     store::syncs::end(tx, connector, id, state, detail).await?;

@@ -23,6 +23,7 @@ pub mod janitor;
 pub mod remover;
 pub mod scheduler;
 pub mod statistician;
+pub mod stuck;
 pub mod validator;
 
 /// One background task.

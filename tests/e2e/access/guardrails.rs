@@ -1,6 +1,8 @@
 //! What the connector does not do, whatever the control plane asks.
 
-use apono_connector_proto::v1::{ExtendRequest, GrantRequest, Recipient, recipient::Who};
+use apono_connector_proto::v1::{
+    ExtendRequest, GrantRequest, GrantState, Recipient, recipient::Who,
+};
 use prost_types::Timestamp;
 use rustix::process::Signal;
 use tonic::Code;
@@ -64,4 +66,29 @@ async fn rules_are_read_again_at_a_hangup_all_or_nothing() {
     .await;
     let refused = house.api.access().grant(day("g3")).await.expect_err("the new rule");
     assert!(refused.message().contains("\"night\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_rule_about_somebody_holds_by_whichever_name_they_are_granted() {
+    let directory = short_directory();
+    let file = directory.path().join("rules.cedar");
+    let rules = "@id(\"all\")\npermit (principal, action, resource);\n
+        @id(\"not-ann\")\n@says(\"ann receives nothing\")\n
+        forbid (principal == User::\"ann1@example.com\", action, resource);\n";
+    std::fs::write(&file, rules).expect("a file");
+    let database = Database::create().await;
+    let options = fast(&database).set("APONO__ACCESS__GUARDRAILS_FILE", &file.to_string_lossy());
+    let house = House::with(database, options).await;
+    let refused = house.api.access().grant(a_request("g0")).await.expect_err("the rule");
+    assert_eq!(reason(&refused).1, "GUARDRAIL");
+    for (id, who) in [("g1", Who::UserName("ann1".to_owned())), ("g2", Who::UserId(super::ann(1)))]
+    {
+        let recipient = Some(Recipient { who: Some(who) });
+        house.api.grant(GrantRequest { recipient, ..a_request(id) }).await;
+        let failed = house.api.wait_for_grant(id, GrantState::Failed).await;
+        let refusal = failed.units[0].refusal.clone().expect("a refusal");
+        assert_eq!(refusal.reason, "GUARDRAIL");
+        assert!(refusal.finding.contains("\"not-ann\""), "{}", refusal.finding);
+    }
+    assert_eq!(house.calls("sso:CreateAccountAssignment"), 0);
 }

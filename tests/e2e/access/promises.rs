@@ -146,9 +146,14 @@ async fn a_deletion_that_fails_is_tried_for_ever_shown_as_stuck_and_cleared_by_i
     assert_eq!((stuck.id.as_str(), unit.state()), ("g1", UnitState::Revoking));
     assert!(unit.stuck_since.is_some());
     assert!(unit.stuck_reason.contains("DENIED_BY_SCP"), "{}", unit.stuck_reason);
+    // A problem after a minute.
+    house.pass(90).await;
+    let problem = async || house.api.problem_lines().await.contains(&"ACCESS_STUCK 1".to_owned());
+    wait_for("a problem", || async { problem().await.then_some(()) }).await;
     house.cloud.sim.world().faults.clear();
     house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert!(list().await.is_empty());
+    wait_for("no problem", || async { (!problem().await).then_some(()) }).await;
     assert_eq!(house.access_of(&ann(1)), [""; 0]);
 }
 

@@ -2,7 +2,8 @@
 
 use apono_connector_proto::v1::{
     CreateTokenRequest, GrantRequest, GrantState, Recipient, Role, StepOutcome,
-    ValidateGrantRequest, grant_request::End, recipient::Who, validate_grant_request,
+    ValidateGrantRequest, ValidateIntegrationRequest, grant_request::End, recipient::Who,
+    validate_grant_request,
 };
 use aws_sim::{Effect, Fault};
 use prost_types::Timestamp;
@@ -125,7 +126,18 @@ async fn a_role_that_may_not_grant_says_what_to_do() {
         &house.cloud.root,
         &[],
     );
-    house.cloud.sim.world().deploy(&house.cloud.organization, &deployment.expect("a template"));
+    let said = async || {
+        let settings = Some(settings(&house.cloud));
+        let request = ValidateIntegrationRequest { settings, ..Default::default() };
+        let answer = house.api.integrations().validate_integration(request).await.expect("steps");
+        let steps = answer.into_inner().steps;
+        let step = steps.into_iter().find(|step| step.code == "ACCESS_ACTIONS");
+        step.expect("a step").finding
+    };
+    assert!(said().await.ends_with("can give access by aws-account-assignment"));
+    let organization = &house.cloud.organization;
+    house.cloud.sim.world().deploy(organization, &deployment.expect("a template"));
+    assert!(said().await.contains("can give no access"));
     let (code, finding) = refused_later(&house, a_request("g1")).await;
     assert_eq!(code, "NOT_ALLOWED");
     assert!(finding.contains("identitystore:GetUserId"), "{finding}");

@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::super::{Api, auth::Caller, status};
 use crate::{
-    guard::{Kind, Question, Verdict},
+    access::rules::{self, Asked},
     model::{
         details::session_length,
         grant::{LENGTH_MAX, Request, Wanted},
@@ -14,7 +14,10 @@ use crate::{
         organization::Coverage,
         refusal::{Refusal, RefusalCode},
     },
-    store::{self, PgConnection, Tx, acts::New, grants::Grant, integrations::Integration, units},
+    store::{
+        self, PgConnection, Tx, acts::New, grants::Grant, integrations::Integration,
+        organization::Account, units,
+    },
 };
 
 impl Api {
@@ -180,30 +183,16 @@ impl Api {
             Ok((account, set))
         };
         let (account, set) = read.await.map_err(Denied::Unanswered)?;
-        let account_of = account.as_ref().map(|account| (account.coverage, account.state.as_str()));
-        refuse_account(of, &wanted.account, account_of)?;
+        let account = allowed(of, &wanted.account, account)?;
         let set = set.ok_or_else(|| {
             let finding = format!("no permission set {:?} was discovered", wanted.permission_set);
             refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
         })?;
-        let (account_name, ous) =
-            account.map(|account| (account.name, account.path)).unwrap_or_default();
-        let verdict = self.guard.judge(&Question {
-            integration: &of.settings.name,
-            recipient: if request.recipient.is_group() { Kind::Group } else { Kind::User },
-            recipient_name: request.recipient.name(),
-            account: wanted.account.as_str(),
-            account_name: &account_name,
-            ous: &ous,
-            permission_set: &set.name,
-            duration_s: length_s,
-            reason: &request.reason,
-            requester: &request.requester,
-            approver: &request.approver,
-        });
-        if let Verdict::Refused { rule, words } = verdict {
-            let finding = format!("the rule {rule:?} forbids it: {words}");
-            return Err(refuse(RefusalCode::Guardrail, "", finding));
+        let recipient = request.recipient.name();
+        let (account, permission_set) = (&account, set.name.as_str());
+        let asked = Asked { of, request, recipient, account, permission_set, length_s };
+        if let Some(refusal) = rules::refusal(&self.guard, asked) {
+            return Err(Denied::Refused(refusal, ""));
         }
         let session = session_length(&set.session_duration).num_seconds();
         Ok(units::New {
@@ -278,37 +267,28 @@ pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
     Ok(())
 }
 
-fn refuse_account(
-    of: &Integration,
-    id: &AccountId,
-    found: Option<(Coverage, &str)>,
-) -> Result<(), Denied> {
-    const FIELD: &str = "units.account_id";
+/// The account, if something may be granted there.
+fn allowed(of: &Integration, id: &AccountId, found: Option<Account>) -> Result<Account, Denied> {
+    let refuse = |code, what: &str| {
+        let finding = format!("the account {id} {what}");
+        Err(refuse(code, "units.account_id", finding))
+    };
     if *id == of.management_account {
-        let finding = format!("{id} is the management account");
-        return Err(refuse(RefusalCode::ManagementAccount, FIELD, finding));
+        return refuse(RefusalCode::ManagementAccount, "is the management account");
     }
-    let unknown =
-        || refuse(RefusalCode::AccountUnknown, FIELD, format!("no account {id} was discovered"));
-    let (coverage, state) = found.ok_or_else(unknown)?;
-    match coverage {
-        Coverage::Crawled => Ok(()),
-        Coverage::Excluded | Coverage::Announced => Err(refuse(
-            RefusalCode::AccountExcluded,
-            FIELD,
-            format!("the account {id} lies in an excluded organizational unit"),
-        )),
-        Coverage::Outside => Err(refuse(
-            RefusalCode::AccountExcluded,
-            FIELD,
-            format!("the account {id} lies outside of root_or_ou_id"),
-        )),
-        Coverage::Inactive | Coverage::UnknownState => Err(refuse(
-            RefusalCode::AccountNotActive,
-            FIELD,
-            format!("the account {id} is {state}"),
-        )),
-        Coverage::Gone => Err(unknown()),
+    let Some(account) = found else {
+        return refuse(RefusalCode::AccountUnknown, "was not discovered");
+    };
+    match account.coverage {
+        Coverage::Crawled => Ok(account),
+        Coverage::Excluded | Coverage::Announced => {
+            refuse(RefusalCode::AccountExcluded, "lies in an excluded organizational unit")
+        }
+        Coverage::Outside => refuse(RefusalCode::AccountExcluded, "lies outside of root_or_ou_id"),
+        Coverage::Inactive | Coverage::UnknownState => {
+            refuse(RefusalCode::AccountNotActive, &format!("is {}", account.state))
+        }
+        Coverage::Gone => refuse(RefusalCode::AccountUnknown, "is gone from the organization"),
     }
 }
 

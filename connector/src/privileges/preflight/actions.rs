@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use super::Preflight;
 use crate::{
+    access::mechanisms::MECHANISMS,
     aws::{Access, ApiError},
-    model::{problem, validation::Step},
+    model::{arn::RoleArn, problem, validation::Step},
     privileges,
 };
 
@@ -19,6 +20,37 @@ impl Preflight<'_> {
     pub(super) async fn management_actions(&self, management: &Access) -> Step {
         let declared = privileges::discovery(self.types()).management;
         step("MANAGEMENT_ACTIONS", management, &declared).await
+    }
+
+    /// What the role may do about access. That it may only read is a choice.
+    pub(super) async fn access_actions(&self, management: &Access) -> Step {
+        const CODE: &str = "ACCESS_ACTIONS";
+        let role = management.role();
+        let mut ways = Vec::new();
+        for mechanism in MECHANISMS {
+            let changing = mechanism.changing().iter().copied();
+            let declared: BTreeSet<&str> =
+                privileges::looking(*mechanism).into_iter().chain(changing.clone()).collect();
+            let denied = match denied(management, &declared).await {
+                Ok(denied) => denied,
+                Err(error) => return untried(CODE, role, &error),
+            };
+            if denied.is_empty() {
+                ways.push(mechanism.name());
+            } else if changing.clone().any(|action| denied.iter().all(|denied| denied != action)) {
+                return Step::warning(
+                    CODE,
+                    format!("{role} may change access, but does not allow {}", denied.join(", ")),
+                    "Update the stack to the template of this version; if it is current, look for a service control policy.",
+                );
+            }
+        }
+        let finding = if ways.is_empty() {
+            format!("{role} can give no access: the stack's parameters for it are Disabled")
+        } else {
+            format!("{role} can give access by {}", ways.join(", "))
+        };
+        Step::passed(CODE, finding)
     }
 
     pub(super) async fn member_actions(&self, member: &Access) -> Step {
@@ -42,13 +74,14 @@ async fn step(code: &str, access: &Access, declared: &BTreeSet<&'static str>) ->
             format!("{role} does not allow {}", denied.join(", ")),
             "Update the stack and its StackSet to the template of this version; if they are current, look for a service control policy or a permissions boundary.",
         ),
-        Err(error) => {
-            let explained = problem::explain(error.reason.code, &error.reason.subject);
-            let finding =
-                format!("{role} cannot be tried: {} {}", explained.cause, error.reason.detail);
-            Step::warning(code, finding, explained.remedy)
-        }
+        Err(error) => untried(code, role, &error),
     }
+}
+
+fn untried(code: &str, role: &RoleArn, error: &ApiError) -> Step {
+    let explained = problem::explain(error.reason.code, &error.reason.subject);
+    let finding = format!("{role} cannot be tried: {} {}", explained.cause, error.reason.detail);
+    Step::warning(code, finding, explained.remedy)
 }
 
 async fn denied(

@@ -100,6 +100,9 @@ impl Preflight<'_> {
             ));
         }
         report(self.management_actions(&management).await);
+        if self.settings.sso_region.is_some() {
+            report(self.access_actions(&management).await);
+        }
         if !crawled.is_empty() {
             self.members(&pins.0, &crawled, report).await;
             report(self.calls(&management, &crawled).await);
