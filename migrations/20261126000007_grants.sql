@@ -12,6 +12,8 @@ CREATE TABLE connector.grants (
     request jsonb NOT NULL,
     -- Who the recipient is in the identity store; NULL: not looked up yet.
     principal jsonb,
+    -- Every name by which a rule may know the recipient; empty: not looked up yet.
+    names text[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT connector.now(),
     expires_at timestamptz NOT NULL,
     -- NULL: it was not revoked.

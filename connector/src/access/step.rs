@@ -25,7 +25,7 @@ use crate::{
         failure::{Lane, ReasonCode},
         holding::{self, Holder},
         refusal::{Refusal, RefusalCode},
-        target::{self, Next, Observed, Receipt, Target, Verb},
+        target::{self, Next, Observed, Origin, Receipt, Target, Verb},
         unit::UnitState,
     },
     store::{
@@ -215,9 +215,16 @@ impl Step<'_> {
             |is_wanted| target::decide(&self.stored.target, is_wanted, observed, now, settling);
         let (mut target, mut next) = look(is_wanted);
         let was_there = locked.holders.iter().any(|holder| holder.state == UnitState::Active);
-        let is_removed = next == Next::Call(Verb::Create) && was_there;
+        let is_missing = next == Next::Call(Verb::Create) && was_there;
+        // Until our last call has settled, AWS may only show it late.
+        let has_settled = self.stored.target.settles_at.is_none_or(|at| at <= now);
+        let is_removed = is_missing && has_settled;
+        let reports = config.on_removal == OnRemoval::Report;
+        if is_missing && reports && !has_settled {
+            return self.look_again(locked, now + BETWEEN_POLLS.1).await;
+        }
         let mut refusal = None;
-        if is_removed && config.on_removal == OnRemoval::Report {
+        if is_removed && reports {
             let finding = format!("{} was removed in AWS before its end", self.stored.key);
             refusal = Some(Refusal::new(RefusalCode::RemovedByOthers, finding));
             (target, next) = look(false);
@@ -226,11 +233,7 @@ impl Step<'_> {
             refusal = self.mechanism.refusal(words);
         }
         if matches!(next, Next::Call(_)) && self.is_full(&mut locked).await? {
-            let next_at = Some(now + TOO_MANY_WAIT);
-            let course = Course { next_at, is_observed: true, going: Going::On };
-            let target = self.stored.target.clone();
-            locked.store(ground, Outcome { target, course, moves: Vec::new() }).await?;
-            return Ok(None);
+            return self.look_again(locked, now + TOO_MANY_WAIT).await;
         }
         if is_removed {
             self.removed_by_others(&mut locked).await?;
@@ -250,6 +253,14 @@ impl Step<'_> {
             | Next::Leave { .. }
             | Next::Verify { .. } => None,
         })
+    }
+
+    /// Leaves all as it was, and looks again.
+    async fn look_again(&self, locked: Locked, at: DateTime<Utc>) -> Result<Option<Verb>, Error> {
+        let course = Course { next_at: Some(at), is_observed: true, going: Going::On };
+        let target = self.stored.target.clone();
+        locked.store(self.ground, Outcome { target, course, moves: Vec::new() }).await?;
+        Ok(None)
     }
 
     /// Whether AWS is at work on as many as it takes at once.
@@ -338,14 +349,20 @@ impl Step<'_> {
                 let is_refused = verb == Verb::Create && receipt == Receipt::Refused;
                 refusal = error.refusal().filter(|_| is_refused);
                 if refusal.is_none() {
-                    course.next_at = Some(locked.after_failure());
+                    // The intent of a call whose end nobody knows holds up the account, and what
+                    // nobody wants any more is not waited for.
+                    let is_urgent = receipt == Receipt::Lost
+                        || (verb == Verb::Create && !holding::is_wanted(&locked.holders, now));
+                    let again = locked.after_failure();
+                    let soon = now + BETWEEN_POLLS.1;
+                    course.next_at = Some(if is_urgent { again.min(soon) } else { again });
                     course.going = Going::Badly(error.to_string());
                 }
                 receipt
             }
         };
         let target = target::receive(&locked.stored.target, receipt);
-        // Those who do not want it move on with the next look.
+        // Without a refusal, all move on with the next look.
         let moves = match &refusal {
             Some(_) => locked.moves(&Next::Poll, refusal.as_ref()),
             None => Vec::new(),
@@ -361,7 +378,7 @@ fn word(verb: Verb) -> &'static str {
     }
 }
 
-async fn renew_if_ended(ground: &Ground, error: &ApiError) {
+pub(super) async fn renew_if_ended(ground: &Ground, error: &ApiError) {
     if error.reason.code == ReasonCode::CredentialsExpired {
         ground.site.renew().await;
     }
@@ -373,7 +390,11 @@ async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(
     renew_if_ended(ground, &error).await;
     let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
     let target = locked.stored.target.clone();
-    let is_blank = target == Target::default();
+    // Nothing of ours is there, or can still come.
+    let is_blank = target.origin != Some(Origin::Made)
+        && target.intent.is_none()
+        && !target.doubt.is_any()
+        && target.settles_at.is_none_or(|at| at <= locked.now);
     let look = if is_blank { Next::Done } else { Next::Poll };
     let moves = locked.moves(&look, error.refusal().filter(|_| is_blank).as_ref());
     let is_left =

@@ -4,7 +4,11 @@
 //! Invariant: a target is in one step at a time: under one lease there is one worker, and it
 //! begins none that it has begun.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use tokio::{
@@ -21,14 +25,15 @@ use super::{
     principals::{self, Found},
     rules::{self, Asked},
     site::Site,
-    step::{self, Ground},
+    step::{self, Ground, renew_if_ended},
 };
 use crate::{
     aws::lease::Lease,
     base::{activator::Activator, backoff::Backoff, chain::Chain, chance, clock},
     model::{
-        assignment::Assignment,
-        ids::{AccountId, TargetId},
+        arn::RoleArn,
+        assignment::{Assignment, Principal},
+        ids::{AccountId, Region, TargetId},
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
     },
@@ -81,6 +86,9 @@ pub(super) async fn work(
     stopping: CancellationToken,
 ) {
     let lease = Lease::new(taken, engine.config.lease);
+    let way = way(&integration);
+    // Whether the way into the instance is another one by now: the next worker takes that.
+    let mut has_moved = false;
     let site = Arc::new(Site::new(&engine, &Arc::new(integration), lease));
     let mut worker = Worker {
         ground: Ground { engine, held, site },
@@ -91,9 +99,14 @@ pub(super) async fn work(
     tokio::pin!(beating);
     let mut last_job = Instant::now();
     loop {
-        let is_stopping = stopping.is_cancelled();
-        if !is_stopping && let Err(error) = worker.begin_all().await {
-            warn!(error = %Chain(&error), "failed to look for what is due; trying again");
+        let is_stopping = stopping.is_cancelled() || has_moved;
+        if !is_stopping {
+            match worker.begin_all(&way).await {
+                Ok(is_as_it_was) => has_moved = !is_as_it_was,
+                Err(error) => {
+                    warn!(error = %Chain(&error), "failed to look for what is due; trying again");
+                }
+            }
         }
         if worker.jobs.is_empty() {
             if is_stopping || last_job.elapsed() > IDLE {
@@ -153,6 +166,14 @@ async fn beat(ground: Ground) {
     }
 }
 
+/// The role and the region by which an instance is reached.
+type Way = (RoleArn, Option<Region>);
+
+fn way(integration: &Integration) -> Way {
+    let settings = &integration.settings;
+    (settings.management_role_arn.clone(), settings.sso_region.clone())
+}
+
 type Ended = Result<(Id, ()), tokio::task::JoinError>;
 
 struct Worker {
@@ -162,8 +183,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// Begins what is due and has a place.
-    async fn begin_all(&mut self) -> store::Result<()> {
+    /// Begins what is due and has a place. False: the way into the instance is another one.
+    async fn begin_all(&mut self, before: &Way) -> store::Result<bool> {
         let (mut busy, mut steps, mut audits) = (Vec::new(), Vec::new(), 0);
         let (mut lookups, mut questions) = (Vec::new(), Vec::new());
         for job in self.jobs.values() {
@@ -178,6 +199,11 @@ impl Worker {
             }
         }
         let mut conn = self.ground.engine.db.conn().await?;
+        let Held { connector, integration, .. } = &self.ground.held;
+        let now_is = integrations::get(&mut conn, connector, *integration).await?;
+        if now_is.is_none_or(|now_is| way(&now_is) != *before) {
+            return Ok(false);
+        }
         if lookups.len() < LOOKUPS_MAX {
             let limit = count(LOOKUPS_MAX - lookups.len());
             for grant in grants::to_look_up(&mut conn, &self.ground.held, &lookups, limit).await? {
@@ -194,13 +220,14 @@ impl Worker {
         if steps.len() < STEPS_MAX {
             // More than there are places, since some wait for others.
             let limit = count(4 * STEPS_MAX);
-            let due = targets::due(&mut conn, &self.ground.held, &steps, limit).await?;
+            let most = ASSIGNMENTS.calls_at_once();
+            let due = targets::due(&mut conn, &self.ground.held, &steps, most, limit).await?;
             drop(conn);
             for due in due {
                 self.begin_step(due, &mut steps, &mut audits, &mut busy);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Begins a step if there is a place for it.
@@ -282,10 +309,11 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
     let found =
         if is_over { None } else { Some(principals::find(site, &grant.request.recipient).await) };
     let mut tx = engine.db.begin().await?;
+    identity_centers::lock(&mut tx, held).await?;
     let Some(now_is) = grants::lock(&mut tx, &held.connector, &grant.id).await? else {
         return Ok(());
     };
-    if now_is.principal.is_some() {
+    if now_is.is_looked_up {
         return Ok(());
     }
     let now = store::now(&mut tx).await?;
@@ -294,18 +322,19 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
         grants::end_lookup(&mut tx, &held.connector, &grant.id, None).await?;
         return tx.commit().await;
     }
-    let principal = match found {
+    let (principal, names) = match found {
         None => return Ok(()),
         Some(Ok(found)) => {
             if let Some(refusal) = forbidden(&mut tx, ground, &now_is, &found).await? {
                 return refuse(tx, held, &grant.id, &refusal).await;
             }
-            found.principal
+            (found.principal, found.names)
         }
         Some(Err(principals::Error::Refused(refusal))) => {
             return refuse(tx, held, &grant.id, &refusal).await;
         }
         Some(Err(principals::Error::Aws(error))) => {
+            renew_if_ended(ground, &error).await;
             if let Some(refusal) = error.refusal() {
                 return refuse(tx, held, &grant.id, &refusal).await;
             }
@@ -317,20 +346,9 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
             return tx.commit().await;
         }
     };
-    for unit in units::list(&mut tx, &held.connector, std::slice::from_ref(&grant.id)).await? {
-        let assignment = Assignment {
-            account: unit.account.clone(),
-            permission_set: unit.permission_set_arn.clone(),
-            principal: principal.clone(),
-        };
-        let object = store::json("targets", "object", &assignment)?;
-        let of = (&held.connector, held.integration);
-        let (fresh, key) = (TargetId(chance::uuid()), assignment.to_string());
-        let (name, account) = (ASSIGNMENTS.name(), &unit.account);
-        let target = targets::ensure(&mut tx, of, fresh, name, (&key, &object), account).await?;
-        units::tie(&mut tx, &held.connector, (&grant.id, unit.number), target).await?;
-    }
-    grants::end_lookup(&mut tx, &held.connector, &grant.id, Some(&principal)).await?;
+    tie_all(&mut tx, held, &grant.id, &principal).await?;
+    let known = Some((&principal, names.as_slice()));
+    grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
     let act = New {
         grant: &grant.id,
         verb: "RECIPIENT",
@@ -340,6 +358,30 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
     };
     acts::note(&mut tx, &held.connector, act).await?;
     tx.commit().await
+}
+
+/// Ties the units of a grant to their targets, in the order in which targets are locked.
+async fn tie_all(
+    tx: &mut PgConnection,
+    held: &Held,
+    grant: &str,
+    principal: &Principal,
+) -> store::Result<()> {
+    let mut assignments = BTreeMap::new();
+    for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
+        let (account, permission_set) = (unit.account, unit.permission_set_arn);
+        let assignment = Assignment { account, permission_set, principal: principal.clone() };
+        assignments.insert(assignment.to_string(), (assignment, unit.number));
+    }
+    for (key, (assignment, number)) in assignments {
+        let object = store::json("targets", "object", &assignment)?;
+        let of = (&held.connector, held.integration);
+        let (fresh, name) = (TargetId(chance::uuid()), ASSIGNMENTS.name());
+        let account = &assignment.account;
+        let target = targets::ensure(tx, of, fresh, name, (&key, &object), account).await?;
+        units::tie(tx, &held.connector, (grant, number), target).await?;
+    }
+    Ok(())
 }
 
 /// Why a rule forbids a grant for the recipient by another of its names: a rule about somebody
@@ -352,12 +394,16 @@ async fn forbidden(
 ) -> store::Result<Option<Refusal>> {
     let (engine, connector) = (&ground.engine, &ground.held.connector);
     let Some(of) = integrations::get(tx, connector, grant.integration).await? else {
-        return Ok(None);
+        let finding = "the integration is gone";
+        return Ok(Some(Refusal::new(RefusalCode::IntegrationDeleting, finding)));
     };
     let length_s = (grant.expires_at - grant.created_at).num_seconds();
     for unit in units::list(tx, connector, std::slice::from_ref(&grant.id)).await? {
         let account = organization::account(tx, connector, of.id, &unit.account).await?;
-        let Some(account) = account else { continue };
+        let Some(account) = account else {
+            let finding = format!("the account {} is gone", unit.account);
+            return Ok(Some(Refusal::new(RefusalCode::AccountUnknown, finding)));
+        };
         for name in &found.names {
             let asked = Asked {
                 of: &of,

@@ -166,9 +166,6 @@ impl IntegrationService for Api {
                 ));
             }
         }
-        if removal::strands_access(&before.settings, &settings) {
-            self.refuse_live(&before, "changing management_role_arn or sso_region").await?;
-        }
         let updated = self.write_update(&before, version, &settings).await?;
         self.schedule.poke();
         let mut conn = self.conn().await?;
@@ -307,8 +304,16 @@ impl Api {
         version: i64,
         settings: &Settings,
     ) -> Result<Integration, Status> {
+        let strands_access = removal::strands_access(&before.settings, settings);
         let written = async {
             let mut tx = self.db.begin().await?;
+            if strands_access {
+                store::integrations::lock(&mut tx, &before.connector, before.id).await?;
+                let live = removal::live(&mut tx, before).await?;
+                if live != (0, 0) {
+                    return Ok(Err(live));
+                }
+            }
             let now = store::now(&mut tx).await?;
             let planned = store::syncs::last_planned(&mut tx, &before.connector, before.id).await?;
             let next = before.enabled.then(|| {
@@ -328,11 +333,12 @@ impl Api {
             )
             .await?;
             tx.commit().await?;
-            Ok::<_, store::Error>(updated)
+            Ok::<_, store::Error>(Ok(updated))
         };
         written
             .await
             .map_err(|error| taken(&error, &settings.name))?
+            .map_err(|live| removal::is_live("changing management_role_arn or sso_region", live))?
             .ok_or_else(status::etag_is_old)
     }
 

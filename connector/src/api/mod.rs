@@ -35,6 +35,7 @@ mod changes;
 mod coverage;
 mod facets;
 mod filter;
+mod follow;
 mod grants;
 mod history;
 mod integrations;

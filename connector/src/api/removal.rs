@@ -29,13 +29,17 @@ pub(super) fn refuse_deleting(found: &Integration) -> Result<(), Status> {
 }
 
 /// Units that have not ended, and objects in AWS that are not at rest.
-async fn live(conn: &mut PgConnection, found: &Integration) -> store::Result<(i64, i64)> {
+pub(super) async fn live(
+    conn: &mut PgConnection,
+    found: &Integration,
+) -> store::Result<(i64, i64)> {
     let Integration { connector, id, .. } = found;
     let units = store::backlog::open(conn, connector, *id).await?;
     Ok((units, store::backlog::restless(conn, connector, *id).await?))
 }
 
-fn is_live(what: &str, (units, objects): (i64, i64)) -> Status {
+/// Something has to wait until access is gone.
+pub(super) fn is_live(what: &str, (units, objects): (i64, i64)) -> Status {
     status::precondition(
         "ACCESS_LIVE",
         format!(
@@ -45,13 +49,6 @@ fn is_live(what: &str, (units, objects): (i64, i64)) -> Status {
 }
 
 impl Api {
-    /// Refuses something while access is live.
-    pub(super) async fn refuse_live(&self, found: &Integration, what: &str) -> Result<(), Status> {
-        let mut conn = self.conn().await?;
-        let live = live(&mut conn, found).await.map_err(|error| status::store(&error))?;
-        if live == (0, 0) { Ok(()) } else { Err(is_live(what, live)) }
-    }
-
     /// Removes an integration, or begins to. Whether it is on its way.
     pub(super) async fn remove(
         &self,
@@ -63,6 +60,8 @@ impl Api {
         let Integration { connector, id, settings, .. } = found;
         let mut tx = self.db.begin().await.map_err(|error| status::store(&error))?;
         let locked = async {
+            // In the order in which a sync's end takes its locks.
+            store::syncs::cancel_open(&mut tx, connector, *id, None, "deleted").await?;
             let locked = store::integrations::lock(&mut tx, connector, *id).await?;
             Ok((locked, live(&mut tx, found).await?))
         };
@@ -76,7 +75,6 @@ impl Api {
             return Err(is_live("deleting it", live));
         }
         let removed = async {
-            store::syncs::cancel_open(&mut tx, connector, *id, None, "deleted").await?;
             if goes_later {
                 store::integrations::set_deleting(&mut tx, connector, *id).await?;
             } else {

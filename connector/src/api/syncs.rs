@@ -1,26 +1,17 @@
 //! Starting syncs, and watching them.
 
-use std::time::Duration;
-
 use apono_connector_proto::v1::{
     self, CancelSyncRequest, CancelSyncResponse, ExplainSyncRequest, ExplainSyncResponse,
     GetSyncRequest, GetSyncResponse, ListSyncsRequest, ListSyncsResponse, StartSyncRequest,
     StartSyncResponse, WatchSyncRequest, WatchSyncResponse, sync_service_server::SyncService,
 };
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{
-    Api,
-    auth::{Caller, caller},
-    integrations::find,
-    page::Page,
-    status, words,
-};
+use super::{Api, auth::caller, follow::Followed, integrations::find, page::Page, status, words};
 use crate::{
-    base::{chance, clock},
+    base::chance,
     model::{
         ids::{ConnectorId, SyncId},
         sync::Trigger,
@@ -31,11 +22,6 @@ use crate::{
         syncs::Sync,
     },
 };
-
-/// From one look at a watched sync to the next.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Changes that wait for a slow watcher.
-const CHANGES_WAITING_MAX: usize = 4;
 
 #[tonic::async_trait]
 impl SyncService for Api {
@@ -113,11 +99,8 @@ impl SyncService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let id = parse_id(&request.sync_id)?;
-        let first = self.sync(&connector, id).await?;
-        let (changes, stream) = mpsc::channel(CHANGES_WAITING_MAX);
-        let api = self.clone();
-        tokio::spawn(async move { api.follow(&caller, &connector, first, &changes).await });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let sync = self.sync(&connector, id).await?;
+        Ok(Response::new(self.follow(caller, WatchedSync { connector, sync })))
     }
 
     async fn cancel_sync(
@@ -201,8 +184,6 @@ fn explanation(sync: Sync, explained: Explanation) -> ExplainSyncResponse {
     }
 }
 
-type Changes = mpsc::Sender<Result<WatchSyncResponse, Status>>;
-
 impl Api {
     async fn sync(&self, connector: &ConnectorId, id: SyncId) -> Result<Sync, Status> {
         let mut conn = self.conn().await?;
@@ -211,47 +192,31 @@ impl Api {
             .map_err(|error| status::store(&error))?
             .ok_or_else(|| status::not_found("sync", &id.to_string()))
     }
+}
 
-    /// Sends a sync whenever it has changed, until it ends or nobody listens.
-    async fn follow(
-        &self,
-        caller: &Caller,
-        connector: &ConnectorId,
-        first: Sync,
-        changes: &Changes,
-    ) {
-        let mut now = first;
-        loop {
-            let message = WatchSyncResponse { sync: Some(words::sync(now.clone())) };
-            if changes.send(Ok(message)).await.is_err() || now.state.is_ended() {
-                return;
-            }
-            let changed = async {
-                loop {
-                    clock::sleep(BETWEEN_LOOKS).await;
-                    caller.go_on(&mut *self.conn().await?).await?;
-                    match self.sync(connector, now.id).await {
-                        Ok(next) if next == now => {}
-                        other => return other,
-                    }
-                }
-            };
-            tokio::select! {
-                next = changed => match next {
-                    Ok(next) => now = next,
-                    Err(error) => {
-                        // Nobody may be listening any more; either way it is the end.
-                        let _ = changes.send(Err(error)).await;
-                        return;
-                    }
-                },
-                () = self.stopper.stopping() => {
-                    let _ = changes.send(Err(Status::unavailable("the daemon stops; watch again"))).await;
-                    return;
-                }
-                () = changes.closed() => return,
-            }
-        }
+/// A sync that somebody watches.
+#[derive(Clone, PartialEq)]
+struct WatchedSync {
+    connector: ConnectorId,
+    sync: Sync,
+}
+
+#[tonic::async_trait]
+impl Followed for WatchedSync {
+    type Message = WatchSyncResponse;
+
+    async fn again(&self, api: &Api) -> Result<Self, Status> {
+        let connector = self.connector.clone();
+        let sync = api.sync(&connector, self.sync.id).await?;
+        Ok(Self { connector, sync })
+    }
+
+    fn is_over(&self) -> bool {
+        self.sync.state.is_ended()
+    }
+
+    fn message(&self) -> WatchSyncResponse {
+        WatchSyncResponse { sync: Some(words::sync(self.sync.clone())) }
     }
 }
 

@@ -43,12 +43,6 @@ pub fn next_end(holders: &[Holder], now: DateTime<Utc>) -> Option<DateTime<Utc>>
     holders.iter().filter(|holder| holder.is_live(now)).map(|holder| holder.until).min()
 }
 
-/// Until when somebody wants it.
-#[must_use]
-pub fn last_end(holders: &[Holder], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    holders.iter().filter(|holder| holder.is_live(now)).map(|holder| holder.until).max()
-}
-
 /// What a look means for a holder; none: nothing new.
 #[must_use]
 pub fn event(
@@ -117,7 +111,6 @@ mod tests {
         let holders = [holder(UnitState::Active, 10), holder(UnitState::Active, 20)];
         assert!(is_wanted(&holders, at(10)));
         assert_eq!(next_end(&holders, at(5)), Some(at(10)));
-        assert_eq!(last_end(&holders, at(5)), Some(at(20)));
         assert_eq!(state_after(&holders[0], &Next::Hold, true, at(10)), Some(UnitState::Ended));
         assert_eq!(state_after(&holders[1], &Next::Hold, true, at(10)), None);
         assert!(!is_wanted(&holders, at(20)));

@@ -127,9 +127,8 @@ pub struct Operation {
 pub struct Observed {
     /// Whether the object is there.
     pub is_present: bool,
-    /// Operations on it: all that are under way, and all that AWS has accepted since the intent, if
-    /// there is one. AWS's dates are of whole seconds and of its own clock: whoever reads them
-    /// allows for both.
+    /// Operations on it: that of the intent, and all that are under way. Others that AWS has accepted
+    /// since the intent, if they are known.
     pub operations: Vec<Operation>,
 }
 
@@ -291,7 +290,7 @@ fn end_intent(target: &mut Target, observed: &Observed, settling: TimeDelta) -> 
             return Some(Next::Poll);
         }
         (Progress::Succeeded, Verb::Create) => {
-            target.is_adopted |= was_made_by_another;
+            target.is_adopted = was_made_by_another;
             if !observed.is_present {
                 // A late view, or somebody has removed it since.
                 doubt(target, &intent, Verb::Delete, settling);
@@ -348,7 +347,6 @@ fn call(target: &mut Target, verb: Verb, now: DateTime<Utc>, settling: TimeDelta
     if verb == Verb::Create {
         target.origin = Some(Origin::Made);
         target.missing_since = None;
-        target.is_adopted = false;
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Result, expect_one, identity_centers::Held, stored};
+use super::{Result, all, expect_one, found, identity_centers::Held, stored};
 use crate::model::{
     assignment::Principal,
     grant::Request,
@@ -24,6 +24,10 @@ pub struct Grant {
     pub request: Request,
     /// Who the recipient is; none: not looked up.
     pub principal: Option<Principal>,
+    /// Every name of the recipient; none: not looked up.
+    pub names: Vec<String>,
+    /// Whether the recipient needs to be looked up no more.
+    pub is_looked_up: bool,
     /// When it was granted.
     pub created_at: DateTime<Utc>,
     /// When it ends, unless it is revoked.
@@ -54,6 +58,8 @@ pub(super) struct Row {
     integration_id: Uuid,
     request: serde_json::Value,
     principal: Option<serde_json::Value>,
+    names: Vec<String>,
+    is_looked_up: bool,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
@@ -74,6 +80,8 @@ impl TryFrom<Row> for Grant {
             integration: IntegrationId(row.integration_id),
             request: stored("grants", "request", serde_json::from_value(row.request))?,
             principal: stored("grants", "principal", principal)?,
+            names: row.names,
+            is_looked_up: row.is_looked_up,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
@@ -90,9 +98,10 @@ macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             Row,
-            "SELECT grant_id, number, integration_id, request, principal, created_at, expires_at,
+            r#"SELECT grant_id, number, integration_id, request, principal, names,
+                 lookup_at IS NULL AS "is_looked_up!", created_at, expires_at,
                  revoked_at, desired_version, lookup_failures, stuck_since, stuck_reason
-             FROM connector.grants g " + $rest,
+               FROM connector.grants g "# + $rest,
             $($argument),+
         )
     };
@@ -135,11 +144,11 @@ pub async fn get(
     connector: &ConnectorId,
     id: &str,
 ) -> Result<Option<Grant>> {
-    select!("WHERE connector_id = $1 AND grant_id = $2", connector.as_str(), id)
-        .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+    found(
+        select!("WHERE connector_id = $1 AND grant_id = $2", connector.as_str(), id)
+            .fetch_optional(conn)
+            .await?,
+    )
 }
 
 /// Which grants to list.
@@ -203,7 +212,7 @@ pub async fn to_look_up(
     but: &[String],
     limit: i64,
 ) -> Result<Vec<Grant>> {
-    select!(
+    all(select!(
         "WHERE connector_id = $1 AND integration_id = $2 AND lookup_at <= connector.now()
            AND grant_id <> ALL ($3)
          ORDER BY lookup_at, number LIMIT $4",
@@ -213,10 +222,7 @@ pub async fn to_look_up(
         limit
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(TryInto::try_into)
-    .collect()
+    .await?)
 }
 
 /// Locks a grant.
@@ -229,14 +235,19 @@ pub async fn lock(
     connector: &ConnectorId,
     id: &str,
 ) -> Result<Option<Grant>> {
-    select!("WHERE connector_id = $1 AND grant_id = $2 FOR NO KEY UPDATE", connector.as_str(), id)
+    found(
+        select!(
+            "WHERE connector_id = $1 AND grant_id = $2 FOR NO KEY UPDATE",
+            connector.as_str(),
+            id
+        )
         .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+        .await?,
+    )
 }
 
-/// Notes who the recipient of a locked grant is (none: nobody needs to know any more).
+/// Notes who the recipient of a locked grant is, with every name of it (none: nobody needs to know
+/// any more).
 ///
 /// # Errors
 ///
@@ -245,17 +256,19 @@ pub async fn end_lookup(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: &str,
-    principal: Option<&Principal>,
+    known: Option<(&Principal, &[String])>,
 ) -> Result<()> {
-    let principal = principal.map(serde_json::to_value).transpose();
+    let principal = known.map(|(principal, _)| serde_json::to_value(principal)).transpose();
+    let names = known.map(|(_, names)| names).unwrap_or_default();
     let done = sqlx::query!(
         "UPDATE connector.grants
-         SET principal = $3, lookup_at = NULL, lookup_failures = 0, stuck_since = NULL,
+         SET principal = $3, names = $4, lookup_at = NULL, lookup_failures = 0, stuck_since = NULL,
              stuck_reason = ''
          WHERE connector_id = $1 AND grant_id = $2",
         connector.as_str(),
         id,
-        stored("grants", "principal", principal)?
+        stored("grants", "principal", principal)?,
+        names
     )
     .execute(conn)
     .await?;

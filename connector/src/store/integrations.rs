@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{Result, expect_one, stored};
+use super::{Result, all, expect_one, found, stored};
 use crate::model::{
     ids::{AccountId, ConnectorId, IntegrationId, OrganizationId},
     integration::Settings,
@@ -150,11 +150,11 @@ pub async fn get(
     connector: &ConnectorId,
     id: IntegrationId,
 ) -> Result<Option<Integration>> {
-    select!("WHERE connector_id = $1 AND id = $2", connector.as_str(), id.0)
-        .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+    found(
+        select!("WHERE connector_id = $1 AND id = $2", connector.as_str(), id.0)
+            .fetch_optional(conn)
+            .await?,
+    )
 }
 
 /// One integration by its name.
@@ -167,11 +167,11 @@ pub async fn get_by_name(
     connector: &ConnectorId,
     name: &str,
 ) -> Result<Option<Integration>> {
-    select!("WHERE connector_id = $1 AND name = $2", connector.as_str(), name)
-        .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+    found(
+        select!("WHERE connector_id = $1 AND name = $2", connector.as_str(), name)
+            .fetch_optional(conn)
+            .await?,
+    )
 }
 
 /// Integrations after a name, by name.
@@ -185,7 +185,7 @@ pub async fn list(
     after_name: &str,
     limit: i64,
 ) -> Result<Vec<Integration>> {
-    select!(
+    all(select!(
         "WHERE connector_id = $1 AND name > $2
          ORDER BY name LIMIT $3",
         connector.as_str(),
@@ -193,10 +193,7 @@ pub async fn list(
         limit
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(TryInto::try_into)
-    .collect()
+    .await?)
 }
 
 /// The enabled integrations of these connectors whose sync is due, the longest waiting first. They stay
@@ -210,7 +207,7 @@ pub async fn lock_due(
     connectors: &[ConnectorId],
     limit: i64,
 ) -> Result<Vec<Integration>> {
-    select!(
+    all(select!(
         "WHERE next_sync_at <= connector.now() AND connector_id = ANY ($2)
          ORDER BY next_sync_at LIMIT $1
          FOR UPDATE SKIP LOCKED",
@@ -218,10 +215,7 @@ pub async fn lock_due(
         &super::texts(connectors)
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(TryInto::try_into)
-    .collect()
+    .await?)
 }
 
 /// Sets when the next sync is due.
@@ -366,11 +360,11 @@ pub async fn lock(
     connector: &ConnectorId,
     id: IntegrationId,
 ) -> Result<Option<Integration>> {
-    select!("WHERE connector_id = $1 AND id = $2 FOR UPDATE", connector.as_str(), id.0)
-        .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+    found(
+        select!("WHERE connector_id = $1 AND id = $2 FOR UPDATE", connector.as_str(), id.0)
+            .fetch_optional(conn)
+            .await?,
+    )
 }
 
 /// Holds an integration as it is until the transaction ends: it can be neither changed nor removed.
@@ -383,11 +377,11 @@ pub async fn hold(
     connector: &ConnectorId,
     id: IntegrationId,
 ) -> Result<Option<Integration>> {
-    select!("WHERE connector_id = $1 AND id = $2 FOR SHARE", connector.as_str(), id.0)
-        .fetch_optional(conn)
-        .await?
-        .map(TryInto::try_into)
-        .transpose()
+    found(
+        select!("WHERE connector_id = $1 AND id = $2 FOR SHARE", connector.as_str(), id.0)
+            .fetch_optional(conn)
+            .await?,
+    )
 }
 
 /// Notes that a locked integration is removed once its access is gone.
@@ -422,15 +416,12 @@ pub async fn deleting(
     conn: &mut PgConnection,
     connectors: &[ConnectorId],
 ) -> Result<Vec<Integration>> {
-    select!(
+    all(select!(
         "WHERE connector_id = ANY ($1) AND deleting_at IS NOT NULL ORDER BY deleting_at",
         &super::texts(connectors)
     )
     .fetch_all(conn)
-    .await?
-    .into_iter()
-    .map(TryInto::try_into)
-    .collect()
+    .await?)
 }
 
 /// Removes it with everything that was discovered through it. Says whether it was

@@ -336,6 +336,16 @@ pub async fn now(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
     Ok(sqlx::query_scalar!(r#"SELECT connector.now() AS "now!""#).fetch_one(conn).await?)
 }
 
+/// A row as its type, where there is one.
+fn found<Row, T: TryFrom<Row, Error = Error>>(row: Option<Row>) -> Result<Option<T>> {
+    row.map(T::try_from).transpose()
+}
+
+/// Rows as their type.
+fn all<Row, T: TryFrom<Row, Error = Error>>(rows: Vec<Row>) -> Result<Vec<T>> {
+    rows.into_iter().map(T::try_from).collect()
+}
+
 /// Proves that a guarded write met its row.
 fn expect_one(done: &PgQueryResult) -> Result<()> {
     expect(1, done)

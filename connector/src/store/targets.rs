@@ -139,7 +139,16 @@ pub async fn ensure(
              (connector_id, id, integration_id, mechanism, object_key, object, account_id, next_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, connector.now())
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
-         SET next_at = least(t.next_at, excluded.next_at)
+         SET next_at = least(t.next_at, excluded.next_at),
+             -- Nobody has looked at it since a removal was given up: what is there by now may be
+             -- anybody's, and is taken for found.
+             origin = CASE WHEN t.next_at IS NULL THEN NULL ELSE t.origin END,
+             doubt_create = t.doubt_create AND (t.next_at IS NOT NULL
+                 OR coalesce(t.settles_at > connector.now(), false)),
+             doubt_delete = t.doubt_delete AND (t.next_at IS NOT NULL
+                 OR coalesce(t.settles_at > connector.now(), false)),
+             missing_since = CASE WHEN t.next_at IS NOT NULL THEN t.missing_since END,
+             is_adopted = t.is_adopted AND t.next_at IS NOT NULL
          RETURNING id",
         connector.as_str(),
         fresh.0,
@@ -181,7 +190,8 @@ pub struct Due {
 }
 
 /// Targets of an instance that are due, but those that are being looked at, the most urgent first.
-/// What would begin where another call is under way in the account waits.
+/// What would begin where another call is under way in the account, or as many as AWS takes at once
+/// in the instance, waits.
 ///
 /// # Errors
 ///
@@ -190,6 +200,7 @@ pub async fn due(
     conn: &mut PgConnection,
     held: &Held,
     but: &[TargetId],
+    calls_at_once: i64,
     limit: i64,
 ) -> Result<Vec<Due>> {
     let but: Vec<Uuid> = but.iter().map(|id| id.0).collect();
@@ -216,15 +227,21 @@ pub async fn due(
                  AND u.state NOT IN ('ENDED', 'FAILED')) AS holders ON true
              WHERE t.connector_id = $1 AND t.integration_id = $2
                AND t.next_at <= connector.now() AND t.id <> ALL ($3)) AS due
-           WHERE due.is_under_way OR due.errand = 3 OR NOT EXISTS (
-               SELECT FROM connector.targets busy
-               WHERE busy.connector_id = $1 AND busy.integration_id = $2
-                 AND busy.account_id = due.account_id AND busy.intent_verb IS NOT NULL)
+           WHERE due.is_under_way OR due.errand = 3 OR (
+               NOT EXISTS (
+                 SELECT FROM connector.targets busy
+                 WHERE busy.connector_id = $1 AND busy.integration_id = $2
+                   AND busy.account_id = due.account_id AND busy.intent_verb IS NOT NULL)
+               AND $5 > (
+                 SELECT count(*) FROM connector.targets busy
+                 WHERE busy.connector_id = $1 AND busy.integration_id = $2
+                   AND busy.intent_verb IS NOT NULL))
            ORDER BY due.errand, due.next_at, due.id LIMIT $4"#,
         held.connector.as_str(),
         held.integration.0,
         &but,
-        limit
+        limit,
+        calls_at_once
     )
     .fetch_all(conn)
     .await?;
@@ -270,7 +287,8 @@ pub async fn get(
     row.map(TryInto::try_into).transpose()
 }
 
-/// Locks a target whose lease is locked, and marks it with the fence.
+/// Locks a target whose lease is locked, and marks it with the fence. None: somebody has given it
+/// up since the step began.
 ///
 /// # Errors
 ///
@@ -279,7 +297,7 @@ pub async fn lock(conn: &mut PgConnection, held: &Held, id: TargetId) -> Result<
     let row = sqlx::query_as!(
         Row,
         "UPDATE connector.targets SET fence = $3
-         WHERE connector_id = $1 AND id = $2
+         WHERE connector_id = $1 AND id = $2 AND next_at IS NOT NULL
          RETURNING id, mechanism, object_key, object, account_id, origin, intent_verb,
              intent_since, intent_request, intent_settled_before, intent_origin_before,
              settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures",
@@ -447,7 +465,7 @@ pub async fn wake(
                  SELECT target_id FROM connector.units
                  WHERE connector_id = $1 AND grant_id = ANY ($2)
                    AND state NOT IN ('ENDED', 'FAILED'))
-             ORDER BY id FOR UPDATE) AS held
+             ORDER BY object_key FOR UPDATE) AS held
          WHERE t.connector_id = $1 AND t.id = held.id",
         connector.as_str(),
         grants

@@ -208,14 +208,25 @@ pub async fn set_state(
     expect_one(&done)
 }
 
-/// Gives up the units of a locked grant that are over and not gone, and the targets that nobody else
-/// holds. Returns how many units.
+/// Gives up the units of a locked grant that are over and not gone, and the targets of all of its
+/// units that nobody else holds. Returns how many of both.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &str) -> Result<u64> {
-    sqlx::query!(
+    // First the locks: who else holds a target is asked when nobody can come any more.
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM connector.targets
+         WHERE connector_id = $1 AND next_at IS NOT NULL AND id IN (
+             SELECT target_id FROM connector.units WHERE connector_id = $1 AND grant_id = $2)
+         ORDER BY object_key FOR UPDATE",
+        connector.as_str(),
+        grant
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let targets = sqlx::query!(
         "UPDATE connector.targets t
          SET next_at = NULL, failures = 0, stuck_since = NULL, stuck_reason = '',
              -- What was under way holds up nobody, and is remembered as a doubt.
@@ -223,24 +234,17 @@ pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
              doubt_delete = doubt_delete OR coalesce(intent_verb = 'delete', false),
              intent_verb = NULL, intent_since = NULL, intent_request = NULL,
              intent_settled_before = NULL, intent_origin_before = NULL
-         FROM (
-             SELECT id FROM connector.targets
-             WHERE connector_id = $1 AND id IN (
-                 SELECT target_id FROM connector.units
-                 WHERE connector_id = $1 AND grant_id = $2
-                   AND state NOT IN ('ENDED', 'FAILED'))
-             ORDER BY id FOR UPDATE) AS held
-         WHERE t.connector_id = $1 AND t.id = held.id
-           AND NOT EXISTS (
-               SELECT FROM connector.units other
-               WHERE other.connector_id = $1 AND other.target_id = t.id
-                 AND other.grant_id <> $2 AND other.state NOT IN ('ENDED', 'FAILED'))",
+         WHERE connector_id = $1 AND id = ANY ($3) AND NOT EXISTS (
+             SELECT FROM connector.units other
+             WHERE other.connector_id = $1 AND other.target_id = t.id
+               AND other.grant_id <> $2 AND other.state NOT IN ('ENDED', 'FAILED'))",
         connector.as_str(),
-        grant
+        grant,
+        &held
     )
     .execute(&mut *conn)
     .await?;
-    let done = sqlx::query!(
+    let units = sqlx::query!(
         "UPDATE connector.units
          SET state = 'ENDED', state_at = connector.now(), is_forgotten = true
          WHERE connector_id = $1 AND grant_id = $2 AND state NOT IN ('ENDED', 'FAILED')",
@@ -249,5 +253,5 @@ pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(targets.rows_affected() + units.rows_affected())
 }

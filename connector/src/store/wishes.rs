@@ -107,7 +107,8 @@ pub async fn move_end(
 ) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE connector.grants
-         SET expires_at = $3, desired_version = desired_version + 1
+         SET expires_at = $3, desired_version = desired_version + 1,
+             lookup_at = CASE WHEN lookup_at IS NOT NULL THEN least(lookup_at, $3) END
          WHERE connector_id = $1 AND grant_id = $2 AND revoked_at IS NULL
            AND expires_at > connector.now()",
         connector.as_str(),

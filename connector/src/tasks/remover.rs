@@ -73,7 +73,9 @@ impl Remover {
             let Some(locked) = store::grants::lock(&mut tx, connector, &grant).await? else {
                 continue;
             };
-            wishes::revoke(&mut tx, connector, &locked).await?;
+            if !wishes::revoke(&mut tx, connector, &locked).await? {
+                continue;
+            }
             let (verb, actor) = ("REVOKED", acts::CONNECTOR);
             let detail = "its integration is being deleted";
             let act = New { grant: &grant, verb, actor, object: "", detail };
@@ -88,14 +90,17 @@ impl Remover {
     async fn remove(&self, found: &Integration) -> store::Result<bool> {
         let Integration { connector, id, settings, .. } = found;
         let mut tx = self.db.begin().await?;
+        store::syncs::cancel_open(&mut tx, connector, *id, None, "deleted").await?;
         store::integrations::lock(&mut tx, connector, *id).await?;
         let left = store::backlog::open(&mut tx, connector, *id).await?
             + store::backlog::restless(&mut tx, connector, *id).await?;
         if left > 0 {
             return Ok(false);
         }
-        store::syncs::cancel_open(&mut tx, connector, *id, None, "deleted").await?;
         let gone = store::integrations::delete(&mut tx, connector, *id, None).await?;
+        let (verb, actor) = ("INTEGRATION_DELETED", acts::CONNECTOR);
+        let act = New { verb, actor, object: &settings.name, ..New::default() };
+        acts::note(&mut tx, connector, act).await?;
         tx.commit().await?;
         info!(integration.id = %id, "integration {} was deleted; its access is gone", settings.name);
         Ok(gone)

@@ -59,7 +59,7 @@ impl Api {
         let mut units = Vec::with_capacity(request.units.len());
         for wanted in &request.units {
             let length_s = (end - now).num_seconds();
-            units.push(self.unit(&mut tx, &of, request, wanted, length_s).await?);
+            units.push(self.unit(&mut tx, &of, (request, &[]), wanted, length_s).await?);
         }
         refuse_twice(&units)?;
         let stored = async {
@@ -161,17 +161,19 @@ impl Api {
         let of = open(tx, connector, grant.integration).await?;
         for wanted in &grant.request.units {
             let length_s = (end - grant.created_at).num_seconds();
-            self.unit(tx, &of, &grant.request, wanted, length_s).await?;
+            let asked = (&grant.request, grant.names.as_slice());
+            self.unit(tx, &of, asked, wanted, length_s).await?;
         }
         Ok(())
     }
 
-    /// Checks one unit against the inventory and the guardrails.
+    /// Checks one unit against the inventory and the guardrails, by every name of the recipient
+    /// that is known.
     pub(super) async fn unit(
         &self,
         conn: &mut PgConnection,
         of: &Integration,
-        request: &Request,
+        (request, names): (&Request, &[String]),
         wanted: &Wanted,
         length_s: i64,
     ) -> Result<units::New, Denied> {
@@ -188,11 +190,13 @@ impl Api {
             let finding = format!("no permission set {:?} was discovered", wanted.permission_set);
             refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
         })?;
-        let recipient = request.recipient.name();
         let (account, permission_set) = (&account, set.name.as_str());
-        let asked = Asked { of, request, recipient, account, permission_set, length_s };
-        if let Some(refusal) = rules::refusal(&self.guard, asked) {
-            return Err(Denied::Refused(refusal, ""));
+        let names = names.iter().map(String::as_str);
+        for recipient in names.chain([request.recipient.name()]) {
+            let asked = Asked { of, request, recipient, account, permission_set, length_s };
+            if let Some(refusal) = rules::refusal(&self.guard, asked) {
+                return Err(Denied::Refused(refusal, ""));
+            }
         }
         let session = session_length(&set.session_duration).num_seconds();
         Ok(units::New {

@@ -1,6 +1,6 @@
 //! Granting access, and taking it away: wishes are written, the engine makes them true.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use apono_connector_proto::v1::{
     self, ExtendRequest, ExtendResponse, ForgetRequest, ForgetResponse, GetGrantRequest,
@@ -9,7 +9,6 @@ use apono_connector_proto::v1::{
     RevokeResponse, ValidateGrantRequest, ValidateGrantResponse, WatchGrantRequest,
     WatchGrantResponse, access_service_server::AccessService,
 };
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -17,13 +16,13 @@ use tracing::info;
 use super::{
     Api,
     auth::{Caller, caller},
+    follow::Followed,
     grants,
     integrations::find,
     page::{self, Page},
     status, words,
 };
 use crate::{
-    base::clock,
     model::ids::{AccountId, ConnectorId},
     store::{
         self, PgConnection,
@@ -36,11 +35,6 @@ use crate::{
 
 mod admission;
 mod validation;
-
-/// From one look at a watched grant to the next.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// Changes that wait for a slow watcher.
-const CHANGES_WAITING_MAX: usize = 4;
 
 #[tonic::async_trait]
 impl AccessService for Api {
@@ -133,13 +127,20 @@ impl AccessService for Api {
             .await
             .map_err(|error| status::store(&error))?;
         drop(conn);
-        let mut grant_ids = Vec::new();
+        let (mut grant_ids, mut failed) = (Vec::new(), None);
         for id in live {
-            if self.end(&caller, &connector, &id, false, &request.reason).await? == Some(true) {
-                grant_ids.push(id);
-                // The first of many should not wait for the last.
-                self.wishes.poke();
+            match self.end(&caller, &connector, &id, false, &request.reason).await {
+                Ok(is_ended) => {
+                    grant_ids.extend((is_ended == Some(true)).then_some(id));
+                    // The first of many should not wait for the last.
+                    self.wishes.poke();
+                }
+                // One that fails keeps none of the others.
+                Err(status) => failed = failed.or(Some(status)),
             }
+        }
+        if let Some(status) = failed {
+            return Err(status);
         }
         Ok(Response::new(RevokeAllResponse { grant_ids }))
     }
@@ -209,11 +210,8 @@ impl AccessService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
-        let first = self.shown(&connector, &request.grant_id).await?;
-        let (changes, stream) = mpsc::channel(CHANGES_WAITING_MAX);
-        let api = self.clone();
-        tokio::spawn(async move { api.follow_grant(&caller, &connector, first, &changes).await });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let grant = self.shown(&connector, &request.grant_id).await?;
+        Ok(Response::new(self.follow(caller, WatchedGrant { connector, grant })))
     }
 
     async fn list_acts(
@@ -323,48 +321,31 @@ impl Api {
             .map_err(|error: store::Error| status::store(&error))?
             .ok_or_else(|| status::not_found("grant", id))
     }
+}
 
-    /// Sends a grant whenever it has changed, until it has ended or nobody listens.
-    async fn follow_grant(
-        &self,
-        caller: &Caller,
-        connector: &ConnectorId,
-        first: v1::Grant,
-        changes: &mpsc::Sender<Result<WatchGrantResponse, Status>>,
-    ) {
-        let mut now = first;
-        loop {
-            let message = WatchGrantResponse { grant: Some(now.clone()) };
-            let is_over = matches!(now.state(), v1::GrantState::Ended | v1::GrantState::Failed);
-            if changes.send(Ok(message)).await.is_err() || is_over {
-                return;
-            }
-            let changed = async {
-                loop {
-                    clock::sleep(BETWEEN_LOOKS).await;
-                    caller.go_on(&mut *self.conn().await?).await?;
-                    match self.shown(connector, &now.id).await {
-                        Ok(next) if next == now => {}
-                        other => return other,
-                    }
-                }
-            };
-            tokio::select! {
-                next = changed => match next {
-                    Ok(next) => now = next,
-                    Err(error) => {
-                        // Nobody may be listening any more; either way it is the end.
-                        let _ = changes.send(Err(error)).await;
-                        return;
-                    }
-                },
-                () = self.stopper.stopping() => {
-                    let _ = changes.send(Err(Status::unavailable("the daemon stops; watch again"))).await;
-                    return;
-                }
-                () = changes.closed() => return,
-            }
-        }
+/// A grant that somebody watches.
+#[derive(Clone, PartialEq)]
+struct WatchedGrant {
+    connector: ConnectorId,
+    grant: v1::Grant,
+}
+
+#[tonic::async_trait]
+impl Followed for WatchedGrant {
+    type Message = WatchGrantResponse;
+
+    async fn again(&self, api: &Api) -> Result<Self, Status> {
+        let connector = self.connector.clone();
+        let grant = api.shown(&connector, &self.grant.id).await?;
+        Ok(Self { connector, grant })
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.grant.state(), v1::GrantState::Ended | v1::GrantState::Failed)
+    }
+
+    fn message(&self) -> WatchGrantResponse {
+        WatchGrantResponse { grant: Some(self.grant.clone()) }
     }
 }
 

@@ -106,7 +106,7 @@ impl Api {
         let mut good = Vec::new();
         for wanted in &request.units {
             let length_s = (end - now).num_seconds();
-            match self.unit(&mut conn, of, request, wanted, length_s).await {
+            match self.unit(&mut conn, of, (request, &[]), wanted, length_s).await {
                 Ok(unit) => {
                     let finding = format!(
                         "{} ({}) in {} is known, and no guardrail forbids it",

@@ -71,7 +71,10 @@ impl Requests {
         if let Some(known) = self.known().get(request) {
             return Ok(known.clone());
         }
-        let about = describe(site, verb, request, lane).await?.and_then(|(about, _)| about);
+        let Some((about, _)) = describe(site, verb, request, lane).await? else {
+            // It may be known there in a moment.
+            return Ok(None);
+        };
         let mut known = self.known();
         if known.len() >= KNOWN_MAX {
             known.clear();
