@@ -16,9 +16,11 @@ use crate::harness::{Api, Cloud, Daemon, Database, Options};
 
 /// Method → the roles that may call it, admin being one of all.
 const TABLE: &[(&str, &[&str])] = &[
+    ("AccessService/EndRecovery", &["admin"]),
     ("AccessService/Extend", &["granter", "admin"]),
     ("AccessService/Forget", &["admin"]),
     ("AccessService/GetGrant", ALL),
+    ("AccessService/GetRecovery", ALL),
     ("AccessService/Grant", &["granter", "admin"]),
     ("AccessService/ListActs", ALL),
     ("AccessService/ListGrants", ALL),

@@ -16,6 +16,9 @@
 //! Crash safety: whatever is killed, the lease runs out, and another worker finds the intent. It
 //! cannot know whether the call was made, so the target is in doubt until no call can take effect
 //! any more; ends are believed only then.
+//!
+//! The database is the memory. Where it may have forgotten something ([`crate::store::memory`]), nothing
+//! is done in AWS, and what AWS tells of the forgotten time is reported ([`recovery`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,9 +35,19 @@ pub mod rules;
 pub mod runner;
 
 mod principals;
+mod recovery;
 mod site;
 mod step;
 mod worker;
+
+/// What a database server that took over from another may have forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailover {
+    /// Something: the connectors are recovering until somebody ends that.
+    Recover,
+    /// Nothing: its standbys confirm every commit.
+    Trust,
+}
 
 /// What becomes of access that somebody else has removed before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +72,8 @@ pub struct Config {
     pub audit: Duration,
     /// What becomes of what somebody else has removed.
     pub on_removal: OnRemoval,
+    /// What is made of a fail-over of the database.
+    pub on_failover: OnFailover,
     /// Without a poke, how often to look for what is due.
     pub poll: Duration,
 }

@@ -239,7 +239,7 @@ impl Step<'_> {
             self.removed_by_others(&mut locked).await?;
         }
         if let Next::Call(verb) = next {
-            locked.note(ground, "CALL", word(verb)).await?;
+            locked.note(ground, "CALL", verb.as_str()).await?;
         }
         let moves = locked.moves(&next, refusal.as_ref());
         let course = self.course(&locked, &target, &next, refusal.is_some());
@@ -304,7 +304,7 @@ impl Step<'_> {
             }
             Next::Failed(..) if is_refused => Some(now),
             Next::Failed(verb, words) => {
-                let why = format!("to {} it failed in AWS: {words}", word(*verb));
+                let why = format!("to {} it failed in AWS: {words}", verb.as_str());
                 going = Going::Badly(why);
                 Some(locked.after_failure())
             }
@@ -337,14 +337,14 @@ impl Step<'_> {
         let mut course = Course { next_at: Some(now), is_observed: false, going: Going::On };
         let receipt = match answer {
             Ok(request) => {
-                locked.note(ground, "ACCEPTED", &format!("{} {request}", word(verb))).await?;
+                locked.note(ground, "ACCEPTED", &format!("{} {request}", verb.as_str())).await?;
                 course.next_at = Some(now + BETWEEN_POLLS.0);
                 Receipt::Accepted(request)
             }
             Err(error) => {
                 let receipt = if error.leaves_doubt { Receipt::Lost } else { Receipt::Refused };
                 let said = if error.leaves_doubt { "NO_ANSWER" } else { "REFUSED" };
-                locked.note(ground, said, &format!("{}: {error}", word(verb))).await?;
+                locked.note(ground, said, &format!("{}: {error}", verb.as_str())).await?;
                 renew_if_ended(ground, &error).await;
                 let is_refused = verb == Verb::Create && receipt == Receipt::Refused;
                 refusal = error.refusal().filter(|_| is_refused);
@@ -368,13 +368,6 @@ impl Step<'_> {
             None => Vec::new(),
         };
         locked.store(ground, Outcome { target, course, moves }).await
-    }
-}
-
-fn word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Create => "create",
-        Verb::Delete => "delete",
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     task::{Id, JoinSet},
     time::Instant,
@@ -44,7 +44,7 @@ use crate::{
         identity_centers::{self, Held},
         integrations::{self, Integration},
         lookups::{self, Lookup},
-        organization,
+        memory, organization, recovery,
         targets::{self, Due, Errand},
         units,
     },
@@ -74,6 +74,8 @@ enum Job {
     Lookup(String),
     /// For a caller who waits.
     Question(Uuid),
+    /// Of what the database has forgotten.
+    Report,
 }
 
 /// Works until nothing is due, the lease is lost, or it is asked to stop; then gives the lease up.
@@ -186,7 +188,7 @@ impl Worker {
     /// Begins what is due and has a place. False: the way into the instance is another one.
     async fn begin_all(&mut self, before: &Way) -> store::Result<bool> {
         let (mut busy, mut steps, mut audits) = (Vec::new(), Vec::new(), 0);
-        let (mut lookups, mut questions) = (Vec::new(), Vec::new());
+        let (mut lookups, mut questions, mut is_reporting) = (Vec::new(), Vec::new(), false);
         for job in self.jobs.values() {
             match job {
                 Job::Step(due) => {
@@ -196,6 +198,7 @@ impl Worker {
                 }
                 Job::Lookup(grant) => lookups.push(grant.clone()),
                 Job::Question(id) => questions.push(*id),
+                Job::Report => is_reporting = true,
             }
         }
         let mut conn = self.ground.engine.db.conn().await?;
@@ -204,17 +207,25 @@ impl Worker {
         if now_is.is_none_or(|now_is| way(&now_is) != *before) {
             return Ok(false);
         }
-        if lookups.len() < LOOKUPS_MAX {
-            let limit = count(LOOKUPS_MAX - lookups.len());
-            for grant in grants::to_look_up(&mut conn, &self.ground.held, &lookups, limit).await? {
-                self.begin_lookup(grant);
-            }
-        }
+        let is_recovering = memory::is_recovering(&mut conn, connector).await?;
         if questions.len() < QUESTIONS_MAX {
             let limit = count(QUESTIONS_MAX - questions.len());
             let open = lookups::open(&mut conn, &self.ground.held, &questions, limit).await?;
             for lookup in open {
                 self.begin_question(lookup);
+            }
+        }
+        if is_recovering {
+            let due = recovery::due(&mut conn, &self.ground.held).await?;
+            if let Some(since) = due.filter(|_| !is_reporting) {
+                self.begin_report(since);
+            }
+            return Ok(true);
+        }
+        if lookups.len() < LOOKUPS_MAX {
+            let limit = count(LOOKUPS_MAX - lookups.len());
+            for grant in grants::to_look_up(&mut conn, &self.ground.held, &lookups, limit).await? {
+                self.begin_lookup(grant);
             }
         }
         if steps.len() < STEPS_MAX {
@@ -288,6 +299,18 @@ impl Worker {
         };
         let id = self.running.spawn(answering).id();
         self.jobs.insert(id, job);
+    }
+
+    fn begin_report(&mut self, since: DateTime<Utc>) {
+        let ground = self.ground.clone();
+        let reporting = async move {
+            if let Err(error) = super::recovery::report(&ground, since).await {
+                warn!(error = %Chain(&error), "failed to store what AWS told; asking again");
+                clock::sleep(TICK).await;
+            }
+        };
+        let id = self.running.spawn(reporting).id();
+        self.jobs.insert(id, Job::Report);
     }
 
     fn end(&mut self, ended: Ended) {

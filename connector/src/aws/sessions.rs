@@ -233,6 +233,7 @@ impl Session {
             | ReasonCode::AccountStateUnknown
             | ReasonCode::AccountNoLongerExcluded
             | ReasonCode::AccessStuck
+            | ReasonCode::AccessRecovering
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);

@@ -29,6 +29,7 @@ mod operations;
 mod output;
 mod privileges;
 mod problems;
+mod recovery;
 mod resources;
 mod syncs;
 mod wizard;
@@ -55,7 +56,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the daemon until SIGTERM; a second one leaves at once.
-    Run(SettingsFile),
+    Run(Run),
     /// Brings the database to this version's schema, and ends.
     Migrate(SettingsFile),
     /// Tries everything that the daemon needs, step by step, and says what to mend.
@@ -76,6 +77,8 @@ enum Command {
     /// Time-bound access.
     #[command(subcommand)]
     Grants(grants::Grants),
+    /// What a database that was restored has forgotten of access, and the end of that.
+    Recovery(recovery::Recovery),
     /// The organization's accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
@@ -105,6 +108,16 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    file: SettingsFile,
+    /// The files of the database were put back from a snapshot, so that it may have forgotten
+    /// what was granted: gives and takes no access until `recovery end`.
+    #[arg(long)]
+    recovering: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct SettingsFile {
     /// Settings file; without it, /etc/apono-connector/connector.toml if it is there.
     #[arg(long, value_name = "FILE", env = "APONO_SETTINGS")]
@@ -116,7 +129,8 @@ struct SettingsFile {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
-        Command::Run(file) => serve(file, |settings, source, stopper| {
+        Command::Run(Run { file, recovering }) => serve(file, |settings, source, stopper| {
+            let settings = Settings { is_recovering: *recovering, ..settings };
             Box::pin(daemon::run(settings, source, stopper))
         }),
         Command::Migrate(file) => serve(file, |settings, _, _| Box::pin(daemon::migrate(settings))),
@@ -136,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Integrations(_)
         | Command::Sync(_)
         | Command::Grants(_)
+        | Command::Recovery(_)
         | Command::Accounts(_)
         | Command::Resources(_)
         | Command::Coverage(_)
@@ -218,6 +233,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Integrations(command) => command.run(&client).await,
         Command::Sync(command) => command.run(&client).await,
         Command::Grants(command) => command.run(&client).await,
+        Command::Recovery(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
         Command::Resources(command) => command.run(&client).await,
         Command::Coverage(command) => command.run(&client).await,

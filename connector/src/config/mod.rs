@@ -143,6 +143,7 @@ struct RawAccess {
     guardrails_file: Option<PathBuf>,
     on_removal: Option<String>,
     on_unkept_state: Option<String>,
+    on_failover: Option<String>,
     audit_interval: Option<String>,
     settling: Option<String>,
 }

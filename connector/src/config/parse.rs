@@ -62,6 +62,8 @@ pub struct Settings {
     pub access: access::Config,
     /// What may be granted.
     pub guardrails: Rules,
+    /// Whether the database may have forgotten something: said on the command line.
+    pub is_recovering: bool,
     /// Whether access is granted where the database is lost with the container.
     pub on_unkept_state: OnUnkeptState,
     /// How long what has ended is kept.
@@ -185,6 +187,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
         sync,
         access,
         guardrails,
+        is_recovering: false,
         on_unkept_state,
         retention: Retention {
             gone_resources: kept(
@@ -250,12 +253,20 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
             return wrong("access.on_removal", format!("is {other:?}; choose restore or report"));
         }
     };
+    let on_failover = match raw.on_failover.as_deref() {
+        None | Some("recover") => access::OnFailover::Recover,
+        Some("trust") => access::OnFailover::Trust,
+        Some(other) => {
+            return wrong("access.on_failover", format!("is {other:?}; choose recover or trust"));
+        }
+    };
     Ok(access::Config {
         lease: sync.lease,
         heartbeat: sync.heartbeat,
         settling: duration("access.settling", raw.settling.as_deref(), SETTLING_DEFAULT)?,
         audit: duration("access.audit_interval", raw.audit_interval.as_deref(), AUDIT_DEFAULT)?,
         on_removal,
+        on_failover,
         poll: sync.poll,
     })
 }

@@ -17,7 +17,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    access::{self, Engine},
+    access::{self, Engine, OnFailover},
     api::{self, Api},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
@@ -28,8 +28,8 @@ use crate::{
     sync::{self, Crawler},
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
-        identity::OwnIdentity, janitor::Janitor, remover::Remover, scheduler::Scheduler,
-        statistician::Statistician, stuck::StuckAccess, validator::Validator,
+        identity::OwnIdentity, janitor::Janitor, memory::DatabaseMemory, remover::Remover,
+        scheduler::Scheduler, statistician::Statistician, stuck::StuckAccess, validator::Validator,
     },
     telemetry,
 };
@@ -214,7 +214,7 @@ async fn run_on(
         aws: aws.clone(),
         connectors: Arc::clone(&connectors),
         replica,
-        config: settings.access,
+        config: settings.access.clone(),
         guard: guard.clone(),
         wishes: wishes.clone(),
     };
@@ -226,9 +226,12 @@ async fn run_on(
         period: SCHEDULE_PERIOD,
     };
     let remover = Remover { db: db.clone(), connectors: Arc::clone(&connectors), wishes };
-    let (stuck, gauges) = watchers(db, &connectors);
-    let validator =
-        Validator { db: db.clone(), aws: aws.clone(), connectors, running: JoinSet::new() };
+    let validator = Validator {
+        db: db.clone(),
+        aws: aws.clone(),
+        connectors: Arc::clone(&connectors),
+        running: JoinSet::new(),
+    };
     let janitor = Janitor { db: db.clone(), aws: aws.clone(), retention: settings.retention };
     let database_password = database_password(&settings.database, db);
     let own_identity = OwnIdentity { aws, identity };
@@ -237,9 +240,7 @@ async fn run_on(
     start.task(validator, validations);
     start.task(remover, removals);
     start.task(janitor, Activator::default());
-    start.task(stuck, Activator::default());
-    start.task(gauges, Activator::default());
-    start.task(Statistician { db: db.clone() }, Activator::default());
+    start.watchers(db, &connectors, settings.access.on_failover);
     start.task(own_identity, Activator::default());
     if let Some(task) = database_password {
         start.task(task, Activator::default());
@@ -301,6 +302,17 @@ impl Start<'_> {
             Ok(name)
         });
     }
+
+    /// What looks at the database alone.
+    fn watchers(&mut self, db: &Db, connectors: &Arc<[ConnectorId]>, on_failover: OnFailover) {
+        let trusts_failover = on_failover == OnFailover::Trust;
+        self.task(DatabaseMemory { db: db.clone(), trusts_failover }, Activator::default());
+        let (db, connectors) = (db.clone(), Arc::clone(connectors));
+        self.task(Statistician { db: db.clone() }, Activator::default());
+        let stuck = StuckAccess { db: db.clone(), connectors: Arc::clone(&connectors) };
+        self.task(stuck, Activator::default());
+        self.task(Gauges { db, connectors }, Activator::default());
+    }
 }
 
 /// Waits for the first part that ends by itself, or for all of them once asked to stop.
@@ -350,7 +362,8 @@ async fn open_database(settings: &Settings) -> Result<(Db, Option<embedded::Clus
     }
 }
 
-/// Migrates, makes sure of the connectors, and takes back leases of a daemon that died.
+/// Migrates, makes sure of the connectors, looks whether the database is the one that was written last,
+/// and takes back leases of a daemon that died.
 async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<ConnectorId>, Error> {
     let mut conn = db.conn().await?;
     store::schema::migrate(&mut conn).await?;
@@ -367,6 +380,11 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
             info!("no connector id is set; this connector is {made} from now on");
         }
     }
+    if settings.is_recovering {
+        tasks::memory::doubt(db).await?;
+    }
+    let trusts_failover = settings.access.on_failover == OnFailover::Trust;
+    tasks::memory::look(db, trusts_failover).await?;
     if is_alone {
         let released = store::groups::release_all(&mut conn).await?;
         if released > 0 {
@@ -374,12 +392,6 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
         }
     }
     Ok(connectors)
-}
-
-/// What looks at the database and changes nothing that it looks at.
-fn watchers(db: &Db, connectors: &Arc<[ConnectorId]>) -> (StuckAccess, Gauges) {
-    let stuck = StuckAccess { db: db.clone(), connectors: Arc::clone(connectors) };
-    (stuck, Gauges { db: db.clone(), connectors: Arc::clone(connectors) })
 }
 
 /// Where the password stands in a file, it is looked up again.

@@ -116,6 +116,8 @@ reason_codes! {
     AccountNoLongerExcluded = "ACCOUNT_NO_LONGER_EXCLUDED",
     /// Access is not given, or not taken away.
     AccessStuck = "ACCESS_STUCK",
+    /// The database may have forgotten what was granted.
+    AccessRecovering = "ACCESS_RECOVERING",
     /// Reading it failed in the daemon itself.
     Internal = "INTERNAL",
 }

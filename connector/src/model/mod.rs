@@ -20,6 +20,7 @@ pub mod organization;
 pub mod owner;
 pub mod problem;
 pub mod proof;
+pub mod recovery;
 pub mod refusal;
 pub mod resource;
 pub mod role;

@@ -200,6 +200,11 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             "Access that was granted is not given, or not taken away, and has not been for a minute.".to_owned(),
             "See `grants list --stuck` for why; the connector tries for ever, every 15 minutes at least.".to_owned(),
         ),
+        ReasonCode::AccessRecovering => (
+            Error,
+            "The database may have forgotten access: it was restored, or another server took over. No access is given or taken away.".to_owned(),
+            "See `recovery` for what AWS has that the database does not know, and end it with `recovery end`.".to_owned(),
+        ),
         ReasonCode::Internal => (
             Warning,
             format!("Reading failed inside the connector ({subject})."),

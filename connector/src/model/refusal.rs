@@ -68,6 +68,8 @@ refusal_codes! {
     IntegrationDisabled = "INTEGRATION_DISABLED", "Enable the integration first.";
     /// The integration is being removed.
     IntegrationDeleting = "INTEGRATION_DELETING", "Nothing: the integration is being removed.";
+    /// The database may have forgotten what was granted.
+    Recovering = "RECOVERING", "See `recovery` for what became of the access that the database has forgotten; an admin ends it with `recovery end`.";
     /// The database would be lost with the container.
     StateNotKept = "STATE_NOT_KEPT", "Mount a volume at state_directory, or set DATABASE_URL: ends of access must outlive the container.";
 }

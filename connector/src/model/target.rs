@@ -31,6 +31,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 #[cfg(test)]
 mod histories;
+mod verb;
+
+pub use verb::Verb;
 
 /// Who made what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +42,6 @@ pub enum Origin {
     Found,
     /// We.
     Made,
-}
-
-/// What a call does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// It makes the object.
-    Create,
-    /// It removes it.
-    Delete,
 }
 
 /// A call that we have decided on and whose end we do not know.

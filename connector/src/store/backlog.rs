@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::{Result, stored};
-use crate::model::{
-    failure::ReasonCode,
-    ids::{ConnectorId, IntegrationId},
-};
+use super::{Result, problems, stored};
+use crate::model::ids::{ConnectorId, IntegrationId};
 
 /// How many calls are under way in an instance, and how many more wait to be made.
 ///
@@ -110,9 +107,12 @@ pub struct Stuck {
     pub count: i64,
     /// Some of it.
     pub examples: Vec<String>,
+    /// Whether nothing is done, because the database may have forgotten something.
+    pub is_recovering: bool,
 }
 
-/// What has not got on for so long, by integration; also where nothing is stuck any more, but was.
+/// What has not got on for so long, by integration; also where nothing is stuck any more, but was,
+/// and where nothing is done.
 ///
 /// # Errors
 ///
@@ -131,19 +131,21 @@ pub async fn stuck_by_integration(
              SELECT connector_id, integration_id, 'recipient of ' || grant_id FROM connector.grants
              WHERE connector_id = ANY ($1) AND stuck_since < connector.now() - make_interval(secs => $2))
            SELECT i.connector_id, i.id, count(s.what) AS "count!",
-             (array_agg(s.what ORDER BY s.what) FILTER (WHERE s.what IS NOT NULL))[1:$3] AS examples
+             (array_agg(s.what ORDER BY s.what) FILTER (WHERE s.what IS NOT NULL))[1:$3] AS examples,
+             c.recovering_since IS NOT NULL AS "is_recovering!"
            FROM connector.integrations i
+           JOIN connector.connectors c USING (connector_id)
            LEFT JOIN stuck s ON s.connector_id = i.connector_id AND s.integration_id = i.id
            WHERE i.connector_id = ANY ($1)
-           GROUP BY i.connector_id, i.id
-           HAVING count(s.what) > 0 OR EXISTS (
+           GROUP BY i.connector_id, i.id, c.recovering_since
+           HAVING count(s.what) > 0 OR c.recovering_since IS NOT NULL OR EXISTS (
                SELECT FROM connector.problems p
                WHERE p.connector_id = i.connector_id AND p.integration_id = i.id
-                 AND p.code = $4 AND p.resolved_at IS NULL)"#,
+                 AND p.code = ANY ($4) AND p.resolved_at IS NULL)"#,
         &super::texts(connectors),
         longer_than.as_secs_f64(),
         i32::try_from(examples_max).unwrap_or(i32::MAX),
-        ReasonCode::AccessStuck.as_str()
+        &problems::ACCESS.map(|code| code.as_str().to_owned())
     )
     .fetch_all(conn)
     .await?;
@@ -154,6 +156,7 @@ pub async fn stuck_by_integration(
                 integration: IntegrationId(row.id),
                 count: row.count,
                 examples: row.examples.unwrap_or_default(),
+                is_recovering: row.is_recovering,
             })
         })
         .collect()

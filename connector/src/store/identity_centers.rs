@@ -108,8 +108,9 @@ pub async fn give_up(conn: &mut PgConnection, held: &Held) -> Result<()> {
     Ok(())
 }
 
-/// Locks the lease and proves that it is still ours. First in every transaction that writes
-/// about a target, so that what is under way in an instance is counted by one at a time.
+/// Locks the lease and proves that it is still ours, in the database that was written last. First in
+/// every transaction that writes about a target, so that what is under way in an instance is
+/// counted by one at a time.
 ///
 /// # Errors
 ///
@@ -118,7 +119,7 @@ pub async fn lock(conn: &mut PgConnection, held: &Held) -> Result<()> {
     let ours = sqlx::query_scalar!(
         r#"SELECT true AS "ours!" FROM connector.identity_centers
            WHERE connector_id = $1 AND integration_id = $2 AND fence = $3
-             AND leased_until >= connector.now()
+             AND leased_until >= connector.now() AND NOT connector.is_recovering($1)
            FOR UPDATE"#,
         held.connector.as_str(),
         held.integration.0,
@@ -130,7 +131,7 @@ pub async fn lock(conn: &mut PgConnection, held: &Held) -> Result<()> {
 }
 
 /// The instances of these connectors where something is due for grants, and whose lease is free
-/// or ours.
+/// or ours. While a connector is recovering that is what AWS is to tell.
 ///
 /// # Errors
 ///
@@ -146,9 +147,15 @@ pub async fn due(
            JOIN connector.integrations i ON i.connector_id = c.connector_id
            LEFT JOIN connector.identity_centers d
              ON d.connector_id = i.connector_id AND d.integration_id = i.id
+           CROSS JOIN LATERAL connector.is_recovering(i.connector_id) AS r(is_recovering)
            WHERE (d.lease_owner IS NULL OR d.lease_owner = $2
                   OR d.leased_until < connector.now())
-             AND (EXISTS (
+             AND (CASE WHEN is_recovering THEN
+                     i.settings ->> 'sso_region' IS NOT NULL AND NOT EXISTS (
+                         SELECT FROM connector.recovery_reads read
+                         WHERE read.connector_id = i.connector_id AND read.integration_id = i.id
+                           AND read.next_at > connector.now())
+                  ELSE EXISTS (
                      SELECT FROM connector.targets t
                      WHERE t.connector_id = i.connector_id AND t.integration_id = i.id
                        AND t.next_at <= connector.now())
@@ -156,6 +163,7 @@ pub async fn due(
                      SELECT FROM connector.grants g
                      WHERE g.connector_id = i.connector_id AND g.integration_id = i.id
                        AND g.lookup_at <= connector.now())
+                  END
                   OR EXISTS (
                      SELECT FROM connector.lookups l
                      WHERE l.connector_id = i.connector_id AND l.integration_id = i.id

@@ -43,9 +43,12 @@ pub struct Problem {
 pub enum Finder {
     /// A sync.
     Sync,
-    /// Whoever looks how access gets on: it finds [`ReasonCode::AccessStuck`].
+    /// Whoever looks how access gets on: it finds [`ACCESS`].
     Access,
 }
+
+/// What is found by whoever looks how access gets on.
+pub(super) const ACCESS: [ReasonCode; 2] = [ReasonCode::AccessStuck, ReasonCode::AccessRecovering];
 
 /// Puts the problems of a sync, or of a look, in the place of those of the one before. One that
 /// was open already keeps the time when it was first seen; those that were not met are
@@ -94,7 +97,7 @@ pub async fn replace(
     sqlx::query!(
         "UPDATE connector.problems p SET resolved_at = connector.now()
          WHERE connector_id = $1 AND integration_id = $2 AND resolved_at IS NULL
-           AND (code = $5) = $6
+           AND (code = ANY ($5)) = $6
            AND NOT EXISTS (
                SELECT FROM unnest($3::text[], $4::text[]) AS found(code, subject)
                WHERE found.code = p.code AND found.subject = p.subject)",
@@ -102,7 +105,7 @@ pub async fn replace(
         integration.0,
         &codes,
         &subjects,
-        ReasonCode::AccessStuck.as_str(),
+        &ACCESS.map(|code| code.as_str().to_owned()),
         finder == Finder::Access
     )
     .execute(conn)

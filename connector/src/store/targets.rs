@@ -12,7 +12,7 @@ use super::{Result, expect_one, identity_centers::Held, stored};
 use crate::model::{
     holding::Holder,
     ids::{AccountId, ConnectorId, IntegrationId, TargetId},
-    target::{Doubt, Intent, Origin, Target, Verb},
+    target::{Doubt, Intent, Origin, Target},
 };
 
 const TABLE: &str = "targets";
@@ -73,28 +73,13 @@ fn origin_word(origin: Origin) -> &'static str {
     }
 }
 
-fn verb(text: &str) -> std::result::Result<Verb, String> {
-    match text {
-        "create" => Ok(Verb::Create),
-        "delete" => Ok(Verb::Delete),
-        other => Err(format!("unknown verb {other:?}")),
-    }
-}
-
-fn verb_word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Create => "create",
-        Verb::Delete => "delete",
-    }
-}
-
 impl TryFrom<Row> for Stored {
     type Error = super::Error;
 
     fn try_from(row: Row) -> Result<Self> {
         let intent = match (row.intent_verb, row.intent_since) {
             (Some(word), Some(since)) => Some(Intent {
-                verb: stored(TABLE, "intent_verb", verb(&word))?,
+                verb: stored(TABLE, "intent_verb", word.parse())?,
                 since,
                 request: row.intent_request,
                 settled_before: row.intent_settled_before,
@@ -427,7 +412,7 @@ pub async fn write(
         connector.as_str(),
         id.0,
         target.origin.map(origin_word),
-        intent.map(|intent| verb_word(intent.verb)),
+        intent.map(|intent| intent.verb.as_str()),
         intent.map(|intent| intent.since),
         intent.and_then(|intent| intent.request.as_deref()),
         intent.and_then(|intent| intent.settled_before),

@@ -59,6 +59,8 @@ impl Gauges {
         metrics::gauge!("connector_sync_overdue_seconds").set(overdue);
         let stuck = store::backlog::stuck(&mut conn, &self.connectors).await?;
         metrics::gauge!("connector_access_stuck").set(count(stuck));
+        let recovering = store::memory::count_recovering(&mut conn, &self.connectors).await?;
+        metrics::gauge!("connector_access_recovering").set(count(recovering));
         let mut problems =
             BTreeMap::from([(Severity::Notice, 0), (Severity::Warning, 0), (Severity::Error, 0)]);
         for (code, open) in store::problems::count(&mut conn, &self.connectors).await? {

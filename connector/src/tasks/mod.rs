@@ -20,6 +20,7 @@ pub mod database_password;
 pub mod gauges;
 pub mod identity;
 pub mod janitor;
+pub mod memory;
 pub mod remover;
 pub mod scheduler;
 pub mod statistician;

@@ -1,4 +1,5 @@
-//! Notes access that does not get on as a problem of its integration, until it does.
+//! Notes access that does not get on as a problem of its integration, until it does; and that nothing
+//! is done, while the database is in doubt.
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,10 +57,15 @@ impl StuckAccess {
         let found =
             backlog::stuck_by_integration(&mut conn, connectors, LONGER_THAN, EXAMPLES_MAX).await?;
         let stuck = found.iter().filter(|stuck| stuck.count > 0).count();
-        for Stuck { connector, integration, count, examples } in found {
+        for Stuck { connector, integration, count, examples, is_recovering } in found {
+            let subject = String::new();
             let code = ReasonCode::AccessStuck;
-            let problem = Folded { code, subject: String::new(), count, examples };
-            let problems = if count > 0 { vec![problem] } else { Vec::new() };
+            let stuck = Folded { code, subject: subject.clone(), count, examples };
+            let code = ReasonCode::AccessRecovering;
+            let recovering = Folded { code, subject, count: 1, examples: Vec::new() };
+            let both = [(stuck, count > 0), (recovering, is_recovering)];
+            let problems = both.into_iter().filter_map(|(problem, is_so)| is_so.then_some(problem));
+            let problems: Vec<Folded> = problems.collect();
             let whole = (Finder::Access, true);
             problems::replace(&mut conn, &connector, integration, whole, &problems).await?;
         }

@@ -117,6 +117,12 @@ pub const METRICS: &[Metric] = {
             "Access of all connectors whose giving or taking does not get on: it is tried for ever.",
         ),
         metric(
+            "connector_access_recovering",
+            Gauge,
+            &[],
+            "Connectors whose database may have forgotten access: none is given or taken away.",
+        ),
+        metric(
             "connector_access_removed_by_others_total",
             Counter,
             &[],

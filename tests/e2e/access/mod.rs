@@ -7,6 +7,7 @@ mod guardrails;
 mod life;
 mod outages;
 mod promises;
+mod recovery;
 mod refused;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -42,7 +42,7 @@ async fn ends_are_reached_when_the_database_was_away() {
     let house = House::build().await;
     house.api.grant(GrantRequest { end: Some(end_in(4)), ..a_request("g1") }).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
-    let name = house.database.url.rsplit('/').next().expect("a name").to_owned();
+    let name = house.database.name();
     let mut admin = house.database.admin().await;
     let mut run = async |sql: String| {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.expect("a statement");

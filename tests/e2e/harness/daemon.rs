@@ -17,6 +17,8 @@ use super::{Api, Cloud, Database, wait_for};
 /// How to start it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
+    /// Further arguments of `run`.
+    pub arguments: Vec<String>,
     /// Further environment.
     pub env: Vec<(String, String)>,
     /// Further connectors beside the cloud's.
@@ -77,6 +79,7 @@ impl Daemon {
             .arg("run")
             .arg("--settings")
             .arg(&file)
+            .args(options.arguments)
             .env_remove("DATABASE_URL")
             .envs(cloud.env())
             .envs(options.env)

@@ -15,9 +15,33 @@ impl Database {
         Self::copy_of("connector_template").await
     }
 
-    /// A copy of this one, to which nobody may be connected.
+    /// A copy of this one, to which nobody may be connected: as if it had always been that one.
     pub(crate) async fn copy(&self) -> Self {
-        Self::copy_of(self.url.rsplit('/').next().expect("a name")).await
+        let copy = Self::copy_of(self.name()).await;
+        copy.execute("DELETE FROM connector.memory").await;
+        copy
+    }
+
+    /// A dump of this one, to which nobody may be connected.
+    pub(crate) async fn dump(&self) -> Self {
+        Self::copy_of(self.name()).await
+    }
+
+    /// Puts a dump in the place of this one, as `pg_restore` does.
+    pub(crate) async fn restore(&self, dump: &Self) {
+        let name = self.name();
+        let mut admin = self.admin().await;
+        for sql in [
+            format!("DROP DATABASE {name} WITH (FORCE)"),
+            format!("CREATE DATABASE {name} TEMPLATE {}", dump.name()),
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.expect("a statement");
+        }
+    }
+
+    /// Its name on the server.
+    pub(crate) fn name(&self) -> &str {
+        self.url.rsplit('/').next().expect("a name")
     }
 
     async fn copy_of(template: &str) -> Self {

@@ -11,6 +11,7 @@ use aws_sdk_ssoadmin::{
     config::retry::RetryConfig,
     types::{ListAccountAssignmentsFilter, PrincipalType, TargetType},
 };
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Mechanism;
@@ -21,6 +22,7 @@ use crate::{
     model::{
         assignment::{Assignment, Principal},
         failure::Lane,
+        recovery::Change,
         refusal::Refusal,
         target::{Observed, Operation, Progress, Target, Verb},
     },
@@ -160,14 +162,46 @@ impl Mechanism for Assignments {
         })
     }
 
+    async fn changes(
+        &self,
+        site: &Site,
+        since: DateTime<Utc>,
+        lane: Lane,
+    ) -> Result<Vec<Change>, ApiError> {
+        let mut changes = Vec::new();
+        for (verb, request, at) in requests::since(site, since, lane).await? {
+            let Some((Some(object), _)) = requests::describe(site, verb, &request, lane).await?
+            else {
+                continue;
+            };
+            let is_in_effect = is_present(site, &object, lane).await? == (verb == Verb::Create);
+            if !is_in_effect {
+                continue;
+            }
+            changes.push(Change {
+                request,
+                verb,
+                at,
+                mechanism: self.name().to_owned(),
+                key: object.to_string(),
+                account: object.account.clone(),
+                object: serde_json::to_value(object).map_err(|error| unreadable(&error))?,
+            });
+        }
+        Ok(changes)
+    }
+
     fn refusal(&self, words: &str) -> Option<Refusal> {
         assignment_refusal(words)
     }
 }
 
 fn read(object: &Value) -> Result<Assignment, ApiError> {
-    serde_json::from_value(object.clone())
-        .map_err(|error| ApiError::answered(LIST_ASSIGNMENTS, "", &error.to_string(), 400))
+    serde_json::from_value(object.clone()).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::answered(LIST_ASSIGNMENTS, "", &error.to_string(), 400)
 }
 
 fn principal(principal: &Principal) -> (PrincipalType, &str) {

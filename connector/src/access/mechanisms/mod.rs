@@ -7,6 +7,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::site::Site;
@@ -14,6 +15,7 @@ use crate::{
     aws::ApiError,
     model::{
         failure::Lane,
+        recovery::Change,
         refusal::Refusal,
         target::{Observed, Target, Verb},
     },
@@ -72,6 +74,15 @@ pub trait Mechanism: Send + Sync {
         verb: Verb,
         lane: Lane,
     ) -> Result<String, ApiError>;
+
+    /// What was changed since, by whomever: objects that were made and are there, and objects that
+    /// were removed and are not.
+    async fn changes(
+        &self,
+        site: &Site,
+        since: DateTime<Utc>,
+        lane: Lane,
+    ) -> Result<Vec<Change>, ApiError>;
 
     /// Why an object whose making has failed cannot be made; none: it may be the next time.
     fn refusal(&self, words: &str) -> Option<Refusal>;

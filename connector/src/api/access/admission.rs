@@ -51,6 +51,7 @@ impl Api {
             let finding = "the database is lost when this container ends";
             return Err(refuse(RefusalCode::StateNotKept, "", finding).into());
         }
+        refuse_recovering(&mut tx, connector).await?;
         let of = open(&mut tx, connector, IntegrationId(request.integration)).await?;
         let now = store::now(&mut tx).await.map_err(unanswered)?;
         let Some(end) = request.end.of(now) else {
@@ -92,6 +93,7 @@ impl Api {
         };
         let (grant, now) = locked.await.map_err(unanswered)?;
         let grant = grant.ok_or_else(|| status::not_found("grant", id))?;
+        refuse_recovering(&mut tx, connector).await?;
         if grant.until() <= now {
             return Err(status::precondition(
                 "GRANT_ENDED",
@@ -230,6 +232,19 @@ async fn open(
     let of = of.ok_or_else(|| status::not_found("integration", &id.to_string()))?;
     refuse_closed(&of)?;
     Ok(of)
+}
+
+/// Nothing is granted by a database that may have forgotten something.
+pub(super) async fn refuse_recovering(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+) -> Result<(), Denied> {
+    let asked = store::memory::is_recovering(conn, connector).await;
+    if asked.map_err(Denied::Unanswered)? {
+        let finding = "the database was restored, or another server took over";
+        return Err(refuse(RefusalCode::Recovering, "", finding));
+    }
+    Ok(())
 }
 
 /// Why something is not granted.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use apono_connector_proto::v1::{
-    self, ExtendRequest, ExtendResponse, ForgetRequest, ForgetResponse, GetGrantRequest,
-    GetGrantResponse, GrantRequest, GrantResponse, ListActsRequest, ListActsResponse,
-    ListGrantsRequest, ListGrantsResponse, RevokeAllRequest, RevokeAllResponse, RevokeRequest,
-    RevokeResponse, ValidateGrantRequest, ValidateGrantResponse, WatchGrantRequest,
-    WatchGrantResponse, access_service_server::AccessService,
+    self, EndRecoveryRequest, EndRecoveryResponse, ExtendRequest, ExtendResponse, ForgetRequest,
+    ForgetResponse, GetGrantRequest, GetGrantResponse, GetRecoveryRequest, GetRecoveryResponse,
+    GrantRequest, GrantResponse, ListActsRequest, ListActsResponse, ListGrantsRequest,
+    ListGrantsResponse, RevokeAllRequest, RevokeAllResponse, RevokeRequest, RevokeResponse,
+    ValidateGrantRequest, ValidateGrantResponse, WatchGrantRequest, WatchGrantResponse,
+    access_service_server::AccessService,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -34,6 +35,7 @@ use crate::{
 };
 
 mod admission;
+mod recovery;
 mod validation;
 
 #[tonic::async_trait]
@@ -152,11 +154,7 @@ impl AccessService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
-        grants::reason(&request.reason)?;
-        if request.reason.trim().is_empty() {
-            let reason = "is required; say what was seen in AWS";
-            return Err(status::bad_request("reason", reason));
-        }
+        required_reason(&request.reason)?;
         self.give_up(&caller, &connector, &request.grant_id, &request.reason).await?;
         let grant = Some(self.shown(&connector, &request.grant_id).await?);
         Ok(Response::new(ForgetResponse { grant }))
@@ -233,6 +231,38 @@ impl AccessService for Api {
         let acts = acts.into_iter().map(grants::act).collect();
         Ok(Response::new(ListActsResponse { acts, next_page_token }))
     }
+
+    async fn get_recovery(
+        &self,
+        request: Request<GetRecoveryRequest>,
+    ) -> Result<Response<GetRecoveryResponse>, Status> {
+        let caller = caller(&request)?;
+        let connector = caller.connector(&request.into_inner().connector_id)?;
+        let recovery = recovery::get(&mut *self.conn().await?, &connector).await;
+        let recovery = recovery.map_err(|error| status::store(&error))?;
+        Ok(Response::new(GetRecoveryResponse { recovery }))
+    }
+
+    async fn end_recovery(
+        &self,
+        request: Request<EndRecoveryRequest>,
+    ) -> Result<Response<EndRecoveryResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        required_reason(&request.reason)?;
+        let ended = self.go_on(&caller, &connector, &request).await?;
+        self.wishes.poke();
+        Ok(Response::new(ended))
+    }
+}
+
+fn required_reason(reason: &str) -> Result<(), Status> {
+    grants::reason(reason)?;
+    if reason.trim().is_empty() {
+        return Err(status::bad_request("reason", "is required; say what was seen in AWS"));
+    }
+    Ok(())
 }
 
 /// The number behind which a page begins.

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::{
     super::{Api, status, words},
-    admission::{Denied, refuse_closed},
+    admission::{Denied, refuse_closed, refuse_recovering},
 };
 use crate::{
     base::{backoff::Backoff, chance, clock},
@@ -41,7 +41,13 @@ impl Api {
     ) -> Result<ValidateGrantResponse, Status> {
         let mut steps = Vec::new();
         let (mut principal_id, mut tail) = (String::new(), TimeDelta::zero());
-        let is_open = match refuse_closed(of) {
+        let mut conn = self.conn().await?;
+        let open = match refuse_closed(of) {
+            Ok(()) => refuse_recovering(&mut conn, &of.connector).await,
+            denied => denied,
+        };
+        drop(conn);
+        let is_open = match open {
             Ok(()) => {
                 let name = &of.settings.name;
                 steps.push(Step::passed("INTEGRATION", format!("{name} takes grants")));

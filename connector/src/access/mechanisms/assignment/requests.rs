@@ -10,6 +10,8 @@ use aws_sdk_ssoadmin::types::{
     AccountAssignmentOperationStatus, OperationStatusFilter, StatusValues,
 };
 
+use chrono::{DateTime, Utc};
+
 use super::{PAGE_ITEMS, PAGES_MAX};
 use crate::{
     access::site::Site,
@@ -30,6 +32,15 @@ pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletio
 /// Described requests that are remembered: far more than can be under way.
 const KNOWN_MAX: usize = 4096;
 
+/// A request as the lists have it.
+struct Listed {
+    verb: Verb,
+    request: String,
+    /// When it was made.
+    at: Option<DateTime<Utc>>,
+    is_failed: bool,
+}
+
 /// What AWS tells of requests in an instance, shared by all who ask.
 #[derive(Debug, Default)]
 pub struct Requests {
@@ -47,9 +58,11 @@ impl Requests {
         lane: Lane,
     ) -> Result<Vec<(Verb, String)>, ApiError> {
         let all = self.running.get(async || {
-            let mut all = list(site, Verb::Create, lane).await?;
-            all.extend(list(site, Verb::Delete, lane).await?);
-            Ok::<_, ApiError>(all)
+            let running = Some(StatusValues::InProgress);
+            let mut all = list(site, Verb::Create, running.clone(), lane).await?;
+            all.extend(list(site, Verb::Delete, running, lane).await?);
+            let all = all.into_iter().map(|listed| (listed.verb, listed.request));
+            Ok::<_, ApiError>(all.collect())
         });
         let mut on_it = Vec::new();
         for (verb, request) in all.await?.iter() {
@@ -88,12 +101,17 @@ impl Requests {
     }
 }
 
-/// The ids of all requests of a kind that are under way.
-async fn list(site: &Site, verb: Verb, lane: Lane) -> Result<Vec<(Verb, String)>, ApiError> {
+/// The requests of a kind, or those of them that are under way.
+async fn list(
+    site: &Site,
+    verb: Verb,
+    status: Option<StatusValues>,
+    lane: Lane,
+) -> Result<Vec<Listed>, ApiError> {
     let instance = &site.instance(lane).await?.arn;
     let client = site.access(lane).await?.sso_admin();
-    let running = OperationStatusFilter::builder().status(StatusValues::InProgress).build();
-    let mut ids = Vec::new();
+    let filter = status.map(|status| OperationStatusFilter::builder().status(status).build());
+    let mut all = Vec::new();
     let mut token = None;
     for _ in 0..PAGES_MAX {
         let (page, next) = match verb {
@@ -101,7 +119,7 @@ async fn list(site: &Site, verb: Verb, lane: Lane) -> Result<Vec<(Verb, String)>
                 let answer = client
                     .list_account_assignment_creation_status()
                     .instance_arn(instance)
-                    .filter(running.clone())
+                    .set_filter(filter.clone())
                     .max_results(PAGE_ITEMS)
                     .set_next_token(token)
                     .send()
@@ -113,7 +131,7 @@ async fn list(site: &Site, verb: Verb, lane: Lane) -> Result<Vec<(Verb, String)>
                 let answer = client
                     .list_account_assignment_deletion_status()
                     .instance_arn(instance)
-                    .filter(running.clone())
+                    .set_filter(filter.clone())
                     .max_results(PAGE_ITEMS)
                     .set_next_token(token)
                     .send()
@@ -122,15 +140,34 @@ async fn list(site: &Site, verb: Verb, lane: Lane) -> Result<Vec<(Verb, String)>
                 (answer.account_assignments_deletion_status, answer.next_token)
             }
         };
-        let requests = page.unwrap_or_default().into_iter().filter_map(|one| one.request_id);
-        ids.extend(requests.map(|request| (verb, request)));
+        all.extend(page.unwrap_or_default().into_iter().filter_map(|one| {
+            let at = one.created_date.and_then(|at| DateTime::from_timestamp(at.secs(), 0));
+            let is_failed = one.status == Some(StatusValues::Failed);
+            one.request_id.map(|request| Listed { verb, request, at, is_failed })
+        }));
         token = next.filter(|token| !token.is_empty());
         if token.is_none() {
-            return Ok(ids);
+            return Ok(all);
         }
     }
     let action = if verb == Verb::Create { LIST_CREATIONS } else { LIST_DELETIONS };
     Err(ApiError::answered(action, "", "the list does not come to an end", 200))
+}
+
+/// The requests since a time that have not failed: verb, id, and when.
+pub(super) async fn since(
+    site: &Site,
+    since: DateTime<Utc>,
+    lane: Lane,
+) -> Result<Vec<(Verb, String, DateTime<Utc>)>, ApiError> {
+    let mut all = list(site, Verb::Create, None, lane).await?;
+    all.extend(list(site, Verb::Delete, None, lane).await?);
+    let recent = all.into_iter().filter_map(|listed| {
+        // One without a date may be recent.
+        let at = listed.at.unwrap_or(since);
+        (at >= since && !listed.is_failed).then_some((listed.verb, listed.request, at))
+    });
+    Ok(recent.collect())
 }
 
 /// What a request is about, and how it stands; none: AWS does not know it any more.
