@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test matrix soak bench image fmt sqlx baseline catalogue templates reference
+.PHONY: help demo demo-env demo-clean test matrix soak mutants bench image fmt sqlx baseline catalogue templates reference
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,3 +65,7 @@ soak: ## Runs random histories of giving access: SEEDS=1000, RANDOM_SEED=7 to re
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
 		RANDOM_SEEDS=$(or $(SEEDS),1000) tests/bin/postgres \
 		cargo nextest run -p connector --test e2e --no-capture -E 'test(random::)' --profile long
+
+mutants: ## Plants bugs in how access is given, one at a time, and sees that the tests notice each
+	tests/bin/setup
+	@tests/bin/mutants
