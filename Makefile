@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test matrix soak mutants bench image fmt sqlx baseline catalogue templates reference
+.PHONY: help demo demo-env demo-clean test matrix soak mutants bench bench-grants image fmt sqlx baseline catalogue templates reference
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,12 @@ bench: ## Prints how fast things are, as tables; building with optimisation take
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
 		POSTGRES_OPTIONS="-c shared_buffers=2GB" tests/bin/postgres \
 		cargo bench --quiet -p connector --bench sync
+
+bench-grants: ## Prints how fast access is given and taken away; 30 minutes beside the building
+	tests/bin/setup
+	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
+		POSTGRES_OPTIONS="-c shared_buffers=1GB" tests/bin/postgres \
+		cargo bench --quiet -p connector --bench grants
 
 image: ## Builds the image apono-connector; PLATFORM=linux/arm64 for another machine
 	@test -n "$(ENGINE)" || { echo "install Docker or Buildah first"; exit 1; }

@@ -74,6 +74,8 @@ pub struct Config {
     pub on_removal: OnRemoval,
     /// What is made of a fail-over of the database.
     pub on_failover: OnFailover,
+    /// Assignments that AWS works on at once in an instance.
+    pub assignments_at_once: u32,
     /// Without a poke, how often to look for what is due.
     pub poll: Duration,
 }

@@ -22,6 +22,7 @@ use crate::{
     aws::ApiError,
     base::{backoff::Backoff, chain::Chain},
     model::{
+        errand::Errand,
         failure::{Lane, ReasonCode},
         holding::{self, Holder},
         refusal::{Refusal, RefusalCode},
@@ -32,7 +33,7 @@ use crate::{
         self, Db, Tx,
         acts::{self, New},
         identity_centers::{self, Held},
-        targets::{self, Course, Due, Errand, Going, Stored},
+        targets::{self, Course, Due, Going, Stored},
         units,
     },
 };
@@ -73,12 +74,7 @@ pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
     let Some(stored) = read(&ground.engine.db, &ground.held, due).await? else { return Ok(()) };
     let mechanism = super::mechanisms::of(&stored.mechanism)
         .ok_or_else(|| Error::Mechanism(stored.mechanism.clone()))?;
-    let lane = match due.errand {
-        Errand::Revoke => Lane::Revoke,
-        Errand::Grant => Lane::Grant,
-        Errand::Poll => Lane::Poll,
-        Errand::Audit => Lane::Reconcile,
-    };
+    let lane = due.errand.lane();
     let observed = mechanism.observe(&ground.site, &stored.object, &stored.target, lane).await;
     let observed = match observed {
         Ok(observed) => observed,
@@ -134,7 +130,15 @@ impl Locked {
     async fn store(mut self, ground: &Ground, outcome: Outcome) -> Result<(), Error> {
         let connector = &ground.held.connector;
         let (id, key) = (self.stored.id, &self.stored.key);
-        targets::write(&mut self.tx, connector, id, &outcome.target, &outcome.course).await?;
+        for (holder, to, _) in &outcome.moves {
+            let mut held = self.holders.iter_mut();
+            if let Some(held) = held.find(|held| *held == holder) {
+                held.state = *to;
+            }
+        }
+        let next_at = outcome.course.next_at.unwrap_or(self.now);
+        let course = (&outcome.course, Errand::at(next_at, &outcome.target, &self.holders));
+        targets::write(&mut self.tx, connector, id, &outcome.target, course).await?;
         for (holder, to, refusal) in &outcome.moves {
             let unit = (holder.grant.as_str(), holder.number);
             let states = (holder.state, *to);
@@ -267,7 +271,7 @@ impl Step<'_> {
     async fn is_full(&self, locked: &mut Locked) -> Result<bool, Error> {
         let (all, here) =
             targets::under_way(&mut locked.tx, &self.ground.held, &self.stored).await?;
-        Ok(all >= self.mechanism.calls_at_once()
+        Ok(all >= self.mechanism.calls_at_once(&self.ground.engine.config)
             || here >= self.mechanism.calls_at_once_in_account())
     }
 

@@ -33,6 +33,7 @@ use crate::{
     model::{
         arn::RoleArn,
         assignment::{Assignment, Principal},
+        errand::Errand,
         ids::{AccountId, Region, TargetId},
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
@@ -45,16 +46,18 @@ use crate::{
         integrations::{self, Integration},
         lookups::{self, Lookup},
         memory, organization, recovery,
-        targets::{self, Due, Errand},
+        targets::{self, Due, Search},
         units,
     },
 };
 
 /// Without a poke, how often to look for what is due.
 const TICK: Duration = Duration::from_millis(250);
-/// Steps at once.
-const STEPS_MAX: usize = 24;
-/// Of them, those that only see whether all is well.
+/// What comes within this time is begun together.
+const GATHERED: Duration = Duration::from_millis(20);
+/// Steps at once beyond the calls that AWS is at work on: those that look.
+const LOOKS_MAX: usize = 9;
+/// Of all steps, those that only see whether all is well.
 const AUDITS_MAX: usize = 4;
 /// Recipients that are looked up at once.
 const LOOKUPS_MAX: usize = 8;
@@ -101,6 +104,7 @@ pub(super) async fn work(
     tokio::pin!(beating);
     let mut last_job = Instant::now();
     loop {
+        let begun = Instant::now();
         let is_stopping = stopping.is_cancelled() || has_moved;
         if !is_stopping {
             match worker.begin_all(&way).await {
@@ -123,6 +127,8 @@ pub(super) async fn work(
             () = woken.wait(TICK) => {}
             () = stopping.cancelled(), if !is_stopping => {}
         }
+        // What AWS and callers do comes in droves; each look for what is due serves them all.
+        clock::sleep_until(begun + GATHERED).await;
         while let Some(ended) = worker.running.try_join_next_with_id() {
             worker.end(ended);
         }
@@ -193,8 +199,9 @@ impl Worker {
             match job {
                 Job::Step(due) => {
                     steps.push(due.id);
-                    audits += usize::from(due.errand == Errand::Audit);
-                    busy.push(due.account.clone());
+                    let is_audit = due.errand == Errand::Audit;
+                    audits += usize::from(is_audit);
+                    busy.extend((!is_audit).then(|| due.account.clone()));
                 }
                 Job::Lookup(grant) => lookups.push(grant.clone()),
                 Job::Question(id) => questions.push(*id),
@@ -228,14 +235,21 @@ impl Worker {
                 self.begin_lookup(grant);
             }
         }
-        if steps.len() < STEPS_MAX {
-            // More than there are places, since some wait for others.
-            let limit = count(4 * STEPS_MAX);
-            let most = ASSIGNMENTS.calls_at_once();
-            let due = targets::due(&mut conn, &self.ground.held, &steps, most, limit).await?;
-            drop(conn);
-            for due in due {
-                self.begin_step(due, &mut steps, &mut audits, &mut busy);
+        let calls_at_once = ASSIGNMENTS.calls_at_once(&self.ground.engine.config);
+        let places = usize::try_from(calls_at_once).unwrap_or_default() + LOOKS_MAX;
+        if steps.len() < places {
+            let search = Search {
+                but: &steps,
+                busy: &busy,
+                with_audits: audits < AUDITS_MAX,
+                calls_at_once,
+                // More than there are places, since some wait for others.
+                limit: count(4 * places),
+            };
+            for due in targets::due(&mut conn, &self.ground.held, search).await? {
+                if steps.len() < places {
+                    self.begin_step(due, &mut steps, &mut audits, &mut busy);
+                }
             }
         }
         Ok(true)
@@ -250,8 +264,7 @@ impl Worker {
         busy: &mut Vec<AccountId>,
     ) {
         let is_audit = due.errand == Errand::Audit;
-        let waits = steps.len() >= STEPS_MAX
-            || (is_audit && *audits >= AUDITS_MAX)
+        let waits = (is_audit && *audits >= AUDITS_MAX)
             || (!is_audit && !due.is_under_way && busy.contains(&due.account));
         if waits {
             return;

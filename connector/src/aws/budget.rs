@@ -7,6 +7,9 @@
 //! and slowly beyond it, since the customer's workload may have taken the rest. More
 //! calls than that only buy more throttles.
 //!
+//! Identity Center is not the customer's workload but ours: its whole rate is for giving and taking
+//! access, and the crawl keeps to its share of it beside.
+//!
 //! Who waits for a bucket stands in a line: by lane, and within a lane in the order of coming. A
 //! call that takes access away never waits behind the crawl.
 
@@ -56,7 +59,7 @@ struct Rate {
 /// Published rates. Organizations counts each API by itself and per organization;
 /// the numbers are those of its quota page. EC2 lets its describing calls refill at
 /// 20/s; STS takes 600/s; the others publish nothing, so 20/s is our own caution.
-fn published(service: &str, operation: Option<&str>) -> Rate {
+fn published(service: &str, operation: Option<&str>, identity_center: f64) -> Rate {
     let (per_second, burst) = match (service, operation) {
         ("organizations", Some("ListAccounts")) => (8.0, 12.0),
         ("organizations", Some("ListTagsForResource")) => (10.0, 15.0),
@@ -67,15 +70,21 @@ fn published(service: &str, operation: Option<&str>) -> Rate {
         ("ec2", _) => (20.0, 100.0),
         ("sts", _) => (600.0, 600.0),
         ("s3", _) => (100.0, 100.0),
+        (service, _) if is_identity_center(service) => (identity_center, identity_center),
         _ => (20.0, 20.0),
     };
     Rate { per_second, burst }
+}
+
+fn is_identity_center(service: &str) -> bool {
+    matches!(service, "sso" | "identitystore")
 }
 
 /// All budgets of the process.
 #[derive(Debug)]
 pub struct Budgets {
     share: f64,
+    identity_center: f64,
     buckets: Mutex<HashMap<BucketKey, Arc<Bucket>>>,
 }
 
@@ -83,10 +92,11 @@ pub struct Budgets {
 type BucketKey = (Account, Option<String>);
 
 impl Budgets {
-    /// Budgets at a share of the published rates (more than 0, at most 1).
+    /// Budgets at a share of the published rates (more than 0, at most 1), with the rate of an
+    /// Identity Center instance.
     #[must_use]
-    pub fn new(share: f64) -> Self {
-        Self { share, buckets: Mutex::default() }
+    pub fn new(share: f64, identity_center: f64) -> Self {
+        Self { share, identity_center, buckets: Mutex::default() }
     }
 
     /// The bucket that a call counts against.
@@ -98,7 +108,13 @@ impl Budgets {
                 // It shows from the first call on, whether AWS slows it down or not.
                 metrics::gauge!("connector_aws_budgets_slowed", "service" => account.service)
                     .increment(0.0);
-                Arc::new(Bucket::new(published(account.service, operation), self.share))
+                let published = published(account.service, operation, self.identity_center);
+                let bucket = if is_identity_center(account.service) {
+                    Bucket::with_share_for_the_crawl(published, self.share)
+                } else {
+                    Bucket::new(published, self.share)
+                };
+                Arc::new(bucket)
             });
         Arc::clone(bucket)
     }
@@ -131,6 +147,8 @@ impl Budgets {
 pub struct Bucket {
     ceiling: Rate,
     pace: Mutex<Pace>,
+    /// What the crawl may take of it; none: as much as anybody.
+    crawl: Option<(Rate, Mutex<Pace>)>,
     line: Mutex<Line>,
     line_changed: Notify,
 }
@@ -160,26 +178,24 @@ impl Bucket {
             per_second: (published.per_second * share).max(RATE_MIN),
             burst: (published.burst * share).max(1.0),
         };
-        let now = Instant::now();
-        let pace = Pace {
-            per_second: ceiling.per_second,
-            tokens: ceiling.burst,
-            too_much: None,
-            throttled_at: None,
-            seen_at: now,
-        };
         Self {
             ceiling,
-            pace: Mutex::new(pace),
+            pace: Mutex::new(Pace::new(ceiling)),
+            crawl: None,
             line: Mutex::default(),
             line_changed: Notify::new(),
         }
     }
 
+    fn with_share_for_the_crawl(published: Rate, share: f64) -> Self {
+        let Self { ceiling, pace, .. } = Self::new(published, share);
+        Self { crawl: Some((ceiling, pace)), ..Self::new(published, 1.0) }
+    }
+
     /// Waits for a token, in line.
     pub async fn acquire(&self, lane: Lane) {
         let is_first = self.line().waiting.is_empty();
-        if is_first && self.take(Instant::now()).is_ok() {
+        if is_first && self.take(lane, Instant::now()).is_ok() {
             return;
         }
         let place = self.stand(lane);
@@ -192,7 +208,7 @@ impl Bucket {
                 changed.await;
                 continue;
             }
-            let Err(token_at) = self.take(Instant::now()) else { return };
+            let Err(token_at) = self.take(lane, Instant::now()) else { return };
             tokio::select! {
                 () = &mut changed => {}
                 () = clock::sleep_until(token_at) => {}
@@ -209,14 +225,18 @@ impl Bucket {
         Place { bucket: self, at }
     }
 
-    /// Takes a token, or says when the next one will be there.
-    fn take(&self, now: Instant) -> Result<(), Instant> {
+    /// Takes a token for a lane, or says when the next one will be there.
+    fn take(&self, lane: Lane, now: Instant) -> Result<(), Instant> {
         let mut pace = self.pace();
-        pace.pass(self.ceiling, now);
-        // What is short by less than the clock can tell is there.
-        let short = 1.0 - TOKEN_TOLERANCE - pace.tokens;
-        if short > 0.0 {
-            return Err(now + Duration::from_secs_f64((short + TOKEN_TOLERANCE) / pace.per_second));
+        if let Some(at) = pace.token_at(self.ceiling, now) {
+            return Err(at);
+        }
+        if let Some((ceiling, share)) = self.crawl.as_ref().filter(|_| lane == Lane::Crawl) {
+            let mut share = share.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = share.token_at(*ceiling, now) {
+                return Err(at);
+            }
+            share.tokens -= 1.0;
         }
         pace.tokens -= 1.0;
         Ok(())
@@ -266,6 +286,25 @@ impl Bucket {
 }
 
 impl Pace {
+    fn new(ceiling: Rate) -> Self {
+        Self {
+            per_second: ceiling.per_second,
+            tokens: ceiling.burst,
+            too_much: None,
+            throttled_at: None,
+            seen_at: Instant::now(),
+        }
+    }
+
+    /// When a token will be there; none: it is.
+    fn token_at(&mut self, ceiling: Rate, now: Instant) -> Option<Instant> {
+        self.pass(ceiling, now);
+        // What is short by less than the clock can tell is there.
+        let short = 1.0 - TOKEN_TOLERANCE - self.tokens;
+        let wait = (short + TOKEN_TOLERANCE) / self.per_second;
+        (short > 0.0).then(|| now + Duration::from_secs_f64(wait))
+    }
+
     /// What the time since the last look brings: tokens, and some of the rate.
     fn pass(&mut self, ceiling: Rate, now: Instant) {
         let mut calm = now.saturating_duration_since(self.seen_at).as_secs_f64();
@@ -314,11 +353,11 @@ mod tests {
     }
 
     /// Calls that get through in some seconds, by somebody who asks without a break.
-    fn calls_within(bucket: &Bucket, start: Instant, seconds: u64) -> usize {
+    fn calls_within(bucket: &Bucket, lane: Lane, start: Instant, seconds: u64) -> usize {
         let end = start + Duration::from_secs(seconds);
         let (mut now, mut calls) = (start, 0);
         while now < end {
-            match bucket.take(now) {
+            match bucket.take(lane, now) {
                 Ok(()) => calls += 1,
                 Err(at) => now = at,
             }
@@ -329,8 +368,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_takes_access_away_goes_first_and_the_crawl_last() {
         use Lane::{Crawl, Grant, Interactive, Poll, Reconcile, Revoke};
-        let bucket = Budgets::new(0.5).bucket(&account("1", "ec2"), None);
-        while bucket.take(Instant::now()).is_ok() {}
+        let bucket = Budgets::new(0.5, 20.0).bucket(&account("1", "ec2"), None);
+        while bucket.take(Lane::Grant, Instant::now()).is_ok() {}
         let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
         for lane in [Crawl, Reconcile, Poll, Grant, Interactive, Revoke, Crawl, Revoke] {
             let (bucket, done) = (Arc::clone(&bucket), done.clone());
@@ -349,8 +388,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_holds_up_nobody() {
-        let bucket = Budgets::new(0.5).bucket(&account("1", "ec2"), None);
-        while bucket.take(Instant::now()).is_ok() {}
+        let bucket = Budgets::new(0.5, 20.0).bucket(&account("1", "ec2"), None);
+        while bucket.take(Lane::Grant, Instant::now()).is_ok() {}
         let first = bucket.acquire(Lane::Revoke);
         let given_up = tokio::time::timeout(Duration::from_millis(10), first).await;
         assert!(given_up.is_err(), "there is no token yet");
@@ -359,15 +398,26 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let budgets = Budgets::new(0.5);
+        let budgets = Budgets::new(0.5, 20.0);
         let bucket = budgets.bucket(&account("1", "ec2"), None);
-        let calls = calls_within(&bucket, Instant::now(), 10);
+        let calls = calls_within(&bucket, Lane::Crawl, Instant::now(), 10);
         assert!((149..=151).contains(&calls), "50 at once, then 10 a second: {calls}");
     }
 
     #[test]
+    fn the_crawl_of_identity_center_keeps_to_its_share_and_access_has_all() {
+        let budgets = Budgets::new(0.5, 40.0);
+        let (crawl, access) = (account("1", "sso"), account("2", "sso"));
+        let (crawl, access) = (budgets.bucket(&crawl, None), budgets.bucket(&access, None));
+        let calls = calls_within(&crawl, Lane::Crawl, Instant::now(), 10);
+        assert!((219..=221).contains(&calls), "20 at once, then 20 a second: {calls}");
+        let calls = calls_within(&access, Lane::Grant, Instant::now(), 10);
+        assert!((439..=441).contains(&calls), "40 at once, then 40 a second: {calls}");
+    }
+
+    #[test]
     fn throttles_slow_one_bucket_down_and_no_other() {
-        let budgets = Budgets::new(0.5);
+        let budgets = Budgets::new(0.5, 20.0);
         let slow = budgets.bucket(&account("1", "ec2"), None);
         let now = Instant::now();
         slow.slow_down_at(now);
@@ -379,13 +429,13 @@ mod tests {
             &slow,
             &budgets.bucket(&account("1", "ec2"), Some("DescribeInstances"))
         ));
-        let calls = calls_within(&slow, now, 1);
+        let calls = calls_within(&slow, Lane::Crawl, now, 1);
         assert!((6..=7).contains(&calls), "no burst is left: {calls}");
     }
 
     #[test]
     fn what_was_slowed_recovers_quickly_then_slowly_and_is_remembered_until_then() {
-        let budgets = Budgets::new(0.5);
+        let budgets = Budgets::new(0.5, 20.0);
         let slow = budgets.bucket(&account("1", "ec2"), None);
         let now = Instant::now();
         slow.slow_down_at(now);
@@ -402,7 +452,7 @@ mod tests {
 
     #[test]
     fn organizations_counts_each_operation_by_itself() {
-        let budgets = Budgets::new(1.0);
+        let budgets = Budgets::new(1.0, 20.0);
         let account = account("1", "organizations");
         let accounts = budgets.bucket(&account, Some("ListAccounts"));
         let roots = budgets.bucket(&account, Some("ListRoots"));

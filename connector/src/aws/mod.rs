@@ -38,6 +38,8 @@ const ATTEMPTS_MAX: u32 = 3;
 pub struct Config {
     /// The share of each published rate that we use; the rest is the customer's.
     pub rate_share: f64,
+    /// Calls a second that AWS allows an Identity Center instance.
+    pub identity_center_rate: f64,
     /// How long one attempt may take, once it has passed the budget.
     pub attempt_timeout: Duration,
     /// A PEM file with further certificate authorities (`AWS_CA_BUNDLE`).
@@ -62,7 +64,7 @@ impl Aws {
     /// When the certificate authorities cannot be read.
     pub async fn load(config: &Config) -> Result<Self, http::Error> {
         let http = Http::new(config)?;
-        let budgets = Arc::new(Budgets::new(config.rate_share));
+        let budgets = Arc::new(Budgets::new(config.rate_share, config.identity_center_rate));
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.plain())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))

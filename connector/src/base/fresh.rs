@@ -1,6 +1,7 @@
-//! A value that several ask for at once, each wanting one that is newer than the question.
+//! A value that several ask for at once, each wanting one that is newer than the question, or not
+//! much older.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Mutex, time::Instant};
 
@@ -16,16 +17,20 @@ impl<T> Default for Fresh<T> {
 }
 
 impl<T> Fresh<T> {
-    /// The value, from a fetch that began after the call.
+    /// The value, from a fetch that began after the call, or not longer before it than `age`.
     ///
     /// # Errors
     ///
     /// When the fetch fails; whoever else waits fetches by itself.
-    pub async fn get<E>(&self, fetch: impl AsyncFnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+    pub async fn get<E>(
+        &self,
+        age: Duration,
+        fetch: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let asked = Instant::now();
         let mut held = self.0.lock().await;
         if let Some((begun, value)) = &*held
-            && *begun >= asked
+            && *begun + age >= asked
         {
             return Ok(Arc::clone(value));
         }
@@ -51,7 +56,7 @@ mod tests {
     async fn who_asks_while_a_fetch_runs_shares_the_next_one() {
         let (fresh, fetches, gate) = (Fresh::default(), AtomicU32::new(0), Semaphore::new(0));
         let get = || {
-            fresh.get(async || {
+            fresh.get(Duration::ZERO, async || {
                 gate.acquire().await.expect("a gate").forget();
                 Ok::<_, Infallible>(fetches.fetch_add(1, Ordering::SeqCst))
             })
@@ -64,5 +69,7 @@ mod tests {
         assert_eq!(*third.expect("a value"), 1);
         gate.add_permits(1);
         assert_eq!(*get().await.expect("a value"), 2, "an old one is not for who asks now");
+        let old = fresh.get(Duration::from_mins(1), async || Ok::<_, Infallible>(3)).await;
+        assert_eq!(*old.expect("a value"), 2, "but for who can do with it");
     }
 }

@@ -125,6 +125,7 @@ struct RawHttp {
 #[serde(default, deny_unknown_fields)]
 struct RawAws {
     rate_share: Option<f64>,
+    identity_center_rate: Option<f64>,
     attempt_timeout: Option<String>,
 }
 
@@ -144,6 +145,7 @@ struct RawAccess {
     on_removal: Option<String>,
     on_unkept_state: Option<String>,
     on_failover: Option<String>,
+    assignments_at_once: Option<u32>,
     audit_interval: Option<String>,
     settling: Option<String>,
 }

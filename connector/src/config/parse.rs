@@ -30,6 +30,10 @@ const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_secs(1);
 /// Ten minutes: the time-out of an attempt, five for which AWS takes a signature, and a margin.
 const SETTLING_DEFAULT: Duration = Duration::from_mins(10);
+/// Quota of AWS, by instance.
+const ASSIGNMENTS_AT_ONCE_DEFAULT: u32 = 15;
+/// The same: calls a second.
+const IDENTITY_CENTER_RATE_DEFAULT: f64 = 20.0;
 const AUDIT_DEFAULT: Duration = Duration::from_mins(15);
 const GONE_RESOURCES_DEFAULT: Duration = Duration::from_hours(30 * 24);
 const HISTORY_DEFAULT: Duration = Duration::from_hours(90 * 24);
@@ -154,6 +158,11 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             format!("is {rate_share}; choose more than 0 and at most 1"),
         );
     }
+    let identity_center_rate = raw.aws.identity_center_rate.unwrap_or(IDENTITY_CENTER_RATE_DEFAULT);
+    if !(1.0..=10_000.0).contains(&identity_center_rate) {
+        let problem = format!("is {identity_center_rate}; choose 1 to 10000 calls a second");
+        return wrong("aws.identity_center_rate", problem);
+    }
     let database = database(raw.database)?;
     let connectors = connectors(raw.connector_id, raw.connector.into_iter().map(|c| c.id))?;
     let sync = sync(&raw.sync, connectors.len() > 1, database.connections_max())?;
@@ -177,6 +186,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, HTTP_PORT))),
         aws: aws::Config {
             rate_share,
+            identity_center_rate,
             attempt_timeout: duration(
                 "aws.attempt_timeout",
                 raw.aws.attempt_timeout.as_deref(),
@@ -260,6 +270,11 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
             return wrong("access.on_failover", format!("is {other:?}; choose recover or trust"));
         }
     };
+    let assignments_at_once = raw.assignments_at_once.unwrap_or(ASSIGNMENTS_AT_ONCE_DEFAULT);
+    if !(1..=1000).contains(&assignments_at_once) {
+        let problem = format!("is {assignments_at_once}; choose 1 to 1000");
+        return wrong("access.assignments_at_once", problem);
+    }
     Ok(access::Config {
         lease: sync.lease,
         heartbeat: sync.heartbeat,
@@ -267,6 +282,7 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         audit: duration("access.audit_interval", raw.audit_interval.as_deref(), AUDIT_DEFAULT)?,
         on_removal,
         on_failover,
+        assignments_at_once,
         poll: sync.poll,
     })
 }

@@ -7,6 +7,7 @@ pub mod arn;
 pub mod assignment;
 pub mod breaker;
 pub mod details;
+pub mod errand;
 pub mod failure;
 pub mod feed;
 pub mod filter;

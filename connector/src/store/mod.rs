@@ -24,8 +24,6 @@ use sqlx::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::model::ids::ConnectorId;
-
 pub mod acts;
 pub mod backlog;
 pub mod connectors;
@@ -363,7 +361,7 @@ fn expect(rows: usize, done: &PgQueryResult) -> Result<()> {
 }
 
 /// Ids as SQL takes them.
-fn texts(ids: &[ConnectorId]) -> Vec<String> {
+fn texts(ids: &[impl ToString]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 

@@ -261,7 +261,8 @@ pub async fn take_for_ours(
              object_key, object, account_id, origin, next_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'made', connector.now())
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
-         SET origin = 'made', is_adopted = false, missing_since = NULL, next_at = excluded.next_at",
+         SET origin = 'made', is_adopted = false, missing_since = NULL, next_at = excluded.next_at,
+             errand = 0",
         connector.as_str(),
         fresh.0,
         integration.0,

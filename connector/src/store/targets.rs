@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Result, expect_one, identity_centers::Held, stored};
 use crate::model::{
+    errand::Errand,
     holding::Holder,
     ids::{AccountId, ConnectorId, IntegrationId, TargetId},
     target::{Doubt, Intent, Origin, Target},
@@ -121,10 +122,13 @@ pub async fn ensure(
 ) -> Result<TargetId> {
     let id = sqlx::query_scalar!(
         "INSERT INTO connector.targets AS t
-             (connector_id, id, integration_id, mechanism, object_key, object, account_id, next_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, connector.now())
+             (connector_id, id, integration_id, mechanism, object_key, object, account_id, next_at,
+              errand)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, connector.now(), $8)
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
          SET next_at = least(t.next_at, excluded.next_at),
+             errand = CASE WHEN t.next_at IS NULL THEN excluded.errand
+                 ELSE least(t.errand, excluded.errand) END,
              -- Nobody has looked at it since a removal was given up: what is there by now may be
              -- anybody's, and is taken for found.
              origin = CASE WHEN t.next_at IS NULL THEN NULL ELSE t.origin END,
@@ -141,24 +145,12 @@ pub async fn ensure(
         mechanism,
         key,
         object,
-        account.as_str()
+        account.as_str(),
+        errand_number(Errand::Grant)
     )
     .fetch_one(conn)
     .await?;
     Ok(TargetId(id))
-}
-
-/// What is to be done about a target, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Errand {
-    /// Nobody wants it any more.
-    Revoke,
-    /// AWS is at work on it.
-    Poll,
-    /// Somebody waits for it.
-    Grant,
-    /// Is it as it should be?
-    Audit,
 }
 
 /// A target that is due.
@@ -174,78 +166,82 @@ pub struct Due {
     pub is_under_way: bool,
 }
 
-/// Targets of an instance that are due, but those that are being looked at, the most urgent first.
-/// What would begin where another call is under way in the account, or as many as AWS takes at once
-/// in the instance, waits.
+/// Which targets to look for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    /// But those that are being looked at.
+    pub but: &'a [TargetId],
+    /// In these accounts something else is about to begin.
+    pub busy: &'a [AccountId],
+    /// Also those that nobody waits for.
+    pub with_audits: bool,
+    /// Calls that AWS works on at once in the instance.
+    pub calls_at_once: i64,
+    /// Of each errand at most.
+    pub limit: i64,
+}
+
+/// Targets of an instance that are due, the most urgent first. What would begin where another call is
+/// under way in the account, or as many as AWS takes at once in the instance, waits.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn due(
-    conn: &mut PgConnection,
-    held: &Held,
-    but: &[TargetId],
-    calls_at_once: i64,
-    limit: i64,
-) -> Result<Vec<Due>> {
-    let but: Vec<Uuid> = but.iter().map(|id| id.0).collect();
+pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Result<Vec<Due>> {
+    let errands: Vec<i16> = Errand::ALL
+        .into_iter()
+        .filter(|errand| search.with_audits || *errand != Errand::Audit)
+        .map(errand_number)
+        .collect();
+    let but: Vec<Uuid> = search.but.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT due.id AS "id!", due.account_id AS "account_id!", due.errand AS "errand!",
-             due.is_under_way AS "is_under_way!"
-           FROM (
-             SELECT t.id, t.account_id, t.next_at, t.intent_verb IS NOT NULL AS is_under_way,
-               CASE
-                 WHEN holders.live IS NOT TRUE AND t.intent_verb IS DISTINCT FROM 'delete' THEN 0
-                 WHEN t.intent_verb IS NOT NULL THEN 1
-                 WHEN holders.pending THEN 2
-                 ELSE 3
-               END AS errand
-             FROM connector.targets t
-             LEFT JOIN LATERAL (
-               SELECT
-                 bool_or(u.state IN ('PENDING', 'ACTIVE') AND g.revoked_at IS NULL
-                         AND g.expires_at > connector.now()) AS live,
-                 bool_or(u.state = 'PENDING') AS pending
-               FROM connector.units u
-               JOIN connector.grants g USING (connector_id, grant_id)
-               WHERE u.connector_id = t.connector_id AND u.target_id = t.id
-                 AND u.state NOT IN ('ENDED', 'FAILED')) AS holders ON true
-             WHERE t.connector_id = $1 AND t.integration_id = $2
-               AND t.next_at <= connector.now() AND t.id <> ALL ($3)) AS due
-           WHERE due.is_under_way OR due.errand = 3 OR (
-               NOT EXISTS (
-                 SELECT FROM connector.targets busy
-                 WHERE busy.connector_id = $1 AND busy.integration_id = $2
-                   AND busy.account_id = due.account_id AND busy.intent_verb IS NOT NULL)
-               AND $5 > (
-                 SELECT count(*) FROM connector.targets busy
-                 WHERE busy.connector_id = $1 AND busy.integration_id = $2
-                   AND busy.intent_verb IS NOT NULL))
-           ORDER BY due.errand, due.next_at, due.id LIMIT $4"#,
+        r#"WITH busy AS MATERIALIZED (
+             SELECT array_agg(account_id) || $7::text[] AS accounts, count(*) AS calls
+             FROM connector.targets
+             WHERE connector_id = $1 AND integration_id = $2 AND intent_verb IS NOT NULL)
+           SELECT t.id, t.account_id, t.errand, t.is_under_way AS "is_under_way!"
+           FROM busy, unnest($6::smallint[]) AS e(errand)
+           CROSS JOIN LATERAL (
+             SELECT id, account_id, errand, next_at, intent_verb IS NOT NULL AS is_under_way
+             FROM connector.targets
+             WHERE connector_id = $1 AND integration_id = $2 AND errand = e.errand
+               AND next_at <= connector.now() AND id <> ALL ($3)
+               AND (intent_verb IS NOT NULL OR e.errand = 3
+                    OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
+             ORDER BY next_at LIMIT $4) AS t
+           ORDER BY t.errand, t.next_at, t.id"#,
         held.connector.as_str(),
         held.integration.0,
         &but,
-        limit,
-        calls_at_once
+        search.limit,
+        search.calls_at_once,
+        &errands,
+        &super::texts(search.busy)
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let errand = match row.errand {
-                0 => Errand::Revoke,
-                1 => Errand::Poll,
-                2 => Errand::Grant,
-                _ => Errand::Audit,
-            };
             Ok(Due {
                 id: TargetId(row.id),
                 account: stored(TABLE, "account_id", row.account_id.parse())?,
-                errand,
+                errand: Errand::ALL
+                    .into_iter()
+                    .find(|errand| errand_number(*errand) == row.errand)
+                    .unwrap_or(Errand::Revoke),
                 is_under_way: row.is_under_way,
             })
         })
         .collect()
+}
+
+fn errand_number(errand: Errand) -> i16 {
+    match errand {
+        Errand::Revoke => 0,
+        Errand::Poll => 1,
+        Errand::Grant => 2,
+        Errand::Audit => 3,
+    }
 }
 
 /// One target.
@@ -389,7 +385,7 @@ pub async fn write(
     connector: &ConnectorId,
     id: TargetId,
     target: &Target,
-    course: &Course,
+    (course, errand): (&Course, Errand),
 ) -> Result<()> {
     let intent = target.intent.as_ref();
     let trouble = match &course.going {
@@ -407,7 +403,8 @@ pub async fn write(
                  ELSE failures + 1 END,
              stuck_since = CASE WHEN $17 THEN stuck_since
                  WHEN $16::text IS NOT NULL THEN coalesce(stuck_since, connector.now()) END,
-             stuck_reason = CASE WHEN $17 THEN stuck_reason ELSE coalesce($16, '') END
+             stuck_reason = CASE WHEN $17 THEN stuck_reason ELSE coalesce($16, '') END,
+             errand = $18
          WHERE connector_id = $1 AND id = $2",
         connector.as_str(),
         id.0,
@@ -425,14 +422,15 @@ pub async fn write(
         course.next_at,
         course.is_observed,
         trouble,
-        course.going == Going::On
+        course.going == Going::On,
+        errand_number(errand)
     )
     .execute(conn)
     .await?;
     expect_one(&done)
 }
 
-/// Wakes the targets of a grant's units.
+/// Wakes the targets of a grant's units, for an errand.
 ///
 /// # Errors
 ///
@@ -440,20 +438,22 @@ pub async fn write(
 pub async fn wake(
     conn: &mut PgConnection,
     connector: &ConnectorId,
-    grants: &[String],
+    grant: &str,
+    errand: Errand,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE connector.targets t SET next_at = connector.now()
+        "UPDATE connector.targets t SET next_at = connector.now(), errand = least(t.errand, $3)
          FROM (
              SELECT id FROM connector.targets
              WHERE connector_id = $1 AND id IN (
                  SELECT target_id FROM connector.units
-                 WHERE connector_id = $1 AND grant_id = ANY ($2)
+                 WHERE connector_id = $1 AND grant_id = $2
                    AND state NOT IN ('ENDED', 'FAILED'))
              ORDER BY object_key FOR UPDATE) AS held
          WHERE t.connector_id = $1 AND t.id = held.id",
         connector.as_str(),
-        grants
+        grant,
+        errand_number(errand)
     )
     .execute(conn)
     .await?;

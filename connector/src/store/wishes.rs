@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::{Result, expect_one, grants::Grant};
 use crate::model::{
     assignment::Principal,
+    errand::Errand,
     grant::Recipient,
     ids::{AccountId, ConnectorId, IntegrationId},
 };
@@ -90,7 +91,7 @@ pub async fn revoke(
     )
     .execute(&mut *conn)
     .await?;
-    super::targets::wake(conn, connector, std::slice::from_ref(&grant.id)).await?;
+    super::targets::wake(conn, connector, &grant.id, Errand::Revoke).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -118,7 +119,7 @@ pub async fn move_end(
     .execute(&mut *conn)
     .await?;
     expect_one(&done)?;
-    super::targets::wake(conn, connector, std::slice::from_ref(&grant.id)).await
+    super::targets::wake(conn, connector, &grant.id, Errand::Grant).await
 }
 
 /// Which grants to end; what is given counts together.

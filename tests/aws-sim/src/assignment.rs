@@ -16,7 +16,7 @@ use crate::{
     world::{Account, World},
 };
 
-/// Operations that may be under way in one instance.
+/// Operations that may be under way in one instance, unless AWS has raised the quota.
 const RUNNING_MAX: usize = 15;
 
 /// Who has access by an assignment.
@@ -78,15 +78,28 @@ pub struct Operation {
 }
 
 /// How operations go.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     /// How long each takes.
     pub takes: TimeDelta,
+    /// How many may be under way.
+    pub at_once: usize,
     /// For how long after an operation AWS refuses another on the same assignment, as being in
     /// conflict with it.
     pub conflicts_for: TimeDelta,
     /// What is to become of the next operations; then all go well.
     pub next: VecDeque<Turn>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            takes: TimeDelta::zero(),
+            at_once: RUNNING_MAX,
+            conflicts_for: TimeDelta::zero(),
+            next: VecDeque::new(),
+        }
+    }
 }
 
 /// What is to become of one operation.
@@ -128,7 +141,7 @@ impl Directory {
         if clashes {
             return Err(Refused::Conflict);
         }
-        if self.running() >= RUNNING_MAX {
+        if self.running() >= self.pace.at_once {
             return Err(Refused::TooMany);
         }
         // One after the other in each account.

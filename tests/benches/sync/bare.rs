@@ -62,6 +62,7 @@ pub(crate) fn main(task: &str) -> ExitCode {
         // The daemon's own connections, so that the two differ in nothing else.
         let http = Http::new(&Config {
             rate_share: 1.0,
+            identity_center_rate: 20.0,
             attempt_timeout: Duration::from_secs(20),
             ca_bundle: None,
         });

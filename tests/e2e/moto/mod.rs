@@ -65,6 +65,7 @@ impl Moto {
             .http_client(
                 connector::aws::http::Http::new(&connector::aws::Config {
                     rate_share: 1.0,
+                    identity_center_rate: 20.0,
                     attempt_timeout: std::time::Duration::from_secs(30),
                     ca_bundle: None,
                 })

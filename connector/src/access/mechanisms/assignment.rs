@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::Mechanism;
 use crate::{
-    access::site::Site,
+    access::{Config, site::Site},
     aws::{ApiError, error::assignment_refusal},
     catalog::identity_center::LIST_INSTANCES,
     model::{
@@ -75,8 +75,8 @@ impl Mechanism for Assignments {
         &[CREATE, DELETE]
     }
 
-    fn calls_at_once(&self) -> i64 {
-        15
+    fn calls_at_once(&self, config: &Config) -> i64 {
+        config.assignments_at_once.into()
     }
 
     fn calls_at_once_in_account(&self) -> i64 {
@@ -96,11 +96,15 @@ impl Mechanism for Assignments {
             let request = intent.request.clone()?;
             Some((intent.verb, request))
         });
-        if let Some((verb, request)) = ours
-            && let Some((_, progress)) = requests::describe(site, verb, &request, lane).await?
-        {
-            operations.push(Operation { request, verb, progress });
-            if operations[0].progress == Progress::Running {
+        if let Some((verb, request)) = ours {
+            let progress = if site.requests.is_running(site, verb, &request).await? {
+                Some(Progress::Running)
+            } else {
+                let told = requests::describe(site, verb, &request, lane).await?;
+                told.map(|(_, progress)| progress)
+            };
+            operations.extend(progress.map(|progress| Operation { request, verb, progress }));
+            if operations.first().is_some_and(|ours| ours.progress == Progress::Running) {
                 // Until it ends, nothing else counts.
                 return Ok(Observed { is_present: false, operations });
             }
@@ -156,10 +160,12 @@ impl Mechanism for Assignments {
             }
         };
         let action = if verb == Verb::Create { CREATE } else { DELETE };
-        request.ok_or_else(|| ApiError {
+        let request = request.ok_or_else(|| ApiError {
             leaves_doubt: true,
             ..ApiError::answered(action, "", "an answer without a request id", 200)
-        })
+        })?;
+        site.requests.remember(&request, Some(wanted));
+        Ok(request)
     }
 
     async fn changes(

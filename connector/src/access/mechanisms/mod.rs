@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::site::Site;
+use super::{Config, site::Site};
 use crate::{
     aws::ApiError,
     model::{
@@ -52,7 +52,7 @@ pub trait Mechanism: Send + Sync {
     fn changing(&self) -> &'static [&'static str];
 
     /// Calls that AWS works on at once in one instance.
-    fn calls_at_once(&self) -> i64;
+    fn calls_at_once(&self, config: &Config) -> i64;
 
     /// Of them, those in one account.
     fn calls_at_once_in_account(&self) -> i64;

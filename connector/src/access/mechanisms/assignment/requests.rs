@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use aws_sdk_ssoadmin::types::{
@@ -29,6 +30,8 @@ pub(super) const LIST_DELETIONS: &str = "sso:ListAccountAssignmentDeletionStatus
 pub(super) const DESCRIBE_CREATION: &str = "sso:DescribeAccountAssignmentCreationStatus";
 pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletionStatus";
 
+/// So old may be what is told to those who wait for the end of a request.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Described requests that are remembered: far more than can be under way.
 const KNOWN_MAX: usize = 4096;
 
@@ -44,7 +47,8 @@ struct Listed {
 /// What AWS tells of requests in an instance, shared by all who ask.
 #[derive(Debug, Default)]
 pub struct Requests {
-    running: Fresh<Vec<(Verb, String)>>,
+    creations: Fresh<Vec<String>>,
+    deletions: Fresh<Vec<String>>,
     /// What requests are about; none: something that no assignment of ours can be.
     known: Mutex<HashMap<String, Option<Assignment>>>,
 }
@@ -57,20 +61,46 @@ impl Requests {
         wanted: &Assignment,
         lane: Lane,
     ) -> Result<Vec<(Verb, String)>, ApiError> {
-        let all = self.running.get(async || {
-            let running = Some(StatusValues::InProgress);
-            let mut all = list(site, Verb::Create, running.clone(), lane).await?;
-            all.extend(list(site, Verb::Delete, running, lane).await?);
-            let all = all.into_iter().map(|listed| (listed.verb, listed.request));
-            Ok::<_, ApiError>(all.collect())
-        });
         let mut on_it = Vec::new();
-        for (verb, request) in all.await?.iter() {
-            if self.about(site, *verb, request, lane).await?.as_ref() == Some(wanted) {
-                on_it.push((*verb, request.clone()));
+        for verb in [Verb::Create, Verb::Delete] {
+            for request in self.under_way(site, verb, Duration::ZERO).await?.iter() {
+                if self.about(site, verb, request, lane).await?.as_ref() == Some(wanted) {
+                    on_it.push((verb, request.clone()));
+                }
             }
         }
         Ok(on_it)
+    }
+
+    /// Whether a request was under way a moment ago: to be asked again. One that was not may have
+    /// ended, or may not have been listed yet; its description tells.
+    pub(super) async fn is_running(
+        &self,
+        site: &Site,
+        verb: Verb,
+        request: &str,
+    ) -> Result<bool, ApiError> {
+        let running = self.under_way(site, verb, MOMENT).await?;
+        Ok(running.iter().any(|one| one == request))
+    }
+
+    /// The requests of a kind that are under way, as they were not longer ago.
+    async fn under_way(
+        &self,
+        site: &Site,
+        verb: Verb,
+        age: Duration,
+    ) -> Result<Arc<Vec<String>>, ApiError> {
+        let all = match verb {
+            Verb::Create => &self.creations,
+            Verb::Delete => &self.deletions,
+        };
+        // Whoever asks, somebody who takes access away may wait for the same answer.
+        let fetched = all.get(age, async || {
+            let all = list(site, verb, Some(StatusValues::InProgress), Lane::Revoke).await?;
+            Ok(all.into_iter().map(|listed| listed.request).collect())
+        });
+        Box::pin(fetched).await
     }
 
     /// What a request is about.
@@ -88,12 +118,17 @@ impl Requests {
             // It may be known there in a moment.
             return Ok(None);
         };
+        self.remember(request, about.clone());
+        Ok(about)
+    }
+
+    /// Remembers what a request is about.
+    pub(super) fn remember(&self, request: &str, about: Option<Assignment>) {
         let mut known = self.known();
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(request.to_owned(), about.clone());
-        Ok(about)
+        known.insert(request.to_owned(), about);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Assignment>>> {
