@@ -49,6 +49,9 @@ CREATE FUNCTION connector.is_recovering(id text) RETURNS boolean LANGUAGE sql ST
             WHERE place = connector.memory_place() AND timeline = connector.memory_timeline())
 $$;
 
+-- What the acts know of requests is asked by the report.
+CREATE INDEX acts_accepted ON connector.acts (connector_id, detail) WHERE verb = 'ACCEPTED';
+
 -- How far the report on each integration is.
 CREATE TABLE connector.recovery_reads (
     connector_id text NOT NULL,

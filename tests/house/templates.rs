@@ -105,7 +105,7 @@ fn each_mechanism_adds_what_it_declares_and_spares_the_management_account() {
             actions(&with.management).difference(&actions(&plain.management)).cloned().collect();
         let account = "111111111111".parse().expect("an account");
         let declared: BTreeSet<String> =
-            privileges::giving(*mechanism, connector::model::arn::Partition::Aws, &account)
+            privileges::giving(*mechanism, connector::model::arn::Partition::Aws, &account, true)
                 .into_iter()
                 .flat_map(|statement| statement.actions)
                 .map(str::to_owned)
@@ -118,10 +118,25 @@ fn each_mechanism_adds_what_it_declares_and_spares_the_management_account() {
                 let level = reference::access_level(action.as_str().expect("an action"));
                 !matches!(level, Some("List" | "Read"))
             });
-            let spared = serde_json::json!(["arn:aws:sso:::account/111111111111"]);
+            let spared = serde_json::json!([spared()]);
             assert!(!changes || statement["NotResource"] == spared, "{statement}");
         }
+        // Unless somebody wants it, in the ways that are enabled.
+        let and = ("ManagementAccountAccess", "Enabled");
+        let statements = |choices: &[(&str, &str)]| {
+            let with = template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", choices);
+            let policies = with.expect("a template").management;
+            let policies = policies.into_iter().flat_map(|role| role.policies);
+            policies.filter(|p| p["Statement"][0]["Resource"][0] == spared()).count()
+        };
+        assert_eq!(statements(&[choices[0], choices[1], and]), 1);
+        assert_eq!(statements(&[choices[0], choices[1]]), 0);
+        assert_eq!(statements(&[choices[1], and]), 0);
     }
+}
+
+fn spared() -> &'static str {
+    "arn:aws:sso:::account/111111111111"
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub mod mechanisms;
 pub mod rules;
 pub mod runner;
 
+mod places;
 mod principals;
 mod recovery;
 mod site;

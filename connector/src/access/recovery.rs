@@ -3,6 +3,8 @@
 //! Nothing comes of it by itself: AWS does not tell who asked for a change, so what is ours among
 //! them is for people to say.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -12,33 +14,48 @@ use super::{
 use crate::{
     aws::ApiError,
     model::{failure::Lane, recovery::Change},
-    store::{self, recovery},
+    store::{
+        self,
+        recovery::{self, Told, Wanted},
+    },
 };
 
 /// What the database was seen last before may be so much older: time-outs, and clocks that differ.
 const MARGIN: TimeDelta = TimeDelta::minutes(15);
 
 /// Stores what AWS tells of an instance, or why it does not.
-pub(super) async fn report(ground: &Ground, since: DateTime<Utc>) -> store::Result<()> {
+pub(super) async fn report(ground: &Ground, wanted: &Wanted) -> store::Result<()> {
     let Ground { engine, held, .. } = ground;
-    match changes(ground, since - MARGIN).await {
-        Ok(changes) => {
-            let mut tx = engine.db.begin().await?;
-            recovery::report(&mut tx, held, &changes).await?;
-            tx.commit().await
-        }
+    let settling = TimeDelta::from_std(engine.config.settling).unwrap_or_default();
+    let settled = wanted.since + settling;
+    let told = match changes(ground, wanted.remembered_until - MARGIN, settled).await {
+        Ok(changes) => Told::Whole(changes),
         Err(error) => {
             renew_if_ended(ground, &error).await;
-            let mut conn = engine.db.conn().await?;
-            recovery::failed(&mut conn, held, &error.to_string()).await
+            Told::Not(error.to_string())
         }
-    }
+    };
+    let mut tx = engine.db.begin().await?;
+    recovery::report(&mut tx, held, wanted, &told, settled).await?;
+    tx.commit().await
 }
 
-async fn changes(ground: &Ground, since: DateTime<Utc>) -> Result<Vec<Change>, ApiError> {
-    let mut changes = Vec::new();
+/// What was changed in a time: of each object the last change alone.
+async fn changes(
+    ground: &Ground,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Change>, ApiError> {
+    let mut last: BTreeMap<String, Change> = BTreeMap::new();
     for mechanism in MECHANISMS {
-        changes.extend(mechanism.changes(&ground.site, since, Lane::Reconcile).await?);
+        for change in mechanism.changes(&ground.site, since, Lane::Reconcile).await? {
+            let key = format!("{} {}", change.mechanism, change.key);
+            // What came later is not ours: we do nothing.
+            let is_last = last.get(&key).is_none_or(|known| known.at <= change.at);
+            if is_last && change.at <= until {
+                last.insert(key, change);
+            }
+        }
     }
-    Ok(changes)
+    Ok(last.into_values().collect())
 }

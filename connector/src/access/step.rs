@@ -33,7 +33,7 @@ use crate::{
         self, Db, Tx,
         acts::{self, New},
         identity_centers::{self, Held},
-        targets::{self, Course, Due, Going, Stored},
+        targets::{self, Course, Due, Going, Outlook, Stored},
         units,
     },
 };
@@ -137,8 +137,12 @@ impl Locked {
             }
         }
         let next_at = outcome.course.next_at.unwrap_or(self.now);
-        let course = (&outcome.course, Errand::at(next_at, &outcome.target, &self.holders));
-        targets::write(&mut self.tx, connector, id, &outcome.target, course).await?;
+        let outlook = Outlook {
+            errand: Errand::at(next_at, &outcome.target, &self.holders),
+            unwanted_at: holding::last_end(&self.holders, self.now),
+        };
+        let Outcome { target, course, .. } = &outcome;
+        targets::write(&mut self.tx, connector, id, target, course, outlook).await?;
         for (holder, to, refusal) in &outcome.moves {
             let unit = (holder.grant.as_str(), holder.number);
             let states = (holder.state, *to);

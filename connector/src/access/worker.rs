@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use tokio::{
     task::{Id, JoinSet},
     time::Instant,
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::{
     Engine,
     mechanisms::ASSIGNMENTS,
+    places::Places,
     principals::{self, Found},
     rules::{self, Asked},
     site::Site,
@@ -33,8 +34,7 @@ use crate::{
     model::{
         arn::RoleArn,
         assignment::{Assignment, Principal},
-        errand::Errand,
-        ids::{AccountId, Region, TargetId},
+        ids::{Region, TargetId},
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
     },
@@ -45,8 +45,9 @@ use crate::{
         identity_centers::{self, Held},
         integrations::{self, Integration},
         lookups::{self, Lookup},
-        memory, organization, recovery,
-        targets::{self, Due, Search},
+        memory, organization,
+        recovery::{self, Wanted},
+        targets::{self, Due},
         units,
     },
 };
@@ -55,10 +56,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// What comes within this time is begun together.
 const GATHERED: Duration = Duration::from_millis(20);
-/// Steps at once beyond the calls that AWS is at work on: those that look.
-const LOOKS_MAX: usize = 9;
-/// Of all steps, those that only see whether all is well.
-const AUDITS_MAX: usize = 4;
 /// Recipients that are looked up at once.
 const LOOKUPS_MAX: usize = 8;
 /// Questions of callers that are answered at once.
@@ -193,16 +190,11 @@ struct Worker {
 impl Worker {
     /// Begins what is due and has a place. False: the way into the instance is another one.
     async fn begin_all(&mut self, before: &Way) -> store::Result<bool> {
-        let (mut busy, mut steps, mut audits) = (Vec::new(), Vec::new(), 0);
+        let mut places = Places::new(ASSIGNMENTS.calls_at_once(&self.ground.engine.config));
         let (mut lookups, mut questions, mut is_reporting) = (Vec::new(), Vec::new(), false);
         for job in self.jobs.values() {
             match job {
-                Job::Step(due) => {
-                    steps.push(due.id);
-                    let is_audit = due.errand == Errand::Audit;
-                    audits += usize::from(is_audit);
-                    busy.extend((!is_audit).then(|| due.account.clone()));
-                }
+                Job::Step(due) => places.give(due),
                 Job::Lookup(grant) => lookups.push(grant.clone()),
                 Job::Question(id) => questions.push(*id),
                 Job::Report => is_reporting = true,
@@ -224,8 +216,8 @@ impl Worker {
         }
         if is_recovering {
             let due = recovery::due(&mut conn, &self.ground.held).await?;
-            if let Some(since) = due.filter(|_| !is_reporting) {
-                self.begin_report(since);
+            if let Some(wanted) = due.filter(|_| !is_reporting) {
+                self.begin_report(wanted);
             }
             return Ok(true);
         }
@@ -235,45 +227,18 @@ impl Worker {
                 self.begin_lookup(grant);
             }
         }
-        let calls_at_once = ASSIGNMENTS.calls_at_once(&self.ground.engine.config);
-        let places = usize::try_from(calls_at_once).unwrap_or_default() + LOOKS_MAX;
-        if steps.len() < places {
-            let search = Search {
-                but: &steps,
-                busy: &busy,
-                with_audits: audits < AUDITS_MAX,
-                calls_at_once,
-                // More than there are places, since some wait for others.
-                limit: count(4 * places),
-            };
+        if let Some(search) = places.search() {
             for due in targets::due(&mut conn, &self.ground.held, search).await? {
-                if steps.len() < places {
-                    self.begin_step(due, &mut steps, &mut audits, &mut busy);
+                if places.has_one_for(&due) {
+                    places.give(&due);
+                    self.begin_step(due);
                 }
             }
         }
         Ok(true)
     }
 
-    /// Begins a step if there is a place for it.
-    fn begin_step(
-        &mut self,
-        due: Due,
-        steps: &mut Vec<TargetId>,
-        audits: &mut usize,
-        busy: &mut Vec<AccountId>,
-    ) {
-        let is_audit = due.errand == Errand::Audit;
-        let waits = (is_audit && *audits >= AUDITS_MAX)
-            || (!is_audit && !due.is_under_way && busy.contains(&due.account));
-        if waits {
-            return;
-        }
-        steps.push(due.id);
-        *audits += usize::from(is_audit);
-        if !is_audit {
-            busy.push(due.account.clone());
-        }
+    fn begin_step(&mut self, due: Due) {
         let ground = self.ground.clone();
         let job = due.clone();
         let stepping = async move {
@@ -314,10 +279,10 @@ impl Worker {
         self.jobs.insert(id, job);
     }
 
-    fn begin_report(&mut self, since: DateTime<Utc>) {
+    fn begin_report(&mut self, wanted: Wanted) {
         let ground = self.ground.clone();
         let reporting = async move {
-            if let Err(error) = super::recovery::report(&ground, since).await {
+            if let Err(error) = super::recovery::report(&ground, &wanted).await {
                 warn!(error = %Chain(&error), "failed to store what AWS told; asking again");
                 clock::sleep(TICK).await;
             }

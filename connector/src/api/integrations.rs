@@ -310,8 +310,13 @@ impl Api {
             if strands_access {
                 store::integrations::lock(&mut tx, &before.connector, before.id).await?;
                 let live = removal::live(&mut tx, before).await?;
-                if live != (0, 0) {
-                    return Ok(Err(live));
+                let refused = live.map(|live| {
+                    (live != (0, 0)).then(|| {
+                        removal::is_live("changing management_role_arn or sso_region", live)
+                    })
+                });
+                if let Some(status) = refused.unwrap_or_else(Some) {
+                    return Ok(Err(status));
                 }
             }
             let now = store::now(&mut tx).await?;
@@ -337,8 +342,7 @@ impl Api {
         };
         written
             .await
-            .map_err(|error| taken(&error, &settings.name))?
-            .map_err(|live| removal::is_live("changing management_role_arn or sso_region", live))?
+            .map_err(|error| taken(&error, &settings.name))??
             .ok_or_else(status::etag_is_old)
     }
 

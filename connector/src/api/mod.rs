@@ -52,6 +52,15 @@ mod words;
 /// second.
 pub const FOLLOWERS_MAX: usize = 200;
 
+/// What no grant may pass, whatever the guardrails say.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Ends of access outlive the daemon; if not, nothing is granted.
+    pub state_is_kept: bool,
+    /// Access is given to management accounts.
+    pub management_account: bool,
+}
+
 /// What the services need. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -69,8 +78,8 @@ pub struct Api {
     pub removals: Activator,
     /// What may be granted.
     pub guard: Guard,
-    /// Whether ends of access outlive the daemon; if not, nothing is granted.
-    pub may_grant: bool,
+    /// What no grant may pass.
+    pub limits: Limits,
     /// How the tasks are doing.
     pub board: Board,
     /// The connectors of the settings.

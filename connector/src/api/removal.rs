@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::{Api, auth::Caller, status};
 use crate::{
-    model::integration::Settings,
+    model::{integration::Settings, refusal::Refusal},
     store::{self, PgConnection, acts::New, integrations::Integration},
 };
 
@@ -28,14 +28,18 @@ pub(super) fn refuse_deleting(found: &Integration) -> Result<(), Status> {
     ))
 }
 
-/// Units that have not ended, and objects in AWS that are not at rest.
+/// What an integration has in AWS: units that have not ended, and objects that are not at rest.
+/// Nobody can tell while the database may have forgotten something.
 pub(super) async fn live(
     conn: &mut PgConnection,
     found: &Integration,
-) -> store::Result<(i64, i64)> {
+) -> store::Result<Result<(i64, i64), Status>> {
     let Integration { connector, id, .. } = found;
+    if store::memory::is_recovering(conn, connector).await? {
+        return Ok(Err(status::refused(&Refusal::recovering(), "")));
+    }
     let units = store::backlog::open(conn, connector, *id).await?;
-    Ok((units, store::backlog::restless(conn, connector, *id).await?))
+    Ok(Ok((units, store::backlog::restless(conn, connector, *id).await?)))
 }
 
 /// Something has to wait until access is gone.
@@ -67,6 +71,7 @@ impl Api {
         };
         let (locked, live) = locked.await.map_err(|error: store::Error| status::store(&error))?;
         let locked = locked.ok_or_else(|| status::not_found("integration", &settings.name))?;
+        let live = live?;
         if version.is_some_and(|version| version != locked.version) {
             return Err(status::etag_is_old());
         }

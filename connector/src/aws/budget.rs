@@ -252,16 +252,10 @@ impl Bucket {
     }
 
     fn slow_down_at(&self, now: Instant) {
-        let mut pace = self.pace();
-        if pace.throttled_at.is_some_and(|at| now - at < THROTTLES_TOGETHER) {
-            return;
+        self.pace().slow_down(self.ceiling, now);
+        if let Some((ceiling, share)) = &self.crawl {
+            share.lock().unwrap_or_else(PoisonError::into_inner).slow_down(*ceiling, now);
         }
-        pace.pass(self.ceiling, now);
-        pace.throttled_at = Some(now);
-        pace.too_much = Some(pace.per_second);
-        pace.per_second = (pace.per_second * BACK_OFF).max(RATE_MIN);
-        // The burst is spent: that is what AWS just said.
-        pace.tokens = pace.tokens.min(0.0);
     }
 
     /// Calls per second at present.
@@ -303,6 +297,18 @@ impl Pace {
         let short = 1.0 - TOKEN_TOLERANCE - self.tokens;
         let wait = (short + TOKEN_TOLERANCE) / self.per_second;
         (short > 0.0).then(|| now + Duration::from_secs_f64(wait))
+    }
+
+    fn slow_down(&mut self, ceiling: Rate, now: Instant) {
+        if self.throttled_at.is_some_and(|at| now - at < THROTTLES_TOGETHER) {
+            return;
+        }
+        self.pass(ceiling, now);
+        self.throttled_at = Some(now);
+        self.too_much = Some(self.per_second);
+        self.per_second = (self.per_second * BACK_OFF).max(RATE_MIN);
+        // The burst is spent: that is what AWS just said.
+        self.tokens = self.tokens.min(0.0);
     }
 
     /// What the time since the last look brings: tokens, and some of the rate.

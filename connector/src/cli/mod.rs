@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use chrono::{DateTime, FixedOffset};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
@@ -111,10 +112,10 @@ enum Command {
 struct Run {
     #[command(flatten)]
     file: SettingsFile,
-    /// The files of the database were put back from a snapshot, so that it may have forgotten
-    /// what was granted: gives and takes no access until `recovery end`.
-    #[arg(long)]
-    recovering: bool,
+    /// The files of the database were put back from a snapshot of this time, so that it may have
+    /// forgotten what was granted since: gives and takes no access until `recovery end`.
+    #[arg(long, value_name = "TIME", value_parser = DateTime::parse_from_rfc3339)]
+    recovering: Option<DateTime<FixedOffset>>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -130,7 +131,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         Command::Run(Run { file, recovering }) => serve(file, |settings, source, stopper| {
-            let settings = Settings { is_recovering: *recovering, ..settings };
+            let recovering = recovering.map(|time| time.to_utc());
+            let settings = Settings { recovering, ..settings };
             Box::pin(daemon::run(settings, source, stopper))
         }),
         Command::Migrate(file) => serve(file, |settings, _, _| Box::pin(daemon::migrate(settings))),

@@ -14,7 +14,7 @@ use crate::{
     model::{arn::Partition, ids::AccountId},
     privileges::{
         discovery, giving,
-        policy::{self, Format, Statement},
+        policy::{self, Format, On, Statement},
         templates,
     },
 };
@@ -58,9 +58,12 @@ pub(super) struct IamPolicy {
         value_parser = PossibleValuesParser::new(MECHANISMS.iter().map(|one| one.name()))
     )]
     mechanisms: Vec<String>,
-    /// The management account, in which no access is ever given.
+    /// The management account, in which no access is given.
     #[arg(long, value_name = "ID")]
     management_account: Option<AccountId>,
+    /// Access is given in the management account, too.
+    #[arg(long, requires = "mechanisms")]
+    in_management_account: bool,
     /// Its partition.
     #[arg(long, value_enum, default_value = "aws")]
     partition: PartitionName,
@@ -105,7 +108,7 @@ impl IamPolicy {
             Role::Member => declared.member,
         };
         let mut statements =
-            vec![Statement { sid: "Discovery".to_owned(), actions, all_but: None }];
+            vec![Statement { sid: "Discovery".to_owned(), actions, on: On::Everything }];
         let partition = match self.partition {
             PartitionName::Aws => Partition::Aws,
             PartitionName::AwsUsGov => Partition::AwsUsGov,
@@ -113,7 +116,10 @@ impl IamPolicy {
         };
         if let (Role::Management, Some(account)) = (self.role, &self.management_account) {
             let chosen = self.mechanisms.iter().filter_map(|name| mechanisms::of(name));
-            statements.extend(chosen.flat_map(|mechanism| giving(mechanism, partition, account)));
+            let is_spared = !self.in_management_account;
+            statements.extend(
+                chosen.flat_map(|mechanism| giving(mechanism, partition, account, is_spared)),
+            );
         }
         let format = match self.format {
             FormatName::Json => Format::Json,

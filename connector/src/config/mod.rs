@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 mod parse;
 
-pub use parse::{Database, Grpc, LogFormat, OnUnkeptState, Settings, Tls};
+pub use parse::{Database, Grpc, LogFormat, ManagementAccount, OnUnkeptState, Settings, Tls};
 
 /// Where the settings are when nothing is said.
 pub const FILE_DEFAULT: &str = "/etc/apono-connector/connector.toml";
@@ -145,6 +145,7 @@ struct RawAccess {
     on_removal: Option<String>,
     on_unkept_state: Option<String>,
     on_failover: Option<String>,
+    management_account: Option<String>,
     assignments_at_once: Option<u32>,
     audit_interval: Option<String>,
     settling: Option<String>,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tracing_subscriber::EnvFilter;
 
@@ -66,16 +67,28 @@ pub struct Settings {
     pub access: access::Config,
     /// What may be granted.
     pub guardrails: Rules,
-    /// Whether the database may have forgotten something: said on the command line.
-    pub is_recovering: bool,
+    /// Since when the database may have forgotten something: said on the command line.
+    pub recovering: Option<DateTime<Utc>>,
     /// Whether access is granted where the database is lost with the container.
     pub on_unkept_state: OnUnkeptState,
+    /// Whether access is given in management accounts.
+    pub management_account: ManagementAccount,
     /// How long what has ended is kept.
     pub retention: Retention,
     /// Shape of log lines.
     pub log_format: LogFormat,
     /// Which log lines.
     pub log_filter: EnvFilter,
+}
+
+/// What to do about grants in the management account, where access could change the connector's
+/// own role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagementAccount {
+    /// Refuse them.
+    Refuse,
+    /// Give them as others; the stack has to allow it, too.
+    Allow,
 }
 
 /// What to do about grants where the database, with all ends of access in it, is lost when the container
@@ -178,6 +191,14 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             return wrong("access.on_unkept_state", problem);
         }
     };
+    let management_account = match raw.access.management_account.as_deref() {
+        None | Some("refuse") => ManagementAccount::Refuse,
+        Some("allow") => ManagementAccount::Allow,
+        Some(other) => {
+            let problem = format!("is {other:?}; choose refuse or allow");
+            return wrong("access.management_account", problem);
+        }
+    };
     let kept = |key, text: Option<String>, default| retention(key, text.as_deref(), default);
     Ok(Settings {
         connectors,
@@ -197,8 +218,9 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
         sync,
         access,
         guardrails,
-        is_recovering: false,
+        recovering: None,
         on_unkept_state,
+        management_account,
         retention: Retention {
             gone_resources: kept(
                 "retention.gone_resources",

@@ -18,10 +18,10 @@ use tracing::{info, warn};
 
 use crate::{
     access::{self, Engine, OnFailover},
-    api::{self, Api},
+    api::{self, Api, Limits},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
-    config::{Database, OnUnkeptState, Settings, Tls},
+    config::{Database, ManagementAccount, OnUnkeptState, Settings, Tls},
     guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
@@ -152,7 +152,7 @@ async fn run_on(
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
     let [groups, schedule, validations, wishes, removals] = <[Activator; 5]>::default();
-    let may_grant = may_grant(&settings);
+    let limits = limits(&settings);
     let guard = Guard::new(settings.guardrails);
     let board = Board::default();
     let identity = Arc::new(ArcSwapOption::empty());
@@ -165,7 +165,7 @@ async fn run_on(
         wishes: wishes.clone(),
         removals: removals.clone(),
         guard: guard.clone(),
-        may_grant,
+        limits,
         board: board.clone(),
         connectors: Arc::clone(&connectors),
         replica,
@@ -306,7 +306,8 @@ impl Start<'_> {
     /// What looks at the database alone.
     fn watchers(&mut self, db: &Db, connectors: &Arc<[ConnectorId]>, on_failover: OnFailover) {
         let trusts_failover = on_failover == OnFailover::Trust;
-        self.task(DatabaseMemory { db: db.clone(), trusts_failover }, Activator::default());
+        let memory = DatabaseMemory { db: db.clone(), trusts_failover, seen_at: None };
+        self.task(memory, Activator::default());
         let (db, connectors) = (db.clone(), Arc::clone(connectors));
         self.task(Statistician { db: db.clone() }, Activator::default());
         let stuck = StuckAccess { db: db.clone(), connectors: Arc::clone(&connectors) };
@@ -380,11 +381,11 @@ async fn prepare(settings: &Settings, db: &Db, is_alone: bool) -> Result<Vec<Con
             info!("no connector id is set; this connector is {made} from now on");
         }
     }
-    if settings.is_recovering {
-        tasks::memory::doubt(db).await?;
+    if let Some(since) = settings.recovering {
+        tasks::memory::doubt(db, since).await?;
     }
     let trusts_failover = settings.access.on_failover == OnFailover::Trust;
-    tasks::memory::look(db, trusts_failover).await?;
+    tasks::memory::look(db, trusts_failover, None).await?;
     if is_alone {
         let released = store::groups::release_all(&mut conn).await?;
         if released > 0 {
@@ -404,11 +405,14 @@ fn database_password(database: &Database, db: &Db) -> Option<DatabasePassword> {
     }
 }
 
-/// Whether the ends of access outlive the daemon, or nobody minds.
-fn may_grant(settings: &Settings) -> bool {
+/// What no grant may pass.
+fn limits(settings: &Settings) -> Limits {
     let is_lost = matches!(settings.database, Database::Embedded { .. })
         && embedded::goes_with_the_container(&settings.state_directory);
-    !is_lost || settings.on_unkept_state == OnUnkeptState::Grant
+    Limits {
+        state_is_kept: !is_lost || settings.on_unkept_state == OnUnkeptState::Grant,
+        management_account: settings.management_account == ManagementAccount::Allow,
+    }
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {

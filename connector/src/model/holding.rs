@@ -43,6 +43,12 @@ pub fn next_end(holders: &[Holder], now: DateTime<Utc>) -> Option<DateTime<Utc>>
     holders.iter().filter(|holder| holder.is_live(now)).map(|holder| holder.until).min()
 }
 
+/// When the last of those who want it is over; none: nobody wants it.
+#[must_use]
+pub fn last_end(holders: &[Holder], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    holders.iter().filter(|holder| holder.is_live(now)).map(|holder| holder.until).max()
+}
+
 /// What a look means for a holder; none: nothing new.
 #[must_use]
 pub fn event(

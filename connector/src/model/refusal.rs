@@ -47,7 +47,7 @@ refusal_codes! {
     /// The account is suspended or being closed.
     AccountNotActive = "ACCOUNT_NOT_ACTIVE", "Ask for another account, or have AWS reactivate this one.";
     /// The management account.
-    ManagementAccount = "MANAGEMENT_ACCOUNT", "Ask for another account: the connector gives no access to the management account.";
+    ManagementAccount = "MANAGEMENT_ACCOUNT", "Ask for another account; where it is wanted, set access.management_account = \"allow\", and ManagementAccountAccess=Enabled in the stack.";
     /// The settings name no region of Identity Center, or there is no instance.
     IdentityCenterMissing = "IDENTITY_CENTER_MISSING", "Set sso_region to the region of the Identity Center instance.";
     /// The role may not do it.
@@ -99,6 +99,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The database may have forgotten what was granted.
+    #[must_use]
+    pub fn recovering() -> Self {
+        let finding = "the database was restored, or another server took over";
+        Self::new(RefusalCode::Recovering, finding)
+    }
+
     /// A refusal.
     pub fn new(code: RefusalCode, finding: impl Into<String>) -> Self {
         Self { code, finding: finding.into() }

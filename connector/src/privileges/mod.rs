@@ -11,7 +11,7 @@ use crate::{
     model::{arn::Partition, ids::AccountId, scope::Reach},
 };
 
-use self::policy::Statement;
+use self::policy::{On, Statement};
 
 pub mod policy;
 pub mod preflight;
@@ -49,23 +49,38 @@ pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
     Actions { management, member }
 }
 
-/// The statements that a mechanism adds to the role of the management account, which it never
-/// gives access to.
+/// The statements that a mechanism adds to the role of the management account. Access to that account
+/// could change the role itself, so it is spared unless that is wanted.
 #[must_use]
 pub fn giving(
     mechanism: &dyn Mechanism,
     partition: Partition,
     management: &AccountId,
+    is_spared: bool,
 ) -> Vec<Statement> {
-    let protected = partition.arn("sso", "", "", &format!("account/{management}"));
+    let account = partition.arn("sso", "", "", &format!("account/{management}"));
     let title = mechanism.title();
+    let statement = |name: &str, actions: &[&'static str], on: On| Statement {
+        sid: format!("{title}{name}"),
+        actions: actions.iter().copied().collect(),
+        on,
+    };
+    let look =
+        Statement { sid: format!("{title}Look"), actions: looking(mechanism), on: On::Everything };
+    if is_spared {
+        return vec![look, statement("Change", mechanism.changing(), On::AllBut(account))];
+    }
+    let iam = |rest: &str| partition.arn("iam", "", management.as_str(), rest);
+    let reserved =
+        vec![iam("role/aws-reserved/sso.amazonaws.com/*"), iam("saml-provider/AWSSSO_*")];
     vec![
-        Statement { sid: format!("{title}Look"), actions: looking(mechanism), all_but: None },
-        Statement {
-            sid: format!("{title}Change"),
-            actions: mechanism.changing().iter().copied().collect(),
-            all_but: Some(protected),
-        },
+        look,
+        statement("Change", mechanism.changing(), On::Everything),
+        statement(
+            "ManagementAccountRoles",
+            mechanism.changing_in_management_account(),
+            On::Only(reserved),
+        ),
     ]
 }
 

@@ -22,8 +22,30 @@ pub struct Statement {
     pub sid: String,
     /// The actions.
     pub actions: BTreeSet<&'static str>,
-    /// On everything but this; none: on everything.
-    pub all_but: Option<String>,
+    /// What they are allowed on.
+    pub on: On,
+}
+
+/// What a statement is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Everything.
+    Everything,
+    /// Everything but this.
+    AllBut(String),
+    /// These alone.
+    Only(Vec<String>),
+}
+
+impl On {
+    /// Whether resources are named as those that are not meant, and which are named.
+    fn named(&self) -> (bool, Vec<&str>) {
+        match self {
+            Self::Everything => (false, vec!["*"]),
+            Self::AllBut(arn) => (true, vec![arn]),
+            Self::Only(arns) => (false, arns.iter().map(String::as_str).collect()),
+        }
+    }
 }
 
 /// The policy that holds these statements.
@@ -44,30 +66,27 @@ pub fn write(statements: &[Statement], format: Format) -> String {
         Format::CloudFormation => {
             let head = "PolicyName: apono-connector\nPolicyDocument:\n  Version: \"2012-10-17\"\n  Statement:\n";
             let mut policy = head.to_owned();
-            for Statement { sid, actions, all_but } in statements {
+            for Statement { sid, actions, on } in statements {
                 let _ = writeln!(policy, "    - Sid: {sid}\n      Effect: Allow\n      Action:");
                 for action in actions {
                     let _ = writeln!(policy, "        - {action}");
                 }
-                match all_but {
-                    None => policy.push_str("      Resource: \"*\"\n"),
-                    Some(arn) => {
-                        let _ = writeln!(policy, "      NotResource: \"{arn}\"");
-                    }
+                let (is_not, arns) = on.named();
+                policy.push_str(if is_not { "      NotResource:\n" } else { "      Resource:\n" });
+                for arn in arns {
+                    let _ = writeln!(policy, "        - \"{arn}\"");
                 }
             }
             policy
         }
         Format::Terraform => {
             let mut policy = "data \"aws_iam_policy_document\" \"apono_connector\" {\n".to_owned();
-            for Statement { sid, actions, all_but } in statements {
+            for Statement { sid, actions, on } in statements {
                 let _ = writeln!(policy, "  statement {{\n    sid = \"{sid}\"");
-                match all_but {
-                    None => policy.push_str("    resources = [\"*\"]\n"),
-                    Some(arn) => {
-                        let _ = writeln!(policy, "    not_resources = [\"{arn}\"]");
-                    }
-                }
+                let (is_not, arns) = on.named();
+                let field = if is_not { "not_resources" } else { "resources" };
+                let arns: Vec<String> = arns.iter().map(|arn| format!("\"{arn}\"")).collect();
+                let _ = writeln!(policy, "    {field} = [{}]", arns.join(", "));
                 policy.push_str("    actions = [\n");
                 for action in actions {
                     let _ = writeln!(policy, "      \"{action}\",");
@@ -85,9 +104,8 @@ fn as_json(statement: &Statement) -> Value {
     written.insert("Sid".to_owned(), json!(statement.sid));
     written.insert("Effect".to_owned(), json!("Allow"));
     written.insert("Action".to_owned(), json!(statement.actions));
-    match &statement.all_but {
-        None => written.insert("Resource".to_owned(), json!("*")),
-        Some(arn) => written.insert("NotResource".to_owned(), json!(arn)),
-    };
+    let (is_not, arns) = statement.on.named();
+    let field = if is_not { "NotResource" } else { "Resource" };
+    written.insert(field.to_owned(), json!(arns));
     Value::Object(written)
 }

@@ -42,16 +42,20 @@ fn choice(mechanism: &dyn Mechanism) -> String {
 
 fn condition(mechanism: &dyn Mechanism) -> String {
     let title = mechanism.title();
-    format!("Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\n")
+    format!(
+        "Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\nHas{title}InManagementAccount:\n  Fn::And:\n    - Condition: Has{title}\n    - Condition: HasManagementAccountAccess\n"
+    )
 }
 
-/// The policy that a mechanism adds to the role of the management account.
+/// The policies that a mechanism adds to the role of the management account.
 fn policy(mechanism: &dyn Mechanism) -> String {
     let title = mechanism.title();
     let template = include_str!("templates/mechanism.yaml").replace("@TITLE@", title);
     let template = filled(&template, "@LOOKING@", &items(&looking(mechanism)));
     let changing = mechanism.changing().iter().copied().collect();
-    filled(&template, "@CHANGING@", &items(&changing))
+    let template = filled(&template, "@CHANGING@", &items(&changing));
+    let roles = mechanism.changing_in_management_account().iter().copied().collect();
+    filled(&template, "@ROLES@", &items(&roles))
 }
 
 /// The template of the member accounts.

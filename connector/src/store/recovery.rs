@@ -68,14 +68,24 @@ pub async fn lock(tx: &mut PgConnection, connector: &ConnectorId) -> Result<bool
     Ok(found.is_some())
 }
 
-/// Since when to ask AWS about an instance; none: nothing is to be asked now.
+/// A report that is due.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The recovery that it is for: when it began.
+    pub since: DateTime<Utc>,
+    /// Until when the database remembers all.
+    pub remembered_until: DateTime<Utc>,
+}
+
+/// The report on an instance that is due; none: nothing is to be asked now.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn due(conn: &mut PgConnection, held: &Held) -> Result<Option<DateTime<Utc>>> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT remembered_until AS "remembered_until!"
+pub async fn due(conn: &mut PgConnection, held: &Held) -> Result<Option<Wanted>> {
+    Ok(sqlx::query_as!(
+        Wanted,
+        r#"SELECT recovering_since AS "since!", remembered_until AS "remembered_until!"
            FROM connector.connectors c
            LEFT JOIN connector.recovery_reads r
              ON r.connector_id = c.connector_id AND r.integration_id = $2
@@ -99,14 +109,46 @@ pub struct Forgotten {
     pub grants: Vec<String>,
 }
 
-/// Stores what AWS has told of an instance, in the place of what it told before. What the acts know
-/// is not stored, nor the removal of what nobody holds.
+/// What AWS has told of an instance.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// All that was changed.
+    Whole(Vec<Change>),
+    /// Not all, for this reason.
+    Not(String),
+}
+
+/// Stores what AWS has told of an instance, in the place of what it told before; what it told before
+/// `settled`, only until it is asked again. What the database knows is not stored, nor the removal of
+/// what nobody holds. Nothing is when the recovery has ended.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn report(tx: &mut PgConnection, held: &Held, changes: &[Change]) -> Result<()> {
+pub async fn report(
+    tx: &mut PgConnection,
+    held: &Held,
+    wanted: &Wanted,
+    told: &Told,
+    settled: DateTime<Utc>,
+) -> Result<()> {
     let of = (held.connector.as_str(), held.integration.0);
+    let is_on = sqlx::query_scalar!(
+        r#"SELECT true AS "is_on!" FROM connector.connectors
+           WHERE connector_id = $1 AND recovering_since = $2
+           FOR SHARE"#,
+        of.0,
+        wanted.since
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if is_on.is_none() {
+        return Ok(());
+    }
+    let changes = match told {
+        Told::Whole(changes) => changes,
+        Told::Not(trouble) => return note(tx, held, trouble, settled).await,
+    };
     sqlx::query!(
         "DELETE FROM connector.forgotten WHERE connector_id = $1 AND integration_id = $2",
         of.0,
@@ -122,12 +164,18 @@ pub async fn report(tx: &mut PgConnection, held: &Held, changes: &[Change]) -> R
              WHERE NOT EXISTS (
                  SELECT FROM connector.acts
                  WHERE connector_id = $1 AND verb = 'ACCEPTED' AND detail = $4 || ' ' || $3)
-               AND ($4 = 'create' OR EXISTS (
+               AND CASE $4 WHEN 'create' THEN NOT EXISTS (
+                 -- It was seen afterwards, and is known to be somebody else's.
+                 SELECT FROM connector.targets t
+                 WHERE t.connector_id = $1 AND t.integration_id = $2
+                   AND t.mechanism = $6 AND t.object_key = $7
+                   AND t.origin = 'found' AND t.observed_at > $5)
+               ELSE EXISTS (
                  SELECT FROM connector.targets t
                  JOIN connector.units u ON u.connector_id = $1 AND u.target_id = t.id
                    AND u.state NOT IN ('ENDED', 'FAILED')
                  WHERE t.connector_id = $1 AND t.integration_id = $2
-                   AND t.mechanism = $6 AND t.object_key = $7))
+                   AND t.mechanism = $6 AND t.object_key = $7) END
              ON CONFLICT DO NOTHING",
             of.0,
             of.1,
@@ -142,32 +190,36 @@ pub async fn report(tx: &mut PgConnection, held: &Held, changes: &[Change]) -> R
         .execute(&mut *tx)
         .await?;
     }
-    note(tx, held, None).await
+    note(tx, held, "", settled).await
 }
 
-/// Notes that AWS did not tell.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn failed(conn: &mut PgConnection, held: &Held, trouble: &str) -> Result<()> {
-    note(conn, held, Some(trouble)).await
-}
-
-async fn note(conn: &mut PgConnection, held: &Held, trouble: Option<&str>) -> Result<()> {
-    let wait = if trouble.is_some() { AFTER_FAILURE_S } else { AGAIN_AFTER_S };
+/// Notes how far the report is. Before `settled` a call from before may still arrive.
+async fn note(
+    conn: &mut PgConnection,
+    held: &Held,
+    trouble: &str,
+    settled: DateTime<Utc>,
+) -> Result<()> {
+    let wait = if trouble.is_empty() { AGAIN_AFTER_S } else { AFTER_FAILURE_S };
     let done = sqlx::query!(
         "INSERT INTO connector.recovery_reads AS r
              (connector_id, integration_id, read_at, next_at, trouble)
-         VALUES ($1, $2, CASE WHEN $3 = '' THEN connector.now() END,
-             connector.now() + make_interval(secs => $4), $3)
+         VALUES ($1, $2,
+             CASE WHEN $3 = '' AND connector.now() >= $5 THEN connector.now() END,
+             CASE WHEN connector.now() < $5
+                 THEN least($5, connector.now() + make_interval(secs => $4))
+                 ELSE connector.now() + make_interval(secs => $4) END,
+             CASE WHEN $3 = '' AND connector.now() < $5
+                 THEN 'it was read; a call from before may still arrive until ' || $5::timestamptz(0)
+                 ELSE $3 END)
          ON CONFLICT (connector_id, integration_id) DO UPDATE
          SET read_at = coalesce(excluded.read_at, r.read_at), next_at = excluded.next_at,
              trouble = excluded.trouble",
         held.connector.as_str(),
         held.integration.0,
-        trouble.unwrap_or_default(),
-        wait
+        trouble,
+        wait,
+        settled
     )
     .execute(conn)
     .await?;
@@ -261,7 +313,11 @@ pub async fn take_for_ours(
              object_key, object, account_id, origin, next_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'made', connector.now())
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
-         SET origin = 'made', is_adopted = false, missing_since = NULL, next_at = excluded.next_at,
+         SET origin = 'made',
+             doubt_create = t.doubt_create OR coalesce(t.intent_verb = 'create', false),
+             doubt_delete = t.doubt_delete OR coalesce(t.intent_verb = 'delete', false),
+             intent_verb = NULL, intent_since = NULL, intent_request = NULL,
+             intent_settled_before = NULL, intent_origin_before = NULL, is_adopted = false, missing_since = NULL, next_at = excluded.next_at,
              errand = 0",
         connector.as_str(),
         fresh.0,
@@ -274,6 +330,31 @@ pub async fn take_for_ours(
     .execute(conn)
     .await?;
     expect_one(&done)
+}
+
+/// Takes what was made in the forgotten time for somebody else's, whatever we had made of it before.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn leave_to_others(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    forgotten: &Forgotten,
+) -> Result<()> {
+    let Forgotten { integration, change, .. } = forgotten;
+    sqlx::query!(
+        "UPDATE connector.targets SET is_adopted = true
+         WHERE connector_id = $1 AND integration_id = $2 AND mechanism = $3 AND object_key = $4
+           AND origin = 'made'",
+        connector.as_str(),
+        integration.0,
+        change.mechanism,
+        change.key
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Ends the recovery of a connector, which is locked, and forgets the report.

@@ -164,6 +164,8 @@ pub struct Due {
     pub errand: Errand,
     /// Whether a call on it is under way.
     pub is_under_way: bool,
+    /// Calls that are under way in the instance.
+    pub calls: i64,
 }
 
 /// Which targets to look for.
@@ -199,17 +201,33 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
              SELECT array_agg(account_id) || $7::text[] AS accounts, count(*) AS calls
              FROM connector.targets
              WHERE connector_id = $1 AND integration_id = $2 AND intent_verb IS NOT NULL)
-           SELECT t.id, t.account_id, t.errand, t.is_under_way AS "is_under_way!"
-           FROM busy, unnest($6::smallint[]) AS e(errand)
+           SELECT t.id AS "id!", t.account_id AS "account_id!", t.errand AS "errand!",
+             t.is_under_way AS "is_under_way!", busy.calls AS "calls!"
+           FROM busy
            CROSS JOIN LATERAL (
-             SELECT id, account_id, errand, next_at, intent_verb IS NOT NULL AS is_under_way
-             FROM connector.targets
-             WHERE connector_id = $1 AND integration_id = $2 AND errand = e.errand
-               AND next_at <= connector.now() AND id <> ALL ($3)
-               AND (intent_verb IS NOT NULL OR e.errand = 3
-                    OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
-             ORDER BY next_at LIMIT $4) AS t
-           ORDER BY t.errand, t.next_at, t.id"#,
+             (SELECT id, account_id, 0::smallint AS errand, unwanted_at AS since,
+                intent_verb IS NOT NULL AS is_under_way
+              FROM connector.targets
+              WHERE connector_id = $1 AND integration_id = $2 AND errand > 0
+                AND next_at IS NOT NULL AND unwanted_at <= connector.now()
+                AND intent_verb IS DISTINCT FROM 'delete' AND id <> ALL ($3)
+                AND (intent_verb IS NOT NULL
+                     OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
+              ORDER BY unwanted_at LIMIT $4)
+             UNION ALL
+             SELECT due.* FROM unnest($6::smallint[]) AS e(errand)
+             CROSS JOIN LATERAL (
+               SELECT id, account_id, errand, next_at AS since,
+                 intent_verb IS NOT NULL AS is_under_way
+               FROM connector.targets
+               WHERE connector_id = $1 AND integration_id = $2 AND errand = e.errand
+                 AND next_at <= connector.now() AND id <> ALL ($3)
+                 AND (e.errand = 0 OR intent_verb IS NOT DISTINCT FROM 'delete'
+                      OR coalesce(unwanted_at > connector.now(), true))
+                 AND (intent_verb IS NOT NULL OR e.errand = 3
+                      OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
+               ORDER BY next_at LIMIT $4) AS due) AS t
+           ORDER BY t.errand, t.since, t.id"#,
         held.connector.as_str(),
         held.integration.0,
         &but,
@@ -230,6 +248,7 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
                     .find(|errand| errand_number(*errand) == row.errand)
                     .unwrap_or(Errand::Revoke),
                 is_under_way: row.is_under_way,
+                calls: row.calls,
             })
         })
         .collect()
@@ -375,6 +394,15 @@ pub struct Course {
     pub going: Going,
 }
 
+/// What comes of a target by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlook {
+    /// What it is due for, when it is.
+    pub errand: Errand,
+    /// From when on nobody wants it; none: nobody does.
+    pub unwanted_at: Option<DateTime<Utc>>,
+}
+
 /// Writes what is remembered of a locked target.
 ///
 /// # Errors
@@ -385,7 +413,8 @@ pub async fn write(
     connector: &ConnectorId,
     id: TargetId,
     target: &Target,
-    (course, errand): (&Course, Errand),
+    course: &Course,
+    outlook: Outlook,
 ) -> Result<()> {
     let intent = target.intent.as_ref();
     let trouble = match &course.going {
@@ -404,7 +433,7 @@ pub async fn write(
              stuck_since = CASE WHEN $17 THEN stuck_since
                  WHEN $16::text IS NOT NULL THEN coalesce(stuck_since, connector.now()) END,
              stuck_reason = CASE WHEN $17 THEN stuck_reason ELSE coalesce($16, '') END,
-             errand = $18
+             errand = $18, unwanted_at = $19
          WHERE connector_id = $1 AND id = $2",
         connector.as_str(),
         id.0,
@@ -423,7 +452,8 @@ pub async fn write(
         course.is_observed,
         trouble,
         course.going == Going::On,
-        errand_number(errand)
+        errand_number(outlook.errand),
+        outlook.unwanted_at
     )
     .execute(conn)
     .await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tracing::error;
 
 use super::Task;
@@ -10,7 +11,7 @@ use crate::{
     base::chain::Chain,
     store::{
         self, Db,
-        memory::{self, Memory},
+        memory::{self, Doubt, Memory},
     },
 };
 
@@ -20,6 +21,8 @@ pub struct DatabaseMemory {
     pub db: Db,
     /// Whether a server that takes over has forgotten nothing.
     pub trusts_failover: bool,
+    /// When the database was seen last.
+    pub seen_at: Option<DateTime<Utc>>,
 }
 
 #[async_trait]
@@ -37,8 +40,10 @@ impl Task for DatabaseMemory {
     }
 
     async fn activate(&mut self) -> Result<String, String> {
-        let looked = look(&self.db, self.trusts_failover).await;
-        Ok(match looked.map_err(|error| Chain(&error).to_string())? {
+        let looked = look(&self.db, self.trusts_failover, self.seen_at).await;
+        let (memory, seen_at) = looked.map_err(|error| Chain(&error).to_string())?;
+        self.seen_at = Some(seen_at);
+        Ok(match memory {
             Memory::Kept => "the database is the one that was written last".to_owned(),
             Memory::Lost(connectors) => {
                 format!("the database is another one; {connectors} connectors are recovering")
@@ -52,24 +57,30 @@ impl Task for DatabaseMemory {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn look(db: &Db, trusts_failover: bool) -> store::Result<Memory> {
+pub async fn look(
+    db: &Db,
+    trusts_failover: bool,
+    seen_at: Option<DateTime<Utc>>,
+) -> store::Result<(Memory, DateTime<Utc>)> {
     let mut tx = db.begin().await?;
-    let memory = memory::look(&mut tx, trusts_failover).await?;
+    let (memory, seen_at) = memory::look(&mut tx, trusts_failover, seen_at).await?;
     tx.commit().await?;
     if let Memory::Lost(connectors) = memory {
         say(connectors);
     }
-    Ok(memory)
+    Ok((memory, seen_at))
 }
 
-/// Doubts the database because somebody says so.
+/// Doubts what the database remembers since a time, because somebody says so.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn doubt(db: &Db) -> store::Result<()> {
+pub async fn doubt(db: &Db, since: DateTime<Utc>) -> store::Result<()> {
     let mut tx = db.begin().await?;
-    let connectors = memory::doubt(&mut tx, "the daemon was started with --recovering").await?;
+    let cause = "the daemon was started with --recovering";
+    let doubt = Doubt { cause, remembered_until: Some(since) };
+    let connectors = memory::doubt(&mut tx, doubt).await?;
     tx.commit().await?;
     say(connectors);
     Ok(())

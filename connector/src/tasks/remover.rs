@@ -94,7 +94,8 @@ impl Remover {
         store::integrations::lock(&mut tx, connector, *id).await?;
         let left = store::backlog::open(&mut tx, connector, *id).await?
             + store::backlog::restless(&mut tx, connector, *id).await?;
-        if left > 0 {
+        // What the database may have forgotten is not gone.
+        if left > 0 || store::memory::is_recovering(&mut tx, connector).await? {
             return Ok(false);
         }
         let gone = store::integrations::delete(&mut tx, connector, *id, None).await?;

@@ -141,7 +141,12 @@ fn made<'a>(
 /// Whether a condition of a template holds. None always does.
 fn holds(template: &Value, condition: &Value, names: &Names) -> anyhow::Result<bool> {
     let Some(name) = condition.as_str() else { return Ok(true) };
-    let sides = &template["Conditions"][name]["Fn::Equals"];
+    let meant = &template["Conditions"][name];
+    if let Some(all) = meant["Fn::And"].as_array() {
+        let mut all = all.iter().map(|one| holds(template, &one["Condition"], names));
+        return all.try_fold(true, |so_far, one| Ok(so_far && one?));
+    }
+    let sides = &meant["Fn::Equals"];
     let Some([one, other]) = sides.as_array().map(Vec::as_slice) else {
         bail!("the condition {name} is not understood");
     };
@@ -239,6 +244,9 @@ Parameters:
   GrantsAccess:
     Type: String
     Default: "no"
+  GrantsMore:
+    Type: String
+    Default: "no"
   MoreAccounts:
     Type: CommaDelimitedList
     Default: "222222222222, 333333333333"
@@ -247,7 +255,24 @@ Conditions:
     Fn::Equals:
       - Ref: GrantsAccess
       - "yes"
+  HasMore:
+    Fn::Equals:
+      - Ref: GrantsMore
+      - "yes"
+  HasAccessAndMore:
+    Fn::And:
+      - Condition: HasAccess
+      - Condition: HasMore
 Resources:
+  MoreAccess:
+    Type: AWS::IAM::Policy
+    Condition: HasAccessAndMore
+    Properties:
+      PolicyName: more
+      PolicyDocument:
+        Statement: []
+      Roles:
+        - Ref: ManagementRole
   Access:
     Type: AWS::IAM::Policy
     Condition: HasAccess
@@ -292,8 +317,14 @@ Resources:
         assert_eq!(roles[0].name, "connector-id-${literal}");
         assert_eq!(roles[0].policies.len(), 1);
         assert_eq!(roles[0].trust["Of"]["Fn::GetAtt"][1], "Arn");
-        let roles = rendered(&[("GrantsAccess", "yes")]).expect("a template");
-        assert_eq!(roles[0].policies.len(), 2);
+        for (choices, policies) in [
+            (vec![("GrantsAccess", "yes")], 2),
+            (vec![("GrantsMore", "yes")], 1),
+            (vec![("GrantsAccess", "yes"), ("GrantsMore", "yes")], 3),
+        ] {
+            let roles = rendered(&choices).expect("a template");
+            assert_eq!(roles[0].policies.len(), policies, "{choices:?}");
+        }
     }
 
     #[test]

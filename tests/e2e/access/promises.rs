@@ -5,10 +5,22 @@ use apono_connector_proto::v1::{
 };
 use aws_sim::{Effect, Fault, Moment, assignment::Turn};
 use chrono::TimeDelta;
+use connector::{
+    model::{
+        errand::Errand,
+        ids::{ConnectorId, IntegrationId, ReplicaId},
+    },
+    store::{
+        Config, Db, identity_centers,
+        targets::{self, Search},
+    },
+};
 use rustix::process::Signal;
 use tonic::Code;
 
-use super::{ACCOUNT, House, OTHER_ACCOUNT, a_moment, a_request, ann, fast, reason, running, unit};
+use super::{
+    ACCOUNT, House, OTHER_ACCOUNT, a_moment, a_request, ann, end_in, fast, reason, running, unit,
+};
 use crate::harness::{Daemon, wait_for};
 
 #[tokio::test]
@@ -227,4 +239,40 @@ async fn a_replica_that_was_stopped_amid_a_call_changes_nothing_when_it_goes_on(
     api.wait_for_grant("g1", GrantState::Ended).await;
     a_moment().await;
     assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_end_is_due_before_all_else_however_late_the_looks_are() {
+    let mut house = House::build().await;
+    for (id, seconds) in [("ends", 3600), ("goes-on", 7 * 3600)] {
+        let account = if id == "ends" { ACCOUNT } else { OTHER_ACCOUNT };
+        let units = vec![unit(account)];
+        let end = Some(end_in(seconds));
+        house.api.grant(GrantRequest { units, end, ..a_request(id) }).await;
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+    house.daemon.stop().await;
+    // Both were to be looked at long before the end of one of them, and nobody did.
+    house.database.move_time("2 hours").await;
+    let config = Config::new(house.database.url.parse().expect("a URL"), 1);
+    let db = Db::connect(&config).await.expect("a database");
+    let mut conn = db.conn().await.expect("a connection");
+    let connector: ConnectorId = house.cloud.connector_id.parse().expect("an id");
+    let integration = house.database.texts("SELECT id::text FROM connector.integrations").await;
+    let integration = IntegrationId(integration[0].parse().expect("an id"));
+    let replica = ReplicaId(connector::base::chance::uuid());
+    let lease = std::time::Duration::from_mins(1);
+    let held = identity_centers::take(&mut conn, &connector, integration, replica, lease).await;
+    let held = held.expect("an answer").expect("the lease");
+    let search =
+        |with_audits| Search { but: &[], busy: &[], with_audits, calls_at_once: 15, limit: 10 };
+    let mut due = async |with_audits| {
+        let due = targets::due(&mut conn, &held, search(with_audits)).await.expect("an answer");
+        due.into_iter().map(|due| (due.account.to_string(), due.errand)).collect::<Vec<_>>()
+    };
+    let goes_on = (OTHER_ACCOUNT.to_owned(), Errand::Audit);
+    let mut all = vec![(ACCOUNT.to_owned(), Errand::Revoke)];
+    assert_eq!(due(false).await, all);
+    all.push(goes_on);
+    assert_eq!(due(true).await, all);
 }

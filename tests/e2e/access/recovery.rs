@@ -2,8 +2,7 @@
 
 use apono_connector_proto::v1::{
     EndRecoveryRequest, EndRecoveryResponse, ExtendRequest, GetRecoveryRequest, GrantRequest,
-    GrantState, ListProblemsRequest, Recovery, RevokeRequest, WatchResourcesRequest,
-    WatchResourcesResponse, operations_service_client::OperationsServiceClient,
+    GrantState, Recovery, RevokeRequest, WatchResourcesRequest, WatchResourcesResponse,
 };
 use aws_sim::{Effect, Fault, answer::Refusal};
 use tonic::{Code, Status};
@@ -61,9 +60,7 @@ impl House {
 
 /// Whether the problem is open.
 async fn is_problem(house: &House) -> bool {
-    let mut api = OperationsServiceClient::new(house.api.channel.clone());
-    let answer = api.list_problems(ListProblemsRequest::default()).await.expect("an answer");
-    answer.into_inner().problems.iter().any(|problem| problem.code == "ACCESS_RECOVERING")
+    house.api.problems().await.iter().any(|problem| problem.code == "ACCESS_RECOVERING")
 }
 
 /// Calls that have changed AWS.
@@ -85,8 +82,8 @@ fn has(house: &House, person: usize) -> bool {
 }
 
 /// Whether the access is there that the dump does not know.
-fn has_forgotten(house: &House) -> bool {
-    house.access_of(&ann(1)).contains(&format!("{OTHER_ACCOUNT} {SET}"))
+fn has_forgotten(house: &House, person: usize) -> bool {
+    house.access_of(&ann(person)).contains(&format!("{OTHER_ACCOUNT} {SET}"))
 }
 
 #[tokio::test]
@@ -106,9 +103,14 @@ async fn a_restored_database_does_nothing_and_reports_what_it_has_forgotten() {
     let cursor = house.cursor().await;
 
     // What the dump does not know.
-    let units = vec![unit(OTHER_ACCOUNT)];
-    house.api.grant(GrantRequest { units, ..request_for("forgotten", 1) }).await;
-    house.api.wait_for_grant("forgotten", GrantState::Active).await;
+    let elsewhere = |id: &str, person: usize| {
+        let units = vec![unit(OTHER_ACCOUNT)];
+        GrantRequest { units, ..request_for(id, person) }
+    };
+    for (id, person) in [("forgotten", 1), ("left-behind", 3)] {
+        house.api.grant(elsewhere(id, person)).await;
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
     house.api.revoke("revoked-later").await;
     house.api.wait_for_grant("revoked-later", GrantState::Ended).await;
     house.daemon.kill();
@@ -133,13 +135,21 @@ async fn a_restored_database_does_nothing_and_reports_what_it_has_forgotten() {
     house.pass(3600).await;
     let found = house.api.whole_recovery().await;
     a_moment().await;
-    assert!(has(&house, 1) && !has(&house, 2) && has(&house, 3) && has_forgotten(&house));
+    assert!(has(&house, 1) && !has(&house, 2) && has(&house, 3));
+    assert!(has_forgotten(&house, 1) && has_forgotten(&house, 3));
     assert_eq!(changes(&house), before, "nothing is done in AWS");
     let origins = "SELECT count(*) FROM connector.targets WHERE origin = 'found'";
     assert_eq!(house.database.count(origins).await, 0);
 
-    let [made] = found.made.as_slice() else { panic!("{:?}", found.made) };
-    assert_eq!((made.account_id.as_str(), made.grant_ids.len()), (OTHER_ACCOUNT, 0), "{made:?}");
+    assert_eq!(found.made.len(), 2, "{:?}", found.made);
+    for made in &found.made {
+        assert_eq!(
+            (made.account_id.as_str(), made.grant_ids.len()),
+            (OTHER_ACCOUNT, 0),
+            "{made:?}"
+        );
+    }
+    let made = found.made.iter().find(|made| made.object.ends_with(&ann(1))).expect("ours");
     let [removed] = found.removed.as_slice() else { panic!("{:?}", found.removed) };
     assert!(removed.object.ends_with(&ann(2)), "{removed:?}");
     assert_eq!(removed.grant_ids, ["revoked-later"]);
@@ -158,13 +168,22 @@ async fn a_restored_database_does_nothing_and_reports_what_it_has_forgotten() {
     for id in ["over", "revoked-later"] {
         house.api.wait_for_grant(id, GrantState::Ended).await;
     }
-    wait_for("the end of what was forgotten", || async { (!has_forgotten(&house)).then_some(()) })
-        .await;
+    wait_for("the end of what was forgotten", || async {
+        (!has_forgotten(&house, 1)).then_some(())
+    })
+    .await;
     assert!(has(&house, 1) && !has(&house, 2) && !has(&house, 3));
     assert!(house.api.recovery().await.is_none());
     wait_for("no problem", || async { (!is_problem(&house).await).then_some(()) }).await;
     let refused = house.api.end_recovery(|_| {}).await.expect_err("a refusal");
     assert_eq!(reason(&refused).1, "NOT_RECOVERING");
+    // What nobody has named is somebody else's from now on.
+    house.api.grant(elsewhere("found", 3)).await;
+    let found = house.api.wait_for_grant("found", GrantState::Active).await;
+    assert!(found.units[0].was_there_before, "{found:?}");
+    house.api.revoke("found").await;
+    house.api.wait_for_grant("found", GrantState::Ended).await;
+    assert!(has_forgotten(&house, 3));
     // It grants and ends again.
     house.api.grant(request_for("new", 2)).await;
     house.api.wait_for_grant("new", GrantState::Active).await;
@@ -232,7 +251,8 @@ async fn a_daemon_that_is_told_so_starts_in_doubt_and_stays_there() {
     house.api.wait_for_grant("over", GrantState::Active).await;
     house.daemon.stop().await;
     let mut options = fast(&house.database);
-    options.arguments.push("--recovering".to_owned());
+    let snapshot = connector::base::clock::now().to_rfc3339();
+    options.arguments.extend(["--recovering".to_owned(), snapshot]);
     house.daemon = Daemon::start_with(&house.cloud, options);
     house.restart().await;
     house.pass(2 * 3600).await;

@@ -9,7 +9,8 @@ use aws_sim::{Effect, Fault};
 use prost_types::Timestamp;
 use tonic::{Code, Request};
 
-use super::{ACCOUNT, House, a_request, reason, settings, unit, user};
+use super::{ACCOUNT, House, SET, a_request, ann, fast, reason, settings, unit, user};
+use crate::harness::Database;
 
 /// What a unit was refused for.
 async fn refused_later(house: &House, request: GrantRequest) -> (String, String) {
@@ -232,4 +233,25 @@ async fn a_grant_is_tried_without_granting() {
     assert!(!bad.is_valid);
     assert_eq!(house.database.count("SELECT count(*) FROM connector.grants").await, 0);
     assert_eq!(house.calls("sso:CreateAccountAssignment"), 0);
+}
+
+#[tokio::test]
+async fn the_management_account_takes_the_word_of_the_daemon_and_of_the_stack() {
+    let database = Database::create().await;
+    let options = fast(&database).set("APONO__ACCESS__MANAGEMENT_ACCOUNT", "allow");
+    let house = House::with(database, options).await;
+    let management = house.cloud.management.clone();
+    let of = |id: &str| GrantRequest { units: vec![unit(&management)], ..a_request(id) };
+    let (refused, _) = refused_later(&house, of("g1")).await;
+    assert_eq!(refused, "NOT_ALLOWED", "the stack does not allow it");
+
+    let both = [("AccountAssignments", "Enabled"), ("ManagementAccountAccess", "Enabled")];
+    let deployment = house.cloud.deployment_with(&both);
+    house.cloud.sim.world().deploy(&house.cloud.organization, &deployment);
+    house.api.grant(of("g2")).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    assert_eq!(house.access_of(&ann(1)), [format!("{management} {SET}")]);
+    house.api.revoke("g2").await;
+    house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
 }

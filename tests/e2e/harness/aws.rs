@@ -110,7 +110,13 @@ impl Cloud {
 
     /// The rendered template.
     pub(crate) fn deployment(&self) -> Deployment {
-        let choices = [("AccountAssignments", "Enabled"), ("AWS::AccountId", &self.management)];
+        self.deployment_with(&[("AccountAssignments", "Enabled")])
+    }
+
+    /// The template, rendered with these choices.
+    pub(crate) fn deployment_with(&self, choices: &[(&str, &str)]) -> Deployment {
+        let account = ("AWS::AccountId", self.management.as_str());
+        let choices = [choices, &[account]].concat();
         let (id, hub) = (&self.connector_id, &self.hub_role_arn);
         template::render(TEMPLATE, id, hub, &self.root, &choices).expect("a template")
     }

@@ -37,7 +37,7 @@ const CREATE: &str = "sso:CreateAccountAssignment";
 const DELETE: &str = "sso:DeleteAccountAssignment";
 
 /// Pages of a list at most: what one principal has in one account, or what is under way.
-const PAGES_MAX: usize = 200;
+const PAGES_MAX: usize = 2000;
 /// The most that a page may hold.
 const PAGE_ITEMS: i32 = 100;
 
@@ -57,7 +57,7 @@ impl Mechanism for Assignments {
     }
 
     fn description(&self) -> &'static str {
-        "Assign permission sets to users and groups for a time, but not in the management account"
+        "Assign permission sets to users and groups for a time"
     }
 
     fn looking(&self) -> &'static [&'static str] {
@@ -73,6 +73,28 @@ impl Mechanism for Assignments {
 
     fn changing(&self) -> &'static [&'static str] {
         &[CREATE, DELETE]
+    }
+
+    fn changing_in_management_account(&self) -> &'static [&'static str] {
+        &[
+            "iam:AttachRolePolicy",
+            "iam:CreateRole",
+            "iam:CreateSAMLProvider",
+            "iam:DeleteRole",
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:DeleteRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:GetRole",
+            "iam:GetSAMLProvider",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+            "iam:PutRolePermissionsBoundary",
+            "iam:PutRolePolicy",
+            "iam:UpdateAssumeRolePolicy",
+            "iam:UpdateRole",
+            "iam:UpdateRoleDescription",
+            "iam:UpdateSAMLProvider",
+        ]
     }
 
     fn calls_at_once(&self, config: &Config) -> i64 {
@@ -176,10 +198,15 @@ impl Mechanism for Assignments {
     ) -> Result<Vec<Change>, ApiError> {
         let mut changes = Vec::new();
         for (verb, request, at) in requests::since(site, since, lane).await? {
-            let Some((Some(object), _)) = requests::describe(site, verb, &request, lane).await?
-            else {
-                continue;
-            };
+            let action = LIST_ASSIGNMENTS;
+            let unknown = |what: &str| ApiError::answered(action, "", what, 200);
+            let (about, progress) = requests::describe(site, verb, &request, lane)
+                .await?
+                .ok_or_else(|| unknown("a request is listed and not described"))?;
+            if progress == Progress::Running {
+                return Err(unknown("AWS is still at work on requests"));
+            }
+            let Some(object) = about else { continue };
             let is_in_effect = is_present(site, &object, lane).await? == (verb == Verb::Create);
             if !is_in_effect {
                 continue;

@@ -51,6 +51,10 @@ pub trait Mechanism: Send + Sync {
     /// The IAM actions that make and remove objects.
     fn changing(&self) -> &'static [&'static str];
 
+    /// The IAM actions that the same takes beside, on roles and providers of Identity Center, in the
+    /// management account: there AWS uses the rights of whoever asks.
+    fn changing_in_management_account(&self) -> &'static [&'static str];
+
     /// Calls that AWS works on at once in one instance.
     fn calls_at_once(&self, config: &Config) -> i64;
 

@@ -47,7 +47,7 @@ impl Api {
             let finding = "it was revoked before it came";
             return Err(refuse(RefusalCode::RevokedBefore, "grant_id", finding).into());
         }
-        if !self.may_grant {
+        if !self.limits.state_is_kept {
             let finding = "the database is lost when this container ends";
             return Err(refuse(RefusalCode::StateNotKept, "", finding).into());
         }
@@ -169,6 +169,38 @@ impl Api {
         Ok(())
     }
 
+    /// The account, if something may be granted there.
+    fn allowed(
+        &self,
+        of: &Integration,
+        id: &AccountId,
+        found: Option<Account>,
+    ) -> Result<Account, Denied> {
+        let refuse = |code, what: &str| {
+            let finding = format!("the account {id} {what}");
+            Err(refuse(code, "units.account_id", finding))
+        };
+        if *id == of.management_account && !self.limits.management_account {
+            return refuse(RefusalCode::ManagementAccount, "is the management account");
+        }
+        let Some(account) = found else {
+            return refuse(RefusalCode::AccountUnknown, "was not discovered");
+        };
+        match account.coverage {
+            Coverage::Crawled => Ok(account),
+            Coverage::Excluded | Coverage::Announced => {
+                refuse(RefusalCode::AccountExcluded, "lies in an excluded organizational unit")
+            }
+            Coverage::Outside => {
+                refuse(RefusalCode::AccountExcluded, "lies outside of root_or_ou_id")
+            }
+            Coverage::Inactive | Coverage::UnknownState => {
+                refuse(RefusalCode::AccountNotActive, &format!("is {}", account.state))
+            }
+            Coverage::Gone => refuse(RefusalCode::AccountUnknown, "is gone from the organization"),
+        }
+    }
+
     /// Checks one unit against the inventory and the guardrails, by every name of the recipient
     /// that is known.
     pub(super) async fn unit(
@@ -187,7 +219,7 @@ impl Api {
             Ok((account, set))
         };
         let (account, set) = read.await.map_err(Denied::Unanswered)?;
-        let account = allowed(of, &wanted.account, account)?;
+        let account = self.allowed(of, &wanted.account, account)?;
         let set = set.ok_or_else(|| {
             let finding = format!("no permission set {:?} was discovered", wanted.permission_set);
             refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
@@ -241,8 +273,7 @@ pub(super) async fn refuse_recovering(
 ) -> Result<(), Denied> {
     let asked = store::memory::is_recovering(conn, connector).await;
     if asked.map_err(Denied::Unanswered)? {
-        let finding = "the database was restored, or another server took over";
-        return Err(refuse(RefusalCode::Recovering, "", finding));
+        return Err(Denied::Refused(Refusal::recovering(), ""));
     }
     Ok(())
 }
@@ -284,31 +315,6 @@ pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
         return Err(refuse(RefusalCode::IdentityCenterMissing, "integration", finding));
     }
     Ok(())
-}
-
-/// The account, if something may be granted there.
-fn allowed(of: &Integration, id: &AccountId, found: Option<Account>) -> Result<Account, Denied> {
-    let refuse = |code, what: &str| {
-        let finding = format!("the account {id} {what}");
-        Err(refuse(code, "units.account_id", finding))
-    };
-    if *id == of.management_account {
-        return refuse(RefusalCode::ManagementAccount, "is the management account");
-    }
-    let Some(account) = found else {
-        return refuse(RefusalCode::AccountUnknown, "was not discovered");
-    };
-    match account.coverage {
-        Coverage::Crawled => Ok(account),
-        Coverage::Excluded | Coverage::Announced => {
-            refuse(RefusalCode::AccountExcluded, "lies in an excluded organizational unit")
-        }
-        Coverage::Outside => refuse(RefusalCode::AccountExcluded, "lies outside of root_or_ou_id"),
-        Coverage::Inactive | Coverage::UnknownState => {
-            refuse(RefusalCode::AccountNotActive, &format!("is {}", account.state))
-        }
-        Coverage::Gone => refuse(RefusalCode::AccountUnknown, "is gone from the organization"),
-    }
 }
 
 /// One set by its name and by its ARN is the same.

@@ -89,17 +89,19 @@ impl Api {
             return Err(status::precondition("RECOVERY_UNREAD", message));
         }
         let (made, removed) = told_apart(forgotten);
-        let own = own(&made, request)?;
+        let (own, others) = own(made, request)?;
         let mut revoked: Vec<&String> = removed.iter().flat_map(|one| &one.grants).collect();
         revoked.sort_unstable();
         revoked.dedup();
         let ended = async {
             let actor = caller.actor();
+            let mut grants = Vec::with_capacity(revoked.len());
             for id in &revoked {
-                let grant = store::grants::lock(&mut tx, connector, id).await?;
-                if let Some(grant) = grant {
-                    store::wishes::revoke(&mut tx, connector, &grant).await?;
-                }
+                grants.extend(store::grants::lock(&mut tx, connector, id).await?);
+            }
+            for grant in &grants {
+                store::wishes::revoke(&mut tx, connector, grant).await?;
+                let id = grant.id.as_str();
                 let detail = "its access was removed in the time that the database has forgotten";
                 let act = New { grant: id, verb: "REVOKED", actor: &actor, object: "", detail };
                 store::acts::note(&mut tx, connector, act).await?;
@@ -111,6 +113,9 @@ impl Api {
                 let detail = &forgotten.change.request;
                 let act = New { grant: "", verb: "OWNED", actor: &actor, object, detail };
                 store::acts::note(&mut tx, connector, act).await?;
+            }
+            for forgotten in &others {
+                recovery::leave_to_others(&mut tx, connector, forgotten).await?;
             }
             recovery::end(&mut tx, connector).await?;
             let (verb, detail) = ("RECOVERED", request.reason.as_str());
@@ -127,11 +132,11 @@ impl Api {
     }
 }
 
-/// What was made and is said to be our own.
-fn own<'a>(
-    made: &'a [Forgotten],
+/// What was made and is said to be our own, and what is not.
+fn own(
+    made: Vec<Forgotten>,
     request: &EndRecoveryRequest,
-) -> Result<Vec<&'a Forgotten>, Status> {
+) -> Result<(Vec<Forgotten>, Vec<Forgotten>), Status> {
     if request.own_all && !request.own_request_ids.is_empty() {
         return Err(status::bad_request("own_request_ids", "say either these or own_all"));
     }
@@ -141,8 +146,7 @@ fn own<'a>(
             return Err(status::bad_request("own_request_ids", reason));
         }
     }
-    let is_own = |forgotten: &&Forgotten| {
+    Ok(made.into_iter().partition(|forgotten| {
         request.own_all || request.own_request_ids.contains(&forgotten.change.request)
-    };
-    Ok(made.iter().filter(is_own).collect())
+    }))
 }

@@ -10,6 +10,7 @@ use crate::{
     answer::{Answer, Refusal},
     assignment::{Assignment, Operation, Principal, Refused, Status, Verb},
     identity::Session,
+    policy,
     request::Call,
     world::{Organization, World},
 };
@@ -26,8 +27,12 @@ pub(super) fn answer(
     organization: &str,
 ) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
-        "CreateAccountAssignment" => return begin(world, call, organization, Verb::Create),
-        "DeleteAccountAssignment" => return begin(world, call, organization, Verb::Delete),
+        "CreateAccountAssignment" => {
+            return begin(world, session, call, organization, Verb::Create);
+        }
+        "DeleteAccountAssignment" => {
+            return begin(world, session, call, organization, Verb::Delete);
+        }
         _ => {}
     }
     let found = &world.organizations[organization];
@@ -65,6 +70,7 @@ pub(super) fn answer(
 
 fn begin(
     world: &mut World,
+    session: &Session,
     call: &Call,
     organization: &str,
     verb: Verb,
@@ -86,6 +92,7 @@ fn begin(
     let fails = (target.state != "ACTIVE").then(|| {
         format!("Received a 403 status error: the account {account} is {}.", target.state)
     });
+    let fails = fails.or_else(|| denied_in_management_account(world, session, found, &account));
     let assignment = Assignment { account, permission_set: set, principal };
     let Some(found) = world.organizations.get_mut(organization) else {
         return Err(sso::missing("instance"));
@@ -100,6 +107,24 @@ fn begin(
         )),
         Err(Refused::TooMany) => Err(Refusal::throttled(&call.service)),
     }
+}
+
+/// In the management account the roles of permission sets are made with the caller's own rights; that
+/// they are missing is told by the request's end alone.
+fn denied_in_management_account(
+    world: &World,
+    session: &Session,
+    organization: &Organization,
+    account: &str,
+) -> Option<String> {
+    if account != organization.management {
+        return None;
+    }
+    let (partition, action) = (&organization.partition, "iam:CreateRole");
+    let role = format!("arn:{partition}:iam::{account}:role/aws-reserved/sso.amazonaws.com/x");
+    let is_allowed = policy::allows(world.policies(session), action, Some(&role));
+    let denied = || format!("Received a 403 status error: not authorized to perform: {action}.");
+    (!is_allowed).then(denied)
 }
 
 fn principal(call: &Call) -> Result<Principal, Refusal> {

@@ -30,7 +30,7 @@ pub(super) const LIST_DELETIONS: &str = "sso:ListAccountAssignmentDeletionStatus
 pub(super) const DESCRIBE_CREATION: &str = "sso:DescribeAccountAssignmentCreationStatus";
 pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletionStatus";
 
-/// So old may be what is told to those who wait for the end of a request.
+/// So old may be what is told to those who wait for the end of a request, or for nothing.
 const MOMENT: Duration = Duration::from_secs(1);
 /// Described requests that are remembered: far more than can be under way.
 const KNOWN_MAX: usize = 4096;
@@ -61,9 +61,11 @@ impl Requests {
         wanted: &Assignment,
         lane: Lane,
     ) -> Result<Vec<(Verb, String)>, ApiError> {
+        // Nobody waits for an audit.
+        let age = if lane == Lane::Reconcile { MOMENT } else { Duration::ZERO };
         let mut on_it = Vec::new();
         for verb in [Verb::Create, Verb::Delete] {
-            for request in self.under_way(site, verb, Duration::ZERO).await?.iter() {
+            for request in self.under_way(site, verb, age).await?.iter() {
                 if self.about(site, verb, request, lane).await?.as_ref() == Some(wanted) {
                     on_it.push((verb, request.clone()));
                 }

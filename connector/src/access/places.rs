@@ -1,0 +1,112 @@
+//! Which steps run beside each other in an instance.
+
+use crate::{
+    model::{
+        errand::Errand,
+        ids::{AccountId, TargetId},
+    },
+    store::targets::{Due, Search},
+};
+
+/// Steps at once beyond the calls that AWS is at work on: those that look.
+const LOOKS_MAX: i64 = 9;
+/// Of all steps, those that only see whether all is well.
+const AUDITS_MAX: usize = 4;
+
+/// The steps that run, and how many may.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Calls that AWS works on at once in the instance.
+    calls_at_once: i64,
+    steps: Vec<TargetId>,
+    audits: usize,
+    /// The accounts of steps that are no audits.
+    busy: Vec<AccountId>,
+    /// Steps from which a call may come.
+    starts: i64,
+}
+
+impl Places {
+    pub(super) fn new(calls_at_once: i64) -> Self {
+        let (steps, busy) = (Vec::new(), Vec::new());
+        Self { calls_at_once, steps, audits: 0, busy, starts: 0 }
+    }
+
+    /// Gives a place to a step.
+    pub(super) fn give(&mut self, due: &Due) {
+        self.steps.push(due.id);
+        if due.errand == Errand::Audit {
+            self.audits += 1;
+            return;
+        }
+        self.busy.push(due.account.clone());
+        self.starts += i64::from(!due.is_under_way);
+    }
+
+    /// Whether there is a place: in an account one thing begins at a time, and no more begin than
+    /// AWS takes.
+    pub(super) fn has_one_for(&self, due: &Due) -> bool {
+        let begins = self.busy.iter().all(|account| *account != due.account)
+            && due.calls + self.starts < self.calls_at_once;
+        !self.is_full()
+            && if due.errand == Errand::Audit {
+                self.audits < AUDITS_MAX
+            } else {
+                due.is_under_way || begins
+            }
+    }
+
+    /// What to look for; none: there is no place.
+    pub(super) fn search(&self) -> Option<Search<'_>> {
+        let search = Search {
+            but: &self.steps,
+            busy: &self.busy,
+            with_audits: self.audits < AUDITS_MAX,
+            calls_at_once: self.calls_at_once,
+            // More than there are places, since some wait for others.
+            limit: 4 * self.places(),
+        };
+        (!self.is_full()).then_some(search)
+    }
+
+    fn places(&self) -> i64 {
+        self.calls_at_once + LOOKS_MAX
+    }
+
+    fn is_full(&self) -> bool {
+        i64::try_from(self.steps.len()).is_ok_and(|steps| steps >= self.places())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(number: u128, account: &str, errand: Errand, is_under_way: bool, calls: i64) -> Due {
+        let id = TargetId(uuid::Uuid::from_u128(number));
+        Due { id, account: account.parse().expect("an id"), errand, is_under_way, calls }
+    }
+
+    #[test]
+    fn no_more_begin_than_aws_takes_and_one_at_a_time_in_an_account() {
+        use Errand::{Audit, Grant, Poll, Revoke};
+        let mut places = Places::new(3);
+        let first = due(1, "111111111111", Revoke, false, 1);
+        assert!(places.has_one_for(&first));
+        places.give(&first);
+        assert!(!places.has_one_for(&due(2, "111111111111", Grant, false, 1)), "in its account");
+        assert!(places.has_one_for(&due(2, "111111111111", Poll, true, 1)), "it begins nothing");
+        let second = due(3, "222222222222", Grant, false, 1);
+        assert!(places.has_one_for(&second));
+        places.give(&second);
+        assert!(!places.has_one_for(&due(4, "333333333333", Revoke, false, 1)), "three are enough");
+        assert!(places.has_one_for(&due(4, "333333333333", Revoke, false, 0)));
+        for number in 0..4 {
+            let audit = due(10 + number, "111111111111", Audit, false, 3);
+            assert!(places.has_one_for(&audit));
+            places.give(&audit);
+        }
+        assert!(!places.has_one_for(&due(20, "444444444444", Audit, false, 0)), "audits wait");
+        assert!(places.search().is_some_and(|search| !search.with_audits));
+    }
+}
