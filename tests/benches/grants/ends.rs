@@ -10,7 +10,7 @@ use connector::base::clock;
 use crate::{
     Scene, account, id,
     measure::{cpu, peak_mib, ratio},
-    quantile,
+    pairs, quantile,
 };
 
 const PEOPLE: usize = 200;
@@ -41,8 +41,7 @@ async fn measure(ends: usize) {
     let scene = Scene::build(ACCOUNTS, PEOPLE, &settings).await;
     scene.api.create_and_sync(scene.settings()).await;
     scene.directory(|directory| directory.pace.at_once = usize::MAX);
-    let pairs: Vec<(usize, usize)> =
-        (0..ends).map(|n| (1 + n % PEOPLE, (n + n / PEOPLE) % ACCOUNTS)).collect();
+    let pairs = pairs(ends, PEOPLE, ACCOUNTS);
     let begin = clock::now() + Duration::from_secs(10);
     let expires_at =
         format!("timestamptz '{}' + interval '1 minute' * n / {ends}", begin.to_rfc3339());

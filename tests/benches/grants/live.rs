@@ -8,11 +8,11 @@ use connector::base::clock;
 use crate::{
     Scene,
     measure::{cpu, peak_mib, wal_bytes},
-    quantile,
+    pairs, quantile,
 };
 
 const PEOPLE: usize = 200;
-const ACCOUNTS: usize = 500;
+const ACCOUNTS: usize = 600;
 const LIVE: [usize; 3] = [1000, 10_000, 100_000];
 /// How long each is watched.
 const WATCHED: Duration = Duration::from_mins(1);
@@ -37,8 +37,7 @@ pub(crate) async fn run() {
 async fn measure(live: usize) {
     let scene = Scene::build(ACCOUNTS, PEOPLE, &[]).await;
     scene.connect().await;
-    let pairs: Vec<(usize, usize)> =
-        (0..live).map(|n| (1 + n % PEOPLE, (n + n / PEOPLE) % ACCOUNTS)).collect();
+    let pairs = pairs(live, PEOPLE, ACCOUNTS);
     let next_at = "connector.now() + random() * interval '15 minutes'";
     scene.seed(&pairs, "connector.now() + interval '8 hours'", next_at, 3).await;
     let pid = scene.daemon.child.id();

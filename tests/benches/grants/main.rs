@@ -193,6 +193,13 @@ impl Scene {
     }
 }
 
+/// So many pairs of a person and an account, each once; the first person is the model's.
+fn pairs(count: usize, people: usize, accounts: usize) -> Vec<(usize, usize)> {
+    let others = people - 1;
+    assert!(count <= others * accounts, "there are not so many pairs");
+    (0..count).map(|n| (2 + n % others, (n % others + n / others) % accounts)).collect()
+}
+
 const FIRST_ACCOUNT: u64 = 500_000_000_000;
 
 /// The id of an account of the plan, whose first one manages.
