@@ -302,7 +302,7 @@ impl Step<'_> {
             Next::Poll => {
                 let since = target.intent.as_ref().map(|intent| now - intent.since);
                 let (first, most) = BETWEEN_POLLS;
-                let wait = since.map_or(most, |since| (since / 2).clamp(first, most));
+                let wait = since.map_or(most, |since| (since / 4).clamp(first, most));
                 going = if since.is_some_and(|since| since > OPERATION_MAX) {
                     Going::Badly("AWS has been at work on it for more than ten minutes".to_owned())
                 } else {

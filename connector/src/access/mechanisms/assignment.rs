@@ -24,7 +24,7 @@ use crate::{
         failure::Lane,
         recovery::Change,
         refusal::Refusal,
-        target::{Observed, Operation, Progress, Target, Verb},
+        target::{Intent, Observed, Operation, Progress, Target, Verb},
     },
 };
 
@@ -131,7 +131,9 @@ impl Mechanism for Assignments {
                 return Ok(Observed { is_present: false, operations });
             }
         }
-        for (verb, request) in site.requests.running(site, &wanted, lane).await? {
+        let is_lost = |intent: &Intent| intent.request.is_none();
+        let is_doubtful = target.doubt.is_any() || target.intent.as_ref().is_some_and(is_lost);
+        for (verb, request) in site.requests.running(site, &wanted, is_doubtful, lane).await? {
             if operations.iter().all(|known| known.request != request) {
                 operations.push(Operation { request, verb, progress: Progress::Running });
             }

@@ -12,6 +12,7 @@ use aws_sdk_ssoadmin::types::{
 };
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::{PAGE_ITEMS, PAGES_MAX};
 use crate::{
@@ -30,8 +31,11 @@ pub(super) const LIST_DELETIONS: &str = "sso:ListAccountAssignmentDeletionStatus
 pub(super) const DESCRIBE_CREATION: &str = "sso:DescribeAccountAssignmentCreationStatus";
 pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletionStatus";
 
-/// So old may be what is told to those who wait for the end of a request, or for nothing.
+/// So old may be a list for who begins something: what begins in AWS within this time after a look is
+/// met by its refusal, as it would be right before the call.
 const MOMENT: Duration = Duration::from_secs(1);
+/// The same for who waits for the end of a request.
+const SHORT_MOMENT: Duration = Duration::from_millis(600);
 /// Described requests that are remembered: far more than can be under way.
 const KNOWN_MAX: usize = 4096;
 
@@ -49,20 +53,29 @@ struct Listed {
 pub struct Requests {
     creations: Fresh<Vec<String>>,
     deletions: Fresh<Vec<String>>,
-    /// What requests are about; none: something that no assignment of ours can be.
-    known: Mutex<HashMap<String, Option<Assignment>>>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// A request that was described, or that we have made.
+#[derive(Debug)]
+struct Known {
+    /// None: something that no assignment of ours can be.
+    about: Option<Assignment>,
+    /// Since when it is known.
+    since: Instant,
 }
 
 impl Requests {
-    /// The requests on an assignment that are under way.
+    /// The requests on an assignment that are under way; where nobody knows what became of one of
+    /// ours, as of now.
     pub(super) async fn running(
         &self,
         site: &Site,
         wanted: &Assignment,
+        is_doubtful: bool,
         lane: Lane,
     ) -> Result<Vec<(Verb, String)>, ApiError> {
-        // Nobody waits for an audit.
-        let age = if lane == Lane::Reconcile { MOMENT } else { Duration::ZERO };
+        let age = if is_doubtful { Duration::ZERO } else { MOMENT };
         let mut on_it = Vec::new();
         for verb in [Verb::Create, Verb::Delete] {
             for request in self.under_way(site, verb, age).await?.iter() {
@@ -82,7 +95,10 @@ impl Requests {
         verb: Verb,
         request: &str,
     ) -> Result<bool, ApiError> {
-        let running = self.under_way(site, verb, MOMENT).await?;
+        // A list from before the request does not have it.
+        let known = self.known().get(request).map(|known| known.since.elapsed());
+        let age = known.map_or(SHORT_MOMENT, |elapsed| elapsed.min(SHORT_MOMENT));
+        let running = self.under_way(site, verb, age).await?;
         Ok(running.iter().any(|one| one == request))
     }
 
@@ -114,7 +130,7 @@ impl Requests {
         lane: Lane,
     ) -> Result<Option<Assignment>, ApiError> {
         if let Some(known) = self.known().get(request) {
-            return Ok(known.clone());
+            return Ok(known.about.clone());
         }
         let Some((about, _)) = describe(site, verb, request, lane).await? else {
             // It may be known there in a moment.
@@ -130,10 +146,10 @@ impl Requests {
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(request.to_owned(), about);
+        known.insert(request.to_owned(), Known { about, since: Instant::now() });
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Assignment>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
