@@ -309,14 +309,11 @@ impl Api {
             let mut tx = self.db.begin().await?;
             if strands_access {
                 store::integrations::lock(&mut tx, &before.connector, before.id).await?;
-                let live = removal::live(&mut tx, before).await?;
-                let refused = live.map(|live| {
-                    (live != (0, 0)).then(|| {
-                        removal::is_live("changing management_role_arn or sso_region", live)
-                    })
-                });
-                if let Some(status) = refused.unwrap_or_else(Some) {
-                    return Ok(Err(status));
+                let what = "changing management_role_arn or sso_region";
+                match removal::live(&mut tx, before).await? {
+                    Ok((0, 0)) => {}
+                    Ok(live) => return Ok(Err(removal::is_live(what, live))),
+                    Err(status) => return Ok(Err(status)),
                 }
             }
             let now = store::now(&mut tx).await?;

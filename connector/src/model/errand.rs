@@ -61,15 +61,10 @@ impl Errand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::target::Intent;
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
-    }
-
-    fn holder(state: UnitState, until: i64) -> Holder {
-        Holder { grant: "g".to_owned(), number: 0, state, until: at(until) }
-    }
+    use crate::model::{
+        holding::tests::{at, holder},
+        target::Intent,
+    };
 
     fn under_way(verb: Verb) -> Target {
         let intent =

@@ -100,15 +100,15 @@ pub fn state_after(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::target::Verb;
 
-    fn at(seconds: i64) -> DateTime<Utc> {
+    pub(in crate::model) fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
     }
 
-    fn holder(state: UnitState, until: i64) -> Holder {
+    pub(in crate::model) fn holder(state: UnitState, until: i64) -> Holder {
         Holder { grant: "g".to_owned(), number: 0, state, until: at(until) }
     }
 

@@ -36,7 +36,7 @@ const LIST_ASSIGNMENTS: &str = "sso:ListAccountAssignmentsForPrincipal";
 const CREATE: &str = "sso:CreateAccountAssignment";
 const DELETE: &str = "sso:DeleteAccountAssignment";
 
-/// Pages of a list at most: what one principal has in one account, or what is under way.
+/// Pages of a list at most: more than there are of any. One that goes on does not come to an end.
 const PAGES_MAX: usize = 2000;
 /// The most that a page may hold.
 const PAGE_ITEMS: i32 = 100;

@@ -10,7 +10,6 @@ use std::{
 use aws_sdk_ssoadmin::types::{
     AccountAssignmentOperationStatus, OperationStatusFilter, StatusValues,
 };
-
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
