@@ -135,8 +135,9 @@ impl Round {
                 }
                 _ => {
                     tally.cuts += 1;
+                    // The daemons' connections, and not what the test asks beside them.
                     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                        WHERE datname = current_database() AND application_name = 'apono-connector'";
                     self.database.execute(cut).await;
                 }
             }
