@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 
 use super::{
     Tally,
+    lateness::{Excuses, Span},
     round::{Apis, accounts},
 };
 use crate::{
@@ -60,8 +61,6 @@ const CHANCES: [(u32, Event); 10] = [
 
 /// Who, and in which account.
 type Place = (usize, usize);
-/// The start and end of a grant.
-type Span = (DateTime<Utc>, DateTime<Utc>);
 
 pub(super) struct History {
     seed: u64,
@@ -286,7 +285,8 @@ impl History {
     }
 
     /// Everybody may do what live grants and others say, and nothing else.
-    pub(super) async fn judge(mut self) -> Tally {
+    pub(super) async fn judge(mut self, trouble: &Excuses) -> Tally {
+        // From the start to the end of each grant.
         let mut ends: BTreeMap<Place, Vec<Span>> = BTreeMap::new();
         let mut live: BTreeMap<Place, Vec<String>> = BTreeMap::new();
         for (id, place) in self.grants.clone() {
@@ -314,18 +314,34 @@ impl History {
                 "RANDOM_SEED={}: {place:?} is held by {live:?}, others: {is_theirs}; {changes:#?}",
                 self.seed
             );
+            let account = object.account.as_str();
+            let lost = self.lost(account).await;
+            let of = (self.organization.as_str(), account);
+            let excuses = trouble.clone().with_aws(&self.sim, of, &lost);
             let ours = changes.iter().filter(|one| one.assignment == object && !one.is_by_hand);
             for gone in ours.filter(|one| !one.is_there) {
                 let before = ends.get(&place).into_iter().flatten();
                 let before = before.filter(|(start, _)| *start <= gone.at);
                 // A grant that came when it was on its way out does not count.
                 let end = before.map(|(_, end)| *end).filter(|end| *end <= gone.at).max();
-                if let Some(late) = end.and_then(|end| (gone.at - end).to_std().ok()) {
-                    self.tally.late.push(late);
+                if let Some(end) = end {
+                    self.tally.late.push((gone.at - end).to_std().unwrap_or_default());
+                    self.tally.unexcused.push(excuses.left_of((end, gone.at)));
                 }
             }
         }
         self.tally
+    }
+
+    /// When the answer to a call was lost that was about an account.
+    async fn lost(&self, account: &str) -> Vec<DateTime<Utc>> {
+        let lost = format!(
+            "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
+             FROM connector.acts WHERE verb = 'NO_ANSWER' AND object LIKE '%{account}%'"
+        );
+        let database = Database { url: self.database.clone() };
+        let lost = database.texts(&lost).await;
+        lost.iter().map(|at| at.parse().expect("a time")).collect()
     }
 }
 

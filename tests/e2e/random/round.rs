@@ -1,4 +1,4 @@
-//! Histories beside each other, on two daemons that are not left in peace.
+//! Histories beside each other, on two daemons that are mostly not left in peace.
 
 use std::{
     sync::{
@@ -10,12 +10,17 @@ use std::{
 
 use apono_connector_proto::v1::IntegrationSettings;
 use aws_sim::Sim;
+use chrono::{DateTime, Utc};
 use connector::base::clock;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use super::{Tally, history::History};
+use super::{
+    Tally,
+    history::History,
+    lateness::{Excuses, Span},
+};
 use crate::{
     access::{fast, settings},
     harness::{Api, Cloud, Daemon, Database},
@@ -52,8 +57,9 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Runs a history for each seed, and judges where they came to rest.
-    pub(super) async fn run(seeds: &[u64]) -> Tally {
+    /// Runs a history for each seed, and judges where they came to rest. `is_calm`: the daemons are
+    /// left in peace, so that only AWS excuses what comes late.
+    pub(super) async fn run(seeds: &[u64], is_calm: bool) -> Tally {
         let sim = Arc::new(Sim::start().await.expect("a simulator"));
         let connector_id = connector::base::chance::uuid().to_string();
         let clouds: Vec<Cloud> =
@@ -63,7 +69,7 @@ impl Round {
         round.connect().await;
 
         let is_over = AtomicBool::new(false);
-        let trouble = round.trouble(daemons, seeds[0], &is_over);
+        let trouble = round.trouble(daemons, (seeds[0], is_calm), &is_over);
         let histories = async {
             let histories = seeds.iter().enumerate().map(|(at, seed)| {
                 let cloud = &round.clouds[at];
@@ -73,11 +79,12 @@ impl Round {
             is_over.store(true, Ordering::SeqCst);
             ended
         };
-        let ((daemons, mut tally), histories) = tokio::join!(trouble, histories);
+        let ((daemons, trouble, mut tally), histories) = tokio::join!(trouble, histories);
         calm(&sim);
         round.comes_to_rest(seeds).await;
+        let excuses = Excuses::of_trouble(&trouble);
         for history in histories {
-            tally += history.judge().await;
+            tally += history.judge(&excuses).await;
         }
         tally.lost = round.acts("verb = 'NO_ANSWER'").await;
         tally.conflicts = round.acts("detail LIKE '%ConflictException%'").await;
@@ -103,20 +110,24 @@ impl Round {
         connecting.join_all().await;
     }
 
-    /// Kills, stops and cuts off, until the histories are over; then both daemons are up.
+    /// Kills, stops and cuts off, until the histories are over; then both daemons are up. When it did.
     async fn trouble(
         &self,
         mut daemons: Vec<Daemon>,
-        seed: u64,
+        (seed, is_calm): (u64, bool),
         is_over: &AtomicBool,
-    ) -> (Vec<Daemon>, Tally) {
+    ) -> (Vec<Daemon>, Vec<Span>, Tally) {
         let mut chance = StdRng::seed_from_u64(seed);
-        let mut tally = Tally::default();
+        let (mut tally, mut times) = (Tally::default(), Vec::new());
         let mut turn = chance.random_range(0..4);
         while !is_over.load(Ordering::SeqCst) {
             clock::sleep(Duration::from_millis(chance.random_range(300..1200))).await;
+            if is_calm {
+                continue;
+            }
             let at = chance.random_range(0..2);
             turn += 1;
+            let from = self.now();
             match turn % 4 {
                 0 | 2 => {
                     tally.kills += 1;
@@ -141,8 +152,13 @@ impl Round {
                     self.database.execute(cut).await;
                 }
             }
+            times.push((from, self.now()));
         }
-        (daemons, tally)
+        (daemons, times, tally)
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clouds[0].sim.world().clock.now()
     }
 
     /// Until nothing is to be done any more but to look whether all is well.
