@@ -22,14 +22,23 @@ pub(super) struct Places {
     audits: usize,
     /// The accounts of steps that are no audits.
     busy: Vec<AccountId>,
-    /// Steps from which a call may come.
+    /// Of the steps that ran at first, those of which a call is under way, or may come.
+    calls: i64,
+    /// Steps since then from which a call may come.
     starts: i64,
 }
 
 impl Places {
-    pub(super) fn new(calls_at_once: i64) -> Self {
+    /// With the steps that run already.
+    pub(super) fn new<'a>(calls_at_once: i64, running: impl IntoIterator<Item = &'a Due>) -> Self {
         let (steps, busy) = (Vec::new(), Vec::new());
-        Self { calls_at_once, steps, audits: 0, busy, starts: 0 }
+        let mut places = Self { calls_at_once, steps, audits: 0, busy, calls: 0, starts: 0 };
+        for due in running {
+            places.give(due);
+        }
+        places.calls = i64::try_from(places.busy.len()).unwrap_or(i64::MAX);
+        places.starts = 0;
+        places
     }
 
     /// Gives a place to a step.
@@ -61,6 +70,7 @@ impl Places {
         let search = Search {
             but: &self.steps,
             busy: &self.busy,
+            calls: self.calls,
             with_audits: self.audits < AUDITS_MAX,
             calls_at_once: self.calls_at_once,
             // More than there are places, since some wait for others.
@@ -90,7 +100,7 @@ mod tests {
     #[test]
     fn no_more_begin_than_aws_takes_and_one_at_a_time_in_an_account() {
         use Errand::{Audit, Grant, Poll, Revoke};
-        let mut places = Places::new(3);
+        let mut places = Places::new(3, []);
         let first = due(1, "111111111111", Revoke, false, 1);
         assert!(places.has_one_for(&first));
         places.give(&first);
@@ -101,6 +111,9 @@ mod tests {
         places.give(&second);
         assert!(!places.has_one_for(&due(4, "333333333333", Revoke, false, 1)), "three are enough");
         assert!(places.has_one_for(&due(4, "333333333333", Revoke, false, 0)));
+        let running = [first.clone(), due(2, "111111111111", Poll, true, 1), second.clone()];
+        let later = Places::new(3, &running);
+        assert_eq!(later.search().map(|search| search.calls), Some(3), "each counts once");
         for number in 0..4 {
             let audit = due(10 + number, "111111111111", Audit, false, 3);
             assert!(places.has_one_for(&audit));

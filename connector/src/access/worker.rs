@@ -190,11 +190,16 @@ struct Worker {
 impl Worker {
     /// Begins what is due and has a place. False: the way into the instance is another one.
     async fn begin_all(&mut self, before: &Way) -> store::Result<bool> {
-        let mut places = Places::new(ASSIGNMENTS.calls_at_once(&self.ground.engine.config));
+        let steps = self.jobs.values().filter_map(|job| match job {
+            Job::Step(due) => Some(due),
+            Job::Lookup(_) | Job::Question(_) | Job::Report => None,
+        });
+        let calls_at_once = ASSIGNMENTS.calls_at_once(&self.ground.engine.config);
+        let mut places = Places::new(calls_at_once, steps);
         let (mut lookups, mut questions, mut is_reporting) = (Vec::new(), Vec::new(), false);
         for job in self.jobs.values() {
             match job {
-                Job::Step(due) => places.give(due),
+                Job::Step(_) => {}
                 Job::Lookup(grant) => lookups.push(grant.clone()),
                 Job::Question(id) => questions.push(*id),
                 Job::Report => is_reporting = true,

@@ -17,20 +17,21 @@ impl<T> Default for Fresh<T> {
 }
 
 impl<T> Fresh<T> {
-    /// The value, from a fetch that began after the call, or not longer before it than `age`.
+    /// The value, from a fetch that began after the call, or not longer before it than `age` says of
+    /// what was fetched.
     ///
     /// # Errors
     ///
     /// When the fetch fails; whoever else waits fetches by itself.
     pub async fn get<E>(
         &self,
-        age: Duration,
+        age: impl FnOnce(&T) -> Duration,
         fetch: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         let asked = Instant::now();
         let mut held = self.0.lock().await;
         if let Some((begun, value)) = &*held
-            && *begun + age >= asked
+            && *begun + age(value) >= asked
         {
             return Ok(Arc::clone(value));
         }
@@ -56,10 +57,13 @@ mod tests {
     async fn who_asks_while_a_fetch_runs_shares_the_next_one() {
         let (fresh, fetches, gate) = (Fresh::default(), AtomicU32::new(0), Semaphore::new(0));
         let get = || {
-            fresh.get(Duration::ZERO, async || {
-                gate.acquire().await.expect("a gate").forget();
-                Ok::<_, Infallible>(fetches.fetch_add(1, Ordering::SeqCst))
-            })
+            fresh.get(
+                |_| Duration::ZERO,
+                async || {
+                    gate.acquire().await.expect("a gate").forget();
+                    Ok::<_, Infallible>(fetches.fetch_add(1, Ordering::SeqCst))
+                },
+            )
         };
         // Polled in this order: the first fetch waits at the gate when the others ask.
         let open = async || gate.add_permits(2);
@@ -69,7 +73,7 @@ mod tests {
         assert_eq!(*third.expect("a value"), 1);
         gate.add_permits(1);
         assert_eq!(*get().await.expect("a value"), 2, "an old one is not for who asks now");
-        let old = fresh.get(Duration::from_mins(1), async || Ok::<_, Infallible>(3)).await;
+        let old = fresh.get(|_| Duration::from_mins(1), async || Ok::<_, Infallible>(3)).await;
         assert_eq!(*old.expect("a value"), 2, "but for who can do with it");
     }
 }

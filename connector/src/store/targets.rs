@@ -164,7 +164,7 @@ pub struct Due {
     pub errand: Errand,
     /// Whether a call on it is under way.
     pub is_under_way: bool,
-    /// Calls that are under way in the instance.
+    /// Calls that are under way in the instance, those of [`Search::calls`] among them.
     pub calls: i64,
 }
 
@@ -175,6 +175,8 @@ pub struct Search<'a> {
     pub but: &'a [TargetId],
     /// In these accounts something else is about to begin.
     pub busy: &'a [AccountId],
+    /// Calls that are under way for those that are being looked at, or may come of it.
+    pub calls: i64,
     /// Also those that nobody waits for.
     pub with_audits: bool,
     /// Calls that AWS works on at once in the instance.
@@ -198,7 +200,8 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
     let but: Vec<Uuid> = search.but.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"WITH busy AS MATERIALIZED (
-             SELECT array_agg(account_id) || $7::text[] AS accounts, count(*) AS calls
+             SELECT array_agg(account_id) || $7::text[] AS accounts,
+               count(*) FILTER (WHERE id <> ALL ($3)) + $8 AS calls
              FROM connector.targets
              WHERE connector_id = $1 AND integration_id = $2 AND intent_verb IS NOT NULL)
            SELECT t.id AS "id!", t.account_id AS "account_id!", t.errand AS "errand!",
@@ -234,7 +237,8 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
         search.limit,
         search.calls_at_once,
         &errands,
-        &super::texts(search.busy)
+        &super::texts(search.busy),
+        search.calls
     )
     .fetch_all(conn)
     .await?;

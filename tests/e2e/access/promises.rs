@@ -264,8 +264,14 @@ async fn an_end_is_due_before_all_else_however_late_the_looks_are() {
     let lease = std::time::Duration::from_mins(1);
     let held = identity_centers::take(&mut conn, &connector, integration, replica, lease).await;
     let held = held.expect("an answer").expect("the lease");
-    let search =
-        |with_audits| Search { but: &[], busy: &[], with_audits, calls_at_once: 15, limit: 10 };
+    let search = |with_audits| Search {
+        but: &[],
+        busy: &[],
+        calls: 0,
+        with_audits,
+        calls_at_once: 15,
+        limit: 10,
+    };
     let mut due = async |with_audits| {
         let due = targets::due(&mut conn, &held, search(with_audits)).await.expect("an answer");
         due.into_iter().map(|due| (due.account.to_string(), due.errand)).collect::<Vec<_>>()

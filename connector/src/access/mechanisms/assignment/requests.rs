@@ -33,8 +33,11 @@ pub(super) const DESCRIBE_DELETION: &str = "sso:DescribeAccountAssignmentDeletio
 /// So old may be a list for who begins something: what begins in AWS within this time after a look is
 /// met by its refusal, as it would be right before the call.
 const MOMENT: Duration = Duration::from_secs(1);
-/// The same for who waits for the end of a request.
-const SHORT_MOMENT: Duration = Duration::from_millis(600);
+/// The same for who waits for the end of a request: the fewer are under way, the sooner; and when
+/// many are, the list costs less than a tenth of AWS's calls.
+const FOR_EACH: Duration = Duration::from_millis(125);
+/// The least and the most of it.
+const FOR_ALL: (Duration, Duration) = (Duration::from_millis(300), MOMENT);
 /// Described requests that are remembered: far more than can be under way.
 const KNOWN_MAX: usize = 4096;
 
@@ -77,7 +80,7 @@ impl Requests {
         let age = if is_doubtful { Duration::ZERO } else { MOMENT };
         let mut on_it = Vec::new();
         for verb in [Verb::Create, Verb::Delete] {
-            for request in self.under_way(site, verb, age).await?.iter() {
+            for request in self.under_way(site, verb, |_| age).await?.iter() {
                 if self.about(site, verb, request, lane).await?.as_ref() == Some(wanted) {
                     on_it.push((verb, request.clone()));
                 }
@@ -96,17 +99,22 @@ impl Requests {
     ) -> Result<bool, ApiError> {
         // A list from before the request does not have it.
         let known = self.known().get(request).map(|known| known.since.elapsed());
-        let age = known.map_or(SHORT_MOMENT, |elapsed| elapsed.min(SHORT_MOMENT));
+        let age = |running: &Vec<String>| {
+            let count = u32::try_from(running.len()).unwrap_or(u32::MAX);
+            let (least, most) = FOR_ALL;
+            let age = FOR_EACH.saturating_mul(count).clamp(least, most);
+            known.map_or(age, |elapsed| elapsed.min(age))
+        };
         let running = self.under_way(site, verb, age).await?;
         Ok(running.iter().any(|one| one == request))
     }
 
-    /// The requests of a kind that are under way, as they were not longer ago.
+    /// The requests of a kind that are under way, as they were no longer ago than `age` says of them.
     async fn under_way(
         &self,
         site: &Site,
         verb: Verb,
-        age: Duration,
+        age: impl FnOnce(&Vec<String>) -> Duration,
     ) -> Result<Arc<Vec<String>>, ApiError> {
         let all = match verb {
             Verb::Create => &self.creations,
