@@ -25,7 +25,9 @@ const HISTORIES: u64 = 100;
 const AT_ONCE: usize = 25;
 /// One round in so many leaves the daemons in peace.
 const ROUNDS_TO_CALM: usize = 4;
-/// A second, as is promised, and what two cores may add that run fifty organizations and daemons.
+/// Our access is gone so soon after its end, whatever excuses it.
+const LATE_MAX: Duration = Duration::from_secs(30);
+/// A second, as is promised, and what two cores may add that run so many histories.
 const UNEXCUSED_MAX: Duration = Duration::from_secs(5);
 
 /// What a round has met.
@@ -73,11 +75,10 @@ async fn however_it_goes_access_is_what_live_grants_and_others_say() {
     println!("RANDOM_SEED={first} RANDOM_SEEDS={histories}");
     let seeds: Vec<u64> = (first..first + histories).collect();
     let mut tally = Tally::default();
-    let mut troubled = 0;
+    let rounds = seeds.chunks(AT_ONCE).len();
     for (round, seeds) in seeds.chunks(AT_ONCE).enumerate() {
         let is_calm = round % ROUNDS_TO_CALM == ROUNDS_TO_CALM - 1;
         tally += Round::run(seeds, is_calm).await;
-        troubled += usize::from(!is_calm);
     }
     println!(
         "{histories} histories: {} grants, {} overlaps, {} answers lost, {} conflicts, {} operations failed, {} changes by others; {} kills, {} stops, {} times without a database",
@@ -91,20 +92,21 @@ async fn however_it_goes_access_is_what_live_grants_and_others_say() {
         tally.stops,
         tally.cuts,
     );
-    for (what, mut times) in
-        [("after an end", tally.late), ("without excuse", tally.unexcused.clone())]
-    {
-        times.sort();
+    tally.late.sort();
+    tally.unexcused.sort();
+    for (what, times) in [("after an end", &tally.late), ("without excuse", &tally.unexcused)] {
         let of = |share: usize| times.get(times.len() * share / 100);
         let (median, most, last) = (of(50), of(99), times.last());
         println!("{} gone {what}: median {median:?}, 99 % {most:?}, last {last:?}", times.len());
     }
     let seed = format!("RANDOM_SEED={first}");
-    let most = tally.unexcused.iter().max().copied().unwrap_or_default();
-    assert!(most <= UNEXCUSED_MAX, "{seed}: gone {most:?} too late");
+    for (times, most) in [(&tally.late, LATE_MAX), (&tally.unexcused, UNEXCUSED_MAX)] {
+        let last = times.last().copied().unwrap_or_default();
+        assert!(last <= most, "{seed}: gone {last:?} late, more than {most:?}");
+    }
     if usize::try_from(histories).is_ok_and(|count| count >= AT_ONCE) {
         assert!(
-            tally.kills >= 2 * troubled && tally.stops + tally.cuts >= troubled,
+            tally.kills >= 2 * rounds && tally.stops + tally.cuts >= rounds,
             "{seed}: too calm"
         );
         let enough = usize::try_from(histories).unwrap_or(usize::MAX);
