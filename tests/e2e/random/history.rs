@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 
 use super::{
     Tally,
-    lateness::{Excuses, Span},
+    lateness::{Excuses, Pace, Span},
     round::{Apis, accounts},
 };
 use crate::{
@@ -285,7 +285,7 @@ impl History {
     }
 
     /// Everybody may do what live grants and others say, and nothing else.
-    pub(super) async fn judge(mut self, trouble: &Excuses) -> Tally {
+    pub(super) async fn judge(mut self, trouble: &Excuses, pace: &Pace) -> Tally {
         // From the start to the end of each grant.
         let mut ends: BTreeMap<Place, Vec<Span>> = BTreeMap::new();
         let mut live: BTreeMap<Place, Vec<String>> = BTreeMap::new();
@@ -326,7 +326,9 @@ impl History {
                 let end = before.map(|(_, end)| *end).filter(|end| *end <= gone.at).max();
                 if let Some(end) = end {
                     self.tally.late.push((gone.at - end).to_std().unwrap_or_default());
-                    self.tally.unexcused.push(excuses.left_of((end, gone.at)));
+                    let left = excuses.left_of((end, gone.at));
+                    let left = left.div_f64(pace.slowness((end, gone.at)));
+                    self.tally.unexcused.push(left);
                 }
             }
         }

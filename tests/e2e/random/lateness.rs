@@ -3,12 +3,21 @@
 //!
 //! What excuses a removal is counted from what happened between the end and the removal: a daemon was
 //! down or without its database, AWS was at work in the account, or had refused a call. What
-//! is left when these times are taken away is the daemon's own.
+//! is left when these times are taken away is the daemon's own; it is told in the time of a machine
+//! that is not busy, by how much longer a little work took meanwhile than when it was quickest
+//! ([`metronome`]).
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use aws_sim::{Sim, assignment::Status};
 use chrono::{DateTime, TimeDelta, Utc};
+use connector::base::clock;
 
 /// From a time to another.
 pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
@@ -17,8 +26,45 @@ pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
 const LEASE: TimeDelta = TimeDelta::seconds(2);
 /// What became of a call whose answer was lost is waited for so long.
 const SETTLING: TimeDelta = TimeDelta::seconds(2);
+/// A failed operation is noticed so long after: until the next poll, of a list that may be shared.
+const NOTICED: TimeDelta = TimeDelta::milliseconds(600);
 /// The first wait after a failure; each one doubles it, up to the last.
 const BACK_OFF: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(8));
+
+/// From a beat of the metronome to the next.
+const BEAT: Duration = Duration::from_millis(20);
+/// What is added up at each beat: about a millisecond's work.
+const WORK: u64 = 50_000;
+
+/// How long the same little work took, again and again.
+#[derive(Debug)]
+pub(super) struct Pace(Vec<(DateTime<Utc>, Duration)>);
+
+/// Does a little work again and again, on a thread of its own: how busy is the machine?
+pub(super) async fn metronome(is_over: Arc<AtomicBool>) -> Pace {
+    let beats = tokio::task::spawn_blocking(move || {
+        let mut beats = Vec::new();
+        while !is_over.load(Ordering::SeqCst) {
+            std::thread::park_timeout(BEAT);
+            let start = Instant::now();
+            std::hint::black_box((0..WORK).fold(0_u64, |sum, one| std::hint::black_box(sum ^ one)));
+            beats.push((clock::now(), start.elapsed()));
+        }
+        beats
+    });
+    Pace(beats.await.expect("beats"))
+}
+
+impl Pace {
+    /// How many times longer the work took in a time than when it was quickest.
+    pub(super) fn slowness(&self, (from, to): Span) -> f64 {
+        let quickest = self.0.iter().map(|(_, took)| *took).min().unwrap_or_default();
+        let within = self.0.iter().filter(|(at, took)| *at >= from && *at - *took <= to);
+        let (count, sum) = within
+            .fold((0_u32, Duration::ZERO), |(count, sum), (_, took)| (count + 1, sum + *took));
+        (sum.as_secs_f64() / f64::from(count) / quickest.as_secs_f64()).max(1.0)
+    }
+}
 
 /// When nobody could have done more.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +92,8 @@ impl Excuses {
                 let free = operation.ends + of.directory.pace.conflicts_for;
                 self.0.push((operation.created, free));
                 if matches!(operation.status, Status::Failed(_)) {
-                    failures.push(operation.ends);
+                    self.0.push((operation.ends, operation.ends + NOTICED));
+                    failures.push(operation.ends + NOTICED);
                 }
             }
         }
@@ -60,7 +107,7 @@ impl Excuses {
         let (first, most) = BACK_OFF;
         let (mut wait, mut until) = (first, DateTime::<Utc>::MIN_UTC);
         for at in failures {
-            wait = if at <= until { (wait * 2).min(most) } else { first };
+            wait = if at <= until + wait { (wait * 2).min(most) } else { first };
             until = at + wait;
             self.0.push((at, until));
         }

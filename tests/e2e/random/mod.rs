@@ -27,8 +27,8 @@ const AT_ONCE: usize = 25;
 const ROUNDS_TO_CALM: usize = 4;
 /// Our access is gone so soon after its end, whatever excuses it.
 const LATE_MAX: Duration = Duration::from_secs(30);
-/// A second, as is promised, and what two cores may add that run so many histories.
-const UNEXCUSED_MAX: Duration = Duration::from_secs(5);
+/// As is promised.
+const UNEXCUSED_MAX: Duration = Duration::from_secs(1);
 
 /// What a round has met.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ struct Tally {
     foreign: usize,
     /// From ends to the removal of what they ended.
     late: Vec<Duration>,
-    /// Of that, what nothing excuses ([`lateness`]).
+    /// Of that, what nothing excuses, on a machine that is not busy ([`lateness`]).
     unexcused: Vec<Duration>,
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::{
     Tally,
     history::History,
-    lateness::{Excuses, Span},
+    lateness::{Excuses, Span, metronome},
 };
 use crate::{
     access::{fast, settings},
@@ -69,6 +69,7 @@ impl Round {
         round.connect().await;
 
         let is_over = AtomicBool::new(false);
+        let is_at_rest = Arc::new(AtomicBool::new(false));
         let trouble = round.trouble(daemons, (seeds[0], is_calm), &is_over);
         let histories = async {
             let histories = seeds.iter().enumerate().map(|(at, seed)| {
@@ -79,12 +80,18 @@ impl Round {
             is_over.store(true, Ordering::SeqCst);
             ended
         };
-        let ((daemons, trouble, mut tally), histories) = tokio::join!(trouble, histories);
-        calm(&sim);
-        round.comes_to_rest(seeds).await;
+        let resting = async {
+            let ((daemons, trouble, tally), histories) = tokio::join!(trouble, histories);
+            calm(&sim);
+            round.comes_to_rest(seeds).await;
+            is_at_rest.store(true, Ordering::SeqCst);
+            (daemons, trouble, tally, histories)
+        };
+        let beats = metronome(Arc::clone(&is_at_rest));
+        let ((daemons, trouble, mut tally, histories), pace) = tokio::join!(resting, beats);
         let excuses = Excuses::of_trouble(&trouble);
         for history in histories {
-            tally += history.judge(&excuses).await;
+            tally += history.judge(&excuses, &pace).await;
         }
         tally.lost = round.acts("verb = 'NO_ANSWER'").await;
         tally.conflicts = round.acts("detail LIKE '%ConflictException%'").await;
