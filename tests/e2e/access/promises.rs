@@ -19,9 +19,10 @@ use rustix::process::Signal;
 use tonic::Code;
 
 use super::{
-    ACCOUNT, House, OTHER_ACCOUNT, a_moment, a_request, ann, end_in, fast, reason, running, unit,
+    ACCOUNT, House, OTHER_ACCOUNT, a_moment, a_request, ann, assignment, end_in, fast, reason,
+    running, unit,
 };
-use crate::harness::{Daemon, wait_for};
+use crate::harness::{Daemon, Database, wait_for};
 
 #[tokio::test]
 async fn the_same_grant_fifty_times_over_two_replicas_is_one() {
@@ -239,6 +240,35 @@ async fn a_replica_that_was_stopped_amid_a_call_changes_nothing_when_it_goes_on(
     api.wait_for_grant("g1", GrantState::Ended).await;
     a_moment().await;
     assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_stopped_replica_saw_before_another_took_over_counts_for_nothing() {
+    let database = Database::create().await;
+    // It would take the answer however late it is; but its lease has ended by then.
+    let patient = fast(&database).set("APONO__AWS__ATTEMPT_TIMEOUT", "10s");
+    let house = House::with(database, patient).await;
+    let looked = "sso:ListAccountAssignmentsForPrincipal";
+    let caught = house.cloud.sim.world().set_trap(looked, 1, Moment::Applied);
+    house.api.grant(a_request("g1")).await;
+    let caught = caught.await.expect("a call");
+    house.daemon.signal(Signal::STOP);
+    // It has seen nothing there. Somebody else assigns the same, and another replica finds that.
+    let theirs = assignment(&ann(1), ACCOUNT);
+    house.cloud.sim.world().assign(&house.cloud.organization, theirs);
+    let other = Daemon::start_with(&house.cloud, fast(&house.database));
+    let api = other.api().await;
+    api.wait_for_grant("g1", GrantState::Active).await;
+    caught.let_go();
+    house.daemon.signal(Signal::CONT);
+    wait_for("the loss of the lease", || async {
+        house.daemon.has_said("was lost; another replica works there").then_some(())
+    })
+    .await;
+    a_moment().await;
+    api.revoke("g1").await;
+    api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(1)).len(), 1, "theirs stays");
 }
 
 #[tokio::test]
