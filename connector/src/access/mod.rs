@@ -77,6 +77,8 @@ pub struct Config {
     pub on_failover: OnFailover,
     /// Assignments that AWS works on at once in an instance.
     pub assignments_at_once: u32,
+    /// Access is given to management accounts.
+    pub management_account: bool,
     /// Without a poke, how often to look for what is due.
     pub poll: Duration,
 }

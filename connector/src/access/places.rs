@@ -1,10 +1,7 @@
 //! Which steps run beside each other in an instance.
 
 use crate::{
-    model::{
-        errand::Errand,
-        ids::{AccountId, TargetId},
-    },
+    model::{errand::Errand, ids::TargetId},
     store::targets::{Due, Search},
 };
 
@@ -16,27 +13,32 @@ const AUDITS_MAX: usize = 4;
 /// The steps that run, and how many may.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// Calls that AWS works on at once in the instance.
+    /// The mechanisms of which AWS works on so many calls at once, and how many.
+    limited: Vec<String>,
     calls_at_once: i64,
     steps: Vec<TargetId>,
     audits: usize,
-    /// The accounts of steps that are no audits.
-    busy: Vec<AccountId>,
-    /// Of the steps that ran at first, those of which a call is under way, or may come.
+    /// The places of steps that are no audits.
+    busy: Vec<String>,
+    /// Of the steps that ran at first, those of which a limited call is under way, or may come.
     calls: i64,
-    /// Steps since then from which a call may come.
+    /// Steps since then from which a limited call may come.
     starts: i64,
 }
 
 impl Places {
     /// With the steps that run already.
-    pub(super) fn new<'a>(calls_at_once: i64, running: impl IntoIterator<Item = &'a Due>) -> Self {
+    pub(super) fn new<'a>(
+        (limited, calls_at_once): (Vec<String>, i64),
+        running: impl IntoIterator<Item = &'a Due>,
+    ) -> Self {
         let (steps, busy) = (Vec::new(), Vec::new());
-        let mut places = Self { calls_at_once, steps, audits: 0, busy, calls: 0, starts: 0 };
+        let mut places =
+            Self { limited, calls_at_once, steps, audits: 0, busy, calls: 0, starts: 0 };
         for due in running {
             places.give(due);
+            places.calls += i64::from(due.errand != Errand::Audit && due.is_limited);
         }
-        places.calls = i64::try_from(places.busy.len()).unwrap_or(i64::MAX);
         places.starts = 0;
         places
     }
@@ -48,15 +50,15 @@ impl Places {
             self.audits += 1;
             return;
         }
-        self.busy.push(due.account.clone());
-        self.starts += i64::from(!due.is_under_way);
+        self.busy.push(due.place.clone());
+        self.starts += i64::from(due.is_limited && !due.is_under_way);
     }
 
-    /// Whether there is a place: in an account one thing begins at a time, and no more begin than
-    /// AWS takes.
+    /// Whether there is a place: of one thing one change begins at a time, and no more begin than AWS
+    /// takes.
     pub(super) fn has_one_for(&self, due: &Due) -> bool {
-        let begins = self.busy.iter().all(|account| *account != due.account)
-            && due.calls + self.starts < self.calls_at_once;
+        let begins = !self.busy.contains(&due.place)
+            && (!due.is_limited || due.calls + self.starts < self.calls_at_once);
         !self.is_full()
             && if due.errand == Errand::Audit {
                 self.audits < AUDITS_MAX
@@ -72,6 +74,7 @@ impl Places {
             busy: &self.busy,
             calls: self.calls,
             with_audits: self.audits < AUDITS_MAX,
+            limited: &self.limited,
             calls_at_once: self.calls_at_once,
             // More than there are places, since some wait for others.
             limit: 4 * self.places(),
@@ -94,13 +97,14 @@ mod tests {
 
     fn due(number: u128, account: &str, errand: Errand, is_under_way: bool, calls: i64) -> Due {
         let id = TargetId(uuid::Uuid::from_u128(number));
-        Due { id, account: account.parse().expect("an id"), errand, is_under_way, calls }
+        let place = account.to_owned();
+        Due { id, place, errand, is_under_way, is_limited: true, calls }
     }
 
     #[test]
     fn no_more_begin_than_aws_takes_and_one_at_a_time_in_an_account() {
         use Errand::{Audit, Grant, Poll, Revoke};
-        let mut places = Places::new(3, []);
+        let mut places = Places::new((Vec::new(), 3), []);
         let first = due(1, "111111111111", Revoke, false, 1);
         assert!(places.has_one_for(&first));
         places.give(&first);
@@ -112,7 +116,7 @@ mod tests {
         assert!(!places.has_one_for(&due(4, "333333333333", Revoke, false, 1)), "three are enough");
         assert!(places.has_one_for(&due(4, "333333333333", Revoke, false, 0)));
         let running = [first.clone(), due(2, "111111111111", Poll, true, 1), second.clone()];
-        let later = Places::new(3, &running);
+        let later = Places::new((Vec::new(), 3), &running);
         assert_eq!(later.search().map(|search| search.calls), Some(3), "each counts once");
         for number in 0..4 {
             let audit = due(10 + number, "111111111111", Audit, false, 3);

@@ -5,7 +5,7 @@
 use aws_sdk_identitystore::types::{AlternateIdentifier, UniqueAttribute, UserStatus};
 use aws_smithy_types::Document;
 
-use super::site::Site;
+use super::{mechanisms::Error, site::Site};
 use crate::{
     aws::ApiError,
     model::{
@@ -23,17 +23,6 @@ pub(super) const GET_USER_ID: &str = "identitystore:GetUserId";
 
 /// The lane: a grant waits for it.
 const LANE: Lane = Lane::Grant;
-
-/// Why a recipient was not found.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    /// Nobody may receive access by this name.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// AWS did not tell.
-    #[error(transparent)]
-    Aws(#[from] ApiError),
-}
 
 /// Somebody in the identity store.
 #[derive(Clone, Debug)]

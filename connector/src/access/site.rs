@@ -14,7 +14,7 @@ use crate::{
     catalog::identity_center::{self, Instance},
     model::{
         failure::{Failure, Lane, Reason, ReasonCode},
-        ids::Region,
+        ids::{AccountId, Region},
     },
     store::integrations::Integration,
 };
@@ -26,6 +26,7 @@ const LANES: [Lane; 4] = [Lane::Revoke, Lane::Grant, Lane::Poll, Lane::Reconcile
 #[derive(Debug)]
 pub struct Site {
     base: Access,
+    management_account: AccountId,
     region: Option<Region>,
     lease: Lease,
     lanes: [OnceLock<Access>; LANES.len()],
@@ -48,6 +49,7 @@ impl Site {
         let base = Access::new(session, region.clone().unwrap_or_else(|| settings.region.clone()));
         Self {
             base,
+            management_account: integration.management_account.clone(),
             region,
             lease,
             lanes: Default::default(),
@@ -91,6 +93,10 @@ impl Site {
             found.ok_or_else(|| missing(region.as_str()))
         });
         found.await
+    }
+
+    pub(super) fn management_account(&self) -> &AccountId {
+        &self.management_account
     }
 
     pub(super) fn lease(&self) -> &Lease {

@@ -275,8 +275,8 @@ impl Step<'_> {
     async fn is_full(&self, locked: &mut Locked) -> Result<bool, Error> {
         let (all, here) =
             targets::under_way(&mut locked.tx, &self.ground.held, &self.stored).await?;
-        Ok(all >= self.mechanism.calls_at_once(&self.ground.engine.config)
-            || here >= self.mechanism.calls_at_once_in_account())
+        let most = self.mechanism.calls_at_once(&self.ground.engine.config);
+        Ok(most.is_some_and(|most| all >= most) || here > 0)
     }
 
     /// What is held is not there any more.

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     Engine,
-    mechanisms::ASSIGNMENTS,
+    mechanisms::{self, Error},
     places::Places,
     principals::{self, Found},
     rules::{self, Asked},
@@ -33,7 +33,8 @@ use crate::{
     base::{activator::Activator, backoff::Backoff, chain::Chain, chance, clock},
     model::{
         arn::RoleArn,
-        assignment::{Assignment, Principal},
+        assignment::{InAccount, Principal},
+        grant::Recipient,
         ids::{Region, TargetId},
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
@@ -44,7 +45,7 @@ use crate::{
         grants::{self, Grant},
         identity_centers::{self, Held},
         integrations::{self, Integration},
-        lookups::{self, Lookup},
+        lookups::{self, Lookup, Told},
         memory, organization,
         recovery::{self, Wanted},
         targets::{self, Due},
@@ -194,8 +195,7 @@ impl Worker {
             Job::Step(due) => Some(due),
             Job::Lookup(_) | Job::Question(_) | Job::Report => None,
         });
-        let calls_at_once = ASSIGNMENTS.calls_at_once(&self.ground.engine.config);
-        let mut places = Places::new(calls_at_once, steps);
+        let mut places = Places::new(mechanisms::limits(&self.ground.engine.config), steps);
         let (mut lookups, mut questions, mut is_reporting) = (Vec::new(), Vec::new(), false);
         for job in self.jobs.values() {
             match job {
@@ -306,14 +306,42 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Finds out who somebody is, and what plans would open beside what they say.
+async fn find(
+    ground: &Ground,
+    recipient: &Recipient,
+    plans: &[(String, serde_json::Value)],
+) -> Result<(Found, Vec<InAccount>), Error> {
+    let Ground { engine, site, .. } = ground;
+    let found = principals::find(site, recipient).await?;
+    let mut openings = Vec::new();
+    for (name, plan) in plans {
+        if let Some(mechanism) = mechanisms::of(name) {
+            openings.extend(mechanism.openings(site, plan).await?);
+        }
+    }
+    let spared = site.management_account();
+    if !engine.config.management_account && openings.iter().any(|one| one.account == *spared) {
+        let finding = format!("it would open the management account {spared}");
+        return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
+    }
+    Ok((found, openings))
+}
+
 /// Finds out who the recipient of a grant is, and ties the grant's units to their targets.
 async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
-    let Ground { engine, held, site } = ground;
+    let Ground { engine, held, .. } = ground;
     let mut conn = engine.db.conn().await?;
     let is_over = grant.until() <= store::now(&mut conn).await?;
+    let units = units::list(&mut conn, &held.connector, std::slice::from_ref(&grant.id)).await?;
     drop(conn);
-    let found =
-        if is_over { None } else { Some(principals::find(site, &grant.request.recipient).await) };
+    let plans: Vec<_> =
+        units.into_iter().map(|unit| (unit.what.mechanism, unit.what.plan)).collect();
+    let found = if is_over {
+        None
+    } else {
+        Some(find(ground, &grant.request.recipient, &plans).await.map(|(found, _)| found))
+    };
     let mut tx = engine.db.begin().await?;
     identity_centers::lock(&mut tx, held).await?;
     let Some(now_is) = grants::lock(&mut tx, &held.connector, &grant.id).await? else {
@@ -336,10 +364,10 @@ async fn look_up(ground: &Ground, grant: &Grant) -> store::Result<()> {
             }
             (found.principal, found.names)
         }
-        Some(Err(principals::Error::Refused(refusal))) => {
+        Some(Err(Error::Refused(refusal))) => {
             return refuse(tx, held, &grant.id, &refusal).await;
         }
-        Some(Err(principals::Error::Aws(error))) => {
+        Some(Err(Error::Aws(error))) => {
             renew_if_ended(ground, &error).await;
             if let Some(refusal) = error.refusal() {
                 return refuse(tx, held, &grant.id, &refusal).await;
@@ -373,18 +401,16 @@ async fn tie_all(
     grant: &str,
     principal: &Principal,
 ) -> store::Result<()> {
-    let mut assignments = BTreeMap::new();
+    let mut objects = BTreeMap::new();
     for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
-        let (account, permission_set) = (unit.account, unit.permission_set_arn);
-        let assignment = Assignment { account, permission_set, principal: principal.clone() };
-        assignments.insert(assignment.to_string(), (assignment, unit.number));
+        let object = mechanisms::object(&unit.what, principal).map_err(|detail| {
+            store::Error::Inconsistent { table: "units", column: "plan", detail }
+        })?;
+        objects.insert((object.key.clone(), object.mechanism), (object, unit.number));
     }
-    for (key, (assignment, number)) in assignments {
-        let object = store::json("targets", "object", &assignment)?;
+    for (object, number) in objects.into_values() {
         let of = (&held.connector, held.integration);
-        let (fresh, name) = (TargetId(chance::uuid()), ASSIGNMENTS.name());
-        let account = &assignment.account;
-        let target = targets::ensure(tx, of, fresh, name, (&key, &object), account).await?;
+        let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
         units::tie(tx, &held.connector, (grant, number), target).await?;
     }
     Ok(())
@@ -405,9 +431,10 @@ async fn forbidden(
     };
     let length_s = (grant.expires_at - grant.created_at).num_seconds();
     for unit in units::list(tx, connector, std::slice::from_ref(&grant.id)).await? {
-        let account = organization::account(tx, connector, of.id, &unit.account).await?;
-        let Some(account) = account else {
-            let finding = format!("the account {} is gone", unit.account);
+        let account = &unit.what.account;
+        let found_account = organization::account(tx, connector, of.id, account).await?;
+        let Some(account) = found_account else {
+            let finding = format!("the account {account} is gone");
             return Ok(Some(Refusal::new(RefusalCode::AccountUnknown, finding)));
         };
         for name in &found.names {
@@ -416,7 +443,7 @@ async fn forbidden(
                 request: &grant.request,
                 recipient: name,
                 account: &account,
-                permission_set: &unit.permission_set,
+                on: rules::on(&unit.what),
                 length_s,
             };
             if let Some(refusal) = rules::refusal(&engine.guard, asked) {
@@ -429,10 +456,11 @@ async fn forbidden(
 
 /// Tells a caller who somebody is, as far as that can be told now.
 async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()> {
-    let found = principals::find(&ground.site, &lookup.recipient).await;
-    let found = found.map(|found| found.principal).map_err(|error| match error {
-        principals::Error::Refused(refusal) => refusal,
-        principals::Error::Aws(error) => error
+    let found = find(ground, &lookup.recipient, &lookup.plans).await;
+    let told = |(found, openings): (Found, _)| Told { principal: found.principal, openings };
+    let found = found.map(told).map_err(|error| match error {
+        Error::Refused(refusal) => refusal,
+        Error::Aws(error) => error
             .refusal()
             .unwrap_or_else(|| Refusal::new(RefusalCode::NotAnswered, error.to_string())),
     });

@@ -1,13 +1,13 @@
 //! What can be discovered.
 
 use apono_connector_proto::v1::{
-    Attribute, ListResourceTypesRequest, ListResourceTypesResponse, ResourceType,
+    Attribute, ListResourceTypesRequest, ListResourceTypesResponse, Permission, ResourceType,
     catalog_service_server::CatalogService,
 };
 use tonic::{Request, Response, Status};
 
 use super::{Api, words};
-use crate::catalog::COLLECTORS;
+use crate::{access::mechanisms::MECHANISMS, catalog::COLLECTORS};
 
 #[tonic::async_trait]
 impl CatalogService for Api {
@@ -35,10 +35,22 @@ impl CatalogService for Api {
                         })
                         .collect(),
                     iam_actions: iam_actions.clone(),
+                    permissions: permissions(kind.id),
                 });
             }
         }
         resource_types.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Response::new(ListResourceTypesResponse { resource_types }))
     }
+}
+
+fn permissions(kind: &str) -> Vec<Permission> {
+    let all = MECHANISMS.iter().flat_map(|mechanism| {
+        mechanism.permissions(kind).iter().map(|one| Permission {
+            id: one.id.to_owned(),
+            description: one.description.to_owned(),
+            mechanism: mechanism.name().to_owned(),
+        })
+    });
+    all.collect()
 }

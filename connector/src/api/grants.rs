@@ -10,18 +10,22 @@ use tonic::Status;
 
 use super::{status, words};
 use crate::{
+    access::mechanisms,
     model::{
-        details::details,
         form::Violation,
         grant::{
-            End, ID_CHARACTERS_MAX, LABEL_KEY_CHARACTERS_MAX, LABELS_MAX, REASON_CHARACTERS_MAX,
-            Recipient, Request, TEXT_CHARACTERS_MAX, UNITS_MAX, Wanted,
+            ARN_CHARACTERS_MAX, End, ID_CHARACTERS_MAX, LABEL_KEY_CHARACTERS_MAX, LABELS_MAX,
+            REASON_CHARACTERS_MAX, Recipient, Request, TEXT_CHARACTERS_MAX, UNITS_MAX, Wanted,
         },
         ids::{AccountId, IntegrationId},
         integration::Settings,
         unit::UnitState,
     },
-    store::{acts::Act, grants::Grant, units::Unit},
+    store::{
+        acts::Act,
+        grants::Grant,
+        units::{Unit, What},
+    },
 };
 
 /// Checks a request; all bad fields are named.
@@ -114,21 +118,42 @@ fn units(asked: Vec<v1::AccessUnit>, bad: &mut Bad) -> BTreeSet<Wanted> {
         bad.field("units", format!("are {}; use 1 to {UNITS_MAX}", asked.len()));
     }
     for (at, unit) in asked.into_iter().take(UNITS_MAX).enumerate() {
-        let account = match unit.account_id.parse::<AccountId>() {
-            Ok(account) => Some(account),
-            Err(error) => {
-                bad.field(&format!("units[{at}].account_id"), error.to_string());
-                None
-            }
-        };
-        let field = format!("units[{at}].permission_set");
-        if unit.permission_set.is_empty() {
-            bad.field(&field, "is required; use the name or ARN of a permission set");
+        let before = bad.0.len();
+        let is_on_resource = !unit.resource.is_empty() || !unit.permission.is_empty();
+        let is_in_account = !unit.account_id.is_empty() || !unit.permission_set.is_empty();
+        if is_on_resource && is_in_account {
+            bad.field(
+                &format!("units[{at}]"),
+                "is two things; set account_id and permission_set, or resource and permission",
+            );
+            continue;
         }
-        bad.text(&field, &unit.permission_set, TEXT_CHARACTERS_MAX);
-        let permission_set = unit.permission_set;
-        if let Some(account) = account
-            && !units.insert(Wanted { account, permission_set })
+        let wanted = if is_on_resource {
+            let (resource, permission) = (unit.resource, unit.permission);
+            let what = "is required; use the ARN of a resource that was discovered";
+            bad.required(&format!("units[{at}].resource"), &resource, ARN_CHARACTERS_MAX, what);
+            let what = "is required; use a permission of the resource's type";
+            bad.required(
+                &format!("units[{at}].permission"),
+                &permission,
+                TEXT_CHARACTERS_MAX,
+                what,
+            );
+            Some(Wanted::On { resource, permission })
+        } else {
+            let (account, permission_set) = (unit.account_id.parse(), unit.permission_set);
+            let what = "is required; use the name or ARN of a permission set";
+            let field = format!("units[{at}].permission_set");
+            bad.required(&field, &permission_set, TEXT_CHARACTERS_MAX, what);
+            let account: Result<AccountId, _> = account;
+            account
+                .map_err(|error| bad.field(&format!("units[{at}].account_id"), error.to_string()))
+                .ok()
+                .map(|account| Wanted::InAccount { account, permission_set })
+        };
+        let is_good = bad.0.len() == before;
+        if let Some(wanted) = wanted.filter(|_| is_good)
+            && !units.insert(wanted)
         {
             bad.field(&format!("units[{at}]"), "is there twice; remove one");
         }
@@ -188,6 +213,13 @@ impl Bad {
         if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
             self.field(field, "holds control characters; remove them");
         }
+    }
+
+    fn required(&mut self, field: &str, text: &str, most: usize, what: &str) {
+        if text.is_empty() {
+            self.field(field, what);
+        }
+        self.text(field, text, most);
     }
 
     fn take<T>(&mut self, checked: Result<T, Violation>) -> Option<T> {
@@ -258,7 +290,7 @@ fn unit(
     let is_open = !unit.state.is_final();
     let stuck_since = unit.stuck_since.or(*stuck_since).filter(|_| is_open);
     let reason = if unit.stuck_since.is_some() { &unit.stuck_reason } else { stuck_reason };
-    let session = TimeDelta::seconds(unit.session_seconds.into());
+    let session = TimeDelta::seconds(unit.what.session_seconds.into());
     let tail = match unit.state {
         // Whatever ends with the grant was not there before it.
         _ if unit.is_found => None,
@@ -277,12 +309,19 @@ fn unit(
         UnitState::Failed => v1::UnitState::Failed,
     };
     let way_in = settings.filter(|_| unit.state == UnitState::Active);
+    let details = way_in.map(|settings| access_details(settings, &unit.what));
+    let What { account, resource, resource_type, resource_name, permission, .. } = unit.what;
+    let set = unit.what.plan["permission_set"].as_str().unwrap_or_default();
     v1::GrantUnit {
-        account_id: unit.account.to_string(),
-        details: way_in.map(|settings| access_details(settings, &unit)),
-        permission_set: unit.permission_set,
-        permission_set_arn: unit.permission_set_arn,
-        mechanism: unit.mechanism.unwrap_or_default(),
+        account_id: account.to_string(),
+        details,
+        permission_set: if set.is_empty() { String::new() } else { permission.clone() },
+        permission_set_arn: set.to_owned(),
+        resource,
+        resource_type,
+        resource_name,
+        permission,
+        mechanism: unit.what.mechanism,
         state: state.into(),
         refusal: unit.refusal.map(|refusal| v1::UnitRefusal {
             reason: refusal.code.to_string(),
@@ -299,12 +338,15 @@ fn unit(
     }
 }
 
-fn access_details(settings: &Settings, unit: &Unit) -> v1::AccessDetails {
+fn access_details(settings: &Settings, what: &What) -> v1::AccessDetails {
     let custom_access_details = settings.custom_access_details.clone();
-    let (Some(portal), Some(region)) = (&settings.sso_portal_url, &settings.sso_region) else {
+    let mechanism = mechanisms::of(&what.mechanism);
+    let (Some(portal), Some(region), Some(mechanism)) =
+        (&settings.sso_portal_url, &settings.sso_region, mechanism)
+    else {
         return v1::AccessDetails { custom_access_details, ..Default::default() };
     };
-    let found = details(portal, region, &unit.account, &unit.permission_set);
+    let found = mechanism.details(what, portal, region);
     v1::AccessDetails {
         sign_in_url: found.sign_in_url,
         aws_config: found.aws_config,

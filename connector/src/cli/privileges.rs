@@ -170,7 +170,7 @@ impl CloudFormation {
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides \\
     AponoConnectorId={} ConnectorRoleArn={} \\
     OrganizationalUnitId=<r-... or ou-...> \\
-    AccountAssignments=Disabled   # Enabled: the connector may give access, too
+    AccountAssignments=Disabled GroupMemberships=Disabled   # Enabled: it may give access, too
 
   # the integration's management_role_arn
   aws cloudformation describe-stacks --stack-name apono-connector \\

@@ -82,6 +82,9 @@ fn print(found: &Found) {
         let why = if unread.trouble.is_empty() { "it is being read" } else { &unread.trouble };
         say!("AWS has not told of {}: {why}", unread.integration);
     }
+    for mechanism in &found.untold_mechanisms {
+        say!("AWS keeps no record of {mechanism}: look into CloudTrail for what was changed since");
+    }
     table("made in AWS since then, and not known here:", &found.made);
     table("removed in AWS since then, though live here (their grants will end):", &found.removed);
     say!("\n`recovery end --reason TEXT` goes on; --own REQUEST and --own-all say what was ours");

@@ -246,6 +246,18 @@ pub(super) async fn types(client: &Client) -> anyhow::Result<()> {
             })
         });
         print_table(&["type", "attribute", "what it says"], attributes);
+        say!("");
+        let permissions = answer.resource_types.iter().flat_map(|kind| {
+            kind.permissions.iter().map(|one| {
+                vec![
+                    kind.id.clone(),
+                    one.id.clone(),
+                    one.description.clone(),
+                    one.mechanism.clone(),
+                ]
+            })
+        });
+        print_table(&["type", "permission", "what it allows", "mechanism"], permissions);
     }
     Ok(())
 }

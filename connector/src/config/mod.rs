@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 mod parse;
 
-pub use parse::{Database, Grpc, LogFormat, ManagementAccount, OnUnkeptState, Settings, Tls};
+pub use parse::{Database, Grpc, LogFormat, OnUnkeptState, Settings, Tls};
 
 /// Where the settings are when nothing is said.
 pub const FILE_DEFAULT: &str = "/etc/apono-connector/connector.toml";

@@ -71,24 +71,12 @@ pub struct Settings {
     pub recovering: Option<DateTime<Utc>>,
     /// Whether access is granted where the database is lost with the container.
     pub on_unkept_state: OnUnkeptState,
-    /// Whether access is given in management accounts.
-    pub management_account: ManagementAccount,
     /// How long what has ended is kept.
     pub retention: Retention,
     /// Shape of log lines.
     pub log_format: LogFormat,
     /// Which log lines.
     pub log_filter: EnvFilter,
-}
-
-/// What to do about grants in the management account, where access could change the connector's
-/// own role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ManagementAccount {
-    /// Refuse them.
-    Refuse,
-    /// Give them as others; the stack has to allow it, too.
-    Allow,
 }
 
 /// What to do about grants where the database, with all ends of access in it, is lost when the container
@@ -191,14 +179,6 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
             return wrong("access.on_unkept_state", problem);
         }
     };
-    let management_account = match raw.access.management_account.as_deref() {
-        None | Some("refuse") => ManagementAccount::Refuse,
-        Some("allow") => ManagementAccount::Allow,
-        Some(other) => {
-            let problem = format!("is {other:?}; choose refuse or allow");
-            return wrong("access.management_account", problem);
-        }
-    };
     let kept = |key, text: Option<String>, default| retention(key, text.as_deref(), default);
     Ok(Settings {
         connectors,
@@ -220,7 +200,6 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Error> {
         guardrails,
         recovering: None,
         on_unkept_state,
-        management_account,
         retention: Retention {
             gone_resources: kept(
                 "retention.gone_resources",
@@ -292,6 +271,14 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
             return wrong("access.on_failover", format!("is {other:?}; choose recover or trust"));
         }
     };
+    let management_account = match raw.management_account.as_deref() {
+        None | Some("refuse") => false,
+        Some("allow") => true,
+        Some(other) => {
+            let problem = format!("is {other:?}; choose refuse or allow");
+            return wrong("access.management_account", problem);
+        }
+    };
     let assignments_at_once = raw.assignments_at_once.unwrap_or(ASSIGNMENTS_AT_ONCE_DEFAULT);
     if !(1..=1000).contains(&assignments_at_once) {
         let problem = format!("is {assignments_at_once}; choose 1 to 1000");
@@ -305,6 +292,7 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         on_removal,
         on_failover,
         assignments_at_once,
+        management_account,
         poll: sync.poll,
     })
 }

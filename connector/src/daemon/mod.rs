@@ -21,7 +21,7 @@ use crate::{
     api::{self, Api, Limits},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
-    config::{Database, ManagementAccount, OnUnkeptState, Settings, Tls},
+    config::{Database, OnUnkeptState, Settings, Tls},
     guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
@@ -411,7 +411,7 @@ fn limits(settings: &Settings) -> Limits {
         && embedded::goes_with_the_container(&settings.state_directory);
     Limits {
         state_is_kept: !is_lost || settings.on_unkept_state == OnUnkeptState::Grant,
-        management_account: settings.management_account == ManagementAccount::Allow,
+        management_account: settings.access.management_account,
     }
 }
 

@@ -22,7 +22,7 @@ use cedar_policy::{
 mod question;
 mod read;
 
-pub use question::{Kind, Question};
+pub use question::{Kind, On, Question};
 pub use read::Error;
 
 /// The name under which is refused what no rule permits.
@@ -146,12 +146,17 @@ mod tests {
             account: "123456789012",
             account_name: "payments",
             ous: &[],
-            permission_set: "PowerUserAccess",
+            on: On::PermissionSet { name: "PowerUserAccess" },
             duration_s: HOUR_S,
             reason: "incident 42",
             requester: "ann@example.com",
             approver: "ben@example.com",
         }
+    }
+
+    fn a_group(name: &str) -> On<'_> {
+        let (arn, kind) = ("arn:aws:identitystore:::group/g-1", "aws-identity-center-group");
+        On::Resource { arn, kind, name, permission: "MEMBER" }
     }
 
     fn rules(text: &str) -> Rules {
@@ -180,7 +185,8 @@ mod tests {
 
     #[test]
     fn the_shipped_rules_allow_what_is_ordinary() {
-        let administrator = Question { permission_set: "AdministratorAccess", ..a_question() };
+        let administrator =
+            Question { on: On::PermissionSet { name: "AdministratorAccess" }, ..a_question() };
         let ous = ["r-a1b2".to_owned(), "ou-a1b2-c3d4e5f6".to_owned()];
         for question in [
             a_question(),
@@ -195,7 +201,8 @@ mod tests {
 
     #[test]
     fn the_shipped_rules_refuse_groups_silence_and_what_is_too_long() {
-        let administrator = Question { permission_set: "AdministratorAccess", ..a_question() };
+        let administrator =
+            Question { on: On::PermissionSet { name: "AdministratorAccess" }, ..a_question() };
         for (refusing, question) in [
             ("groups", Question { recipient: Kind::Group, ..a_question() }),
             ("reason", Question { reason: "", ..a_question() }),
@@ -218,14 +225,24 @@ mod tests {
             .collect();
         let rules = rules(&uncommented.join("\n"));
         let ous = ["r-a1b2".to_owned(), "ou-a1b2-c3d4e5f6".to_owned()];
-        let administrator = Question { permission_set: "AdministratorAccess", ..a_question() };
+        let administrator =
+            Question { on: On::PermissionSet { name: "AdministratorAccess" }, ..a_question() };
         for (refusing, question) in [
             ("-", a_question()),
             ("-", administrator),
-            ("sets", Question { permission_set: "BreakGlass", ..a_question() }),
+            ("sets", Question { on: On::PermissionSet { name: "BreakGlass" }, ..a_question() }),
             ("accounts", Question { account: "111111111111", ..a_question() }),
             ("protected-unit", Question { ous: &ous, ..a_question() }),
-            ("-", Question { ous: &ous, permission_set: "ReadOnlyAccess", ..a_question() }),
+            (
+                "-",
+                Question {
+                    ous: &ous,
+                    on: On::PermissionSet { name: "ReadOnlyAccess" },
+                    ..a_question()
+                },
+            ),
+            ("group-memberships", Question { on: a_group("administrators"), ..a_question() }),
+            ("-", Question { on: a_group("auditors"), ..a_question() }),
             ("people", Question { recipient_name: "root@example.com", ..a_question() }),
             ("four-eyes", Question { approver: "", ..administrator }),
             ("four-eyes", Question { approver: "ann@example.com", ..administrator }),

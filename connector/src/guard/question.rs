@@ -15,6 +15,27 @@ pub enum Kind {
     Group,
 }
 
+/// What a permission is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On<'a> {
+    /// A permission set in the account.
+    PermissionSet {
+        /// Its name.
+        name: &'a str,
+    },
+    /// Anything else.
+    Resource {
+        /// Its ARN.
+        arn: &'a str,
+        /// Its type.
+        kind: &'a str,
+        /// Its name.
+        name: &'a str,
+        /// What may be done there.
+        permission: &'a str,
+    },
+}
+
 /// What is asked for, as rules see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
@@ -30,8 +51,8 @@ pub struct Question<'a> {
     pub account_name: &'a str,
     /// Ids of the units that the account is in, from the root down.
     pub ous: &'a [String],
-    /// Name of the permission set.
-    pub permission_set: &'a str,
+    /// What is asked for.
+    pub on: On<'a>,
     /// Whole length of the grant, from its start to its end.
     pub duration_s: i64,
     /// Why; rules see it without the blanks around it.
@@ -52,7 +73,10 @@ impl Question<'_> {
         let request = Request::new(
             entity(recipient, self.recipient_name)?,
             entity("Action", "grant")?,
-            entity("PermissionSet", self.permission_set)?,
+            match self.on {
+                On::PermissionSet { name } => entity("PermissionSet", name)?,
+                On::Resource { arn, .. } => entity("Resource", arn)?,
+            },
             self.context()?,
             Some(schema),
         )?;
@@ -60,6 +84,10 @@ impl Question<'_> {
     }
 
     fn context(&self) -> Result<Context, Box<dyn Error>> {
+        let (permission, kind, name) = match self.on {
+            On::PermissionSet { name } => (name, "aws-account", self.account_name),
+            On::Resource { kind, name, permission, .. } => (permission, kind, name),
+        };
         let pairs = [
             ("account", text(self.account)),
             ("account_name", text(self.account_name)),
@@ -67,9 +95,12 @@ impl Question<'_> {
             ("duration_s", RestrictedExpression::new_long(self.duration_s)),
             ("integration", text(self.integration)),
             ("ous", RestrictedExpression::new_set(self.ous.iter().map(|ou| text(ou)))),
+            ("permission", text(permission)),
             ("reason", text(self.reason.trim())),
             ("recipient", text(self.recipient_name)),
             ("requester", text(self.requester)),
+            ("resource_name", text(name)),
+            ("resource_type", text(kind)),
         ];
         Ok(Context::from_pairs(pairs.map(|(key, value)| (key.to_owned(), value)))?)
     }

@@ -35,6 +35,15 @@ impl fmt::Display for Principal {
     }
 }
 
+/// A permission set in an account, for whomever.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InAccount {
+    /// Account.
+    pub account: AccountId,
+    /// ARN of the permission set.
+    pub permission_set: String,
+}
+
 /// An assignment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Assignment {

@@ -14,7 +14,7 @@ use super::ids::{AccountId, Region};
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How to sign in with a permission set in an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// Link of the access portal.
     pub sign_in_url: String,
@@ -24,18 +24,24 @@ pub struct Details {
     pub cli_command: String,
 }
 
-/// The details; `sso_region` is the region of the instance.
+/// Where the access portal begins.
 #[must_use]
-pub fn details(
+pub fn start(portal: &Url) -> String {
+    let mut start = portal.clone();
+    start.set_fragment(None);
+    start.set_query(None);
+    start.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The details of a permission set in an account; `sso_region` is the region of the instance.
+#[must_use]
+pub fn of_role(
     portal: &Url,
     sso_region: &Region,
     account: &AccountId,
     permission_set: &str,
 ) -> Details {
-    let mut start = portal.clone();
-    start.set_fragment(None);
-    start.set_query(None);
-    let start = start.as_str().trim_end_matches('/').to_owned();
+    let start = start(portal);
     let role = utf8_percent_encode(permission_set, PLAIN);
     let profile = format!("{account}-{permission_set}");
     Details {
@@ -105,7 +111,7 @@ mod tests {
             let portal = Url::parse(portal).expect("a URL");
             let region = region.parse().expect("a region");
             let account = "222222222222".parse().expect("an account");
-            let found = details(&portal, &region, &account, "Read+Only@eu");
+            let found = of_role(&portal, &region, &account, "Read+Only@eu");
             assert_eq!(
                 found.sign_in_url,
                 format!("{start}/#/console?account_id=222222222222&role_name=Read%2BOnly%40eu")

@@ -24,6 +24,17 @@ pub enum Errand {
 }
 
 impl Errand {
+    /// As it is stored: the most urgent first.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        match self {
+            Self::Revoke => 0,
+            Self::Poll => 1,
+            Self::Grant => 2,
+            Self::Audit => 3,
+        }
+    }
+
     /// All, the most urgent first.
     pub const ALL: [Self; 4] = [Self::Revoke, Self::Poll, Self::Grant, Self::Audit];
 

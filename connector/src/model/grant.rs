@@ -23,6 +23,8 @@ pub const UNITS_MAX: usize = 100;
 pub const REASON_CHARACTERS_MAX: usize = 1000;
 /// Length of any other text.
 pub const TEXT_CHARACTERS_MAX: usize = 256;
+/// Length of an ARN.
+pub const ARN_CHARACTERS_MAX: usize = 2048;
 /// Labels of a grant.
 pub const LABELS_MAX: usize = 50;
 /// Length of a label's key.
@@ -75,13 +77,24 @@ impl fmt::Display for Recipient {
     }
 }
 
-/// One permission in one account.
+/// One permission on one resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Wanted {
-    /// Account.
-    pub account: AccountId,
-    /// Name or ARN of a permission set.
-    pub permission_set: String,
+#[serde(untagged)]
+pub enum Wanted {
+    /// A permission set in an account.
+    InAccount {
+        /// Account.
+        account: AccountId,
+        /// Name or ARN of a permission set.
+        permission_set: String,
+    },
+    /// A permission on anything else.
+    On {
+        /// ARN of a resource.
+        resource: String,
+        /// A permission of its type.
+        permission: String,
+    },
 }
 
 /// Until when.
@@ -176,7 +189,11 @@ mod tests {
         Request {
             integration: Uuid::from_u128(1),
             recipient: Recipient::UserEmail("ann@example.com".to_owned()),
-            units: [Wanted { account, permission_set: "ReadOnly".to_owned() }].into(),
+            units: [
+                Wanted::InAccount { account, permission_set: "ReadOnly".to_owned() },
+                Wanted::On { resource: "arn".to_owned(), permission: "MEMBER".to_owned() },
+            ]
+            .into(),
             end: End::After(3_600_000),
             reason: "ticket 7".to_owned(),
             requester: "ann".to_owned(),
@@ -198,7 +215,7 @@ mod tests {
         let other = Request {
             integration: Uuid::from_u128(2),
             recipient: Recipient::GroupId("g".to_owned()),
-            units: [Wanted { account, permission_set: "Admin".to_owned() }].into(),
+            units: [Wanted::InAccount { account, permission_set: "Admin".to_owned() }].into(),
             end: End::At(DateTime::from_timestamp(0, 0).expect("a time")),
             reason: "another".to_owned(),
             requester: "eve".to_owned(),

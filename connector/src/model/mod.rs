@@ -17,6 +17,7 @@ pub mod history;
 pub mod holding;
 pub mod ids;
 pub mod integration;
+pub mod object;
 pub mod organization;
 pub mod owner;
 pub mod problem;

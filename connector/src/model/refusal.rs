@@ -40,6 +40,14 @@ refusal_codes! {
     PrincipalDisabled = "PRINCIPAL_DISABLED", "Enable the user in the identity provider first.";
     /// No such permission set was discovered.
     PermissionSetUnknown = "PERMISSION_SET_UNKNOWN", "Name one that `resources list 'type = aws-identity-center-permission-set'` shows; sync first if it is new.";
+    /// No such resource was discovered.
+    ResourceUnknown = "RESOURCE_UNKNOWN", "Name the ARN of one that `resources list` shows; sync first if it is new.";
+    /// Nothing gives this permission on resources of this type.
+    PermissionUnknown = "PERMISSION_UNKNOWN", "Name a permission that `resources types` shows for the type; in an account, name a permission set.";
+    /// It cannot be given to such a recipient.
+    RecipientUnfit = "RECIPIENT_UNFIT", "Name a user; a group cannot receive it.";
+    /// The group is another directory's.
+    GroupExternal = "GROUP_EXTERNAL", "Change the group at the identity provider that it comes from, or grant a permission set instead.";
     /// No such account was discovered.
     AccountUnknown = "ACCOUNT_UNKNOWN", "Name an account that `accounts list` shows; sync first if it is new.";
     /// The account is left out by the settings.
@@ -51,7 +59,7 @@ refusal_codes! {
     /// The settings name no region of Identity Center, or there is no instance.
     IdentityCenterMissing = "IDENTITY_CENTER_MISSING", "Set sso_region to the region of the Identity Center instance.";
     /// The role may not do it.
-    NotAllowed = "NOT_ALLOWED", "Update the stack with AccountAssignments=Enabled; if it is, look for a service control policy.";
+    NotAllowed = "NOT_ALLOWED", "Update the stack with the parameter of the mechanism Enabled (AccountAssignments, GroupMemberships); if it is, look for a service control policy.";
     /// AWS takes no more of it.
     QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, or remove what is not needed.";
     /// AWS did not tell.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    access::mechanisms::{LOOKUP_IAM_ACTIONS, Mechanism},
+    access::mechanisms::{self, LOOKUP_IAM_ACTIONS, Mechanism, Right, To},
     catalog::{self, COLLECTORS},
     model::{arn::Partition, ids::AccountId, scope::Reach},
 };
@@ -58,33 +58,37 @@ pub fn giving(
     management: &AccountId,
     is_spared: bool,
 ) -> Vec<Statement> {
-    let account = partition.arn("sso", "", "", &format!("account/{management}"));
-    let title = mechanism.title();
-    let statement = |name: &str, actions: &[&'static str], on: On| Statement {
-        sid: format!("{title}{name}"),
-        actions: actions.iter().copied().collect(),
-        on,
+    let arn = |pattern: &str| {
+        pattern
+            .replace("${AWS::Partition}", partition.as_str())
+            .replace("${AWS::AccountId}", management.as_str())
     };
-    let look =
-        Statement { sid: format!("{title}Look"), actions: looking(mechanism), on: On::Everything };
-    if is_spared {
-        return vec![look, statement("Change", mechanism.changing(), On::AllBut(account))];
-    }
-    let iam = |rest: &str| partition.arn("iam", "", management.as_str(), rest);
-    let reserved =
-        vec![iam("role/aws-reserved/sso.amazonaws.com/*"), iam("saml-provider/AWSSSO_*")];
-    vec![
-        look,
-        statement("Change", mechanism.changing(), On::Everything),
-        statement(
-            "ManagementAccountRoles",
-            mechanism.changing_in_management_account(),
-            On::Only(reserved),
-        ),
-    ]
+    let rights = mechanism.rights().iter();
+    let meant = rights.filter(|right| !(is_spared && right.to == To::ChangeManagementAccount));
+    let statement = |right: &Right| Statement {
+        sid: format!("{}{}", mechanism.title(), right.name),
+        actions: actions(right),
+        on: match right.on {
+            mechanisms::On::Everything => On::Everything,
+            mechanisms::On::AllBut(pattern) => On::AllBut(arn(pattern)),
+            mechanisms::On::Only(patterns) => {
+                On::Only(patterns.iter().map(|pattern| arn(pattern)).collect())
+            }
+        },
+    };
+    meant.map(statement).collect()
 }
 
-/// The actions with which a mechanism looks, and recipients are looked up.
-fn looking(mechanism: &dyn Mechanism) -> BTreeSet<&'static str> {
-    mechanism.looking().iter().chain(LOOKUP_IAM_ACTIONS).copied().collect()
+/// The actions of a right; who looks, looks recipients up, too.
+fn actions(right: &Right) -> BTreeSet<&'static str> {
+    let mut actions: BTreeSet<_> = right.actions.iter().copied().collect();
+    if right.to == To::Look {
+        actions.extend(LOOKUP_IAM_ACTIONS);
+    }
+    actions
+}
+
+/// The actions of a mechanism's rights to do something.
+fn actions_to(mechanism: &dyn Mechanism, to: To) -> BTreeSet<&'static str> {
+    mechanism.rights().iter().filter(|right| right.to == to).flat_map(actions).collect()
 }

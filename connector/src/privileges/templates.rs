@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{discovery, looking};
-use crate::access::mechanisms::{MECHANISMS, Mechanism};
+use super::{actions, discovery};
+use crate::access::mechanisms::{MECHANISMS, Mechanism, On, Right, To};
 
 /// Where the actions of a role stand.
 const ACTIONS: &str = "@ACTIONS@";
@@ -24,7 +24,8 @@ pub fn management(types: &[&str]) -> String {
     let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
     let template = filled(&template, CHOICES, &of_each(choice));
     let template = filled(&template, CONDITIONS, &of_each(condition));
-    let template = filled(&template, POLICIES, &of_each(policy));
+    let policies: Vec<String> = MECHANISMS.iter().map(|mechanism| policy(*mechanism)).collect();
+    let template = filled(&template, POLICIES, &policies.join("\n"));
     filled(&template, MEMBER, &member(types))
 }
 
@@ -42,20 +43,54 @@ fn choice(mechanism: &dyn Mechanism) -> String {
 
 fn condition(mechanism: &dyn Mechanism) -> String {
     let title = mechanism.title();
-    format!(
-        "Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\nHas{title}InManagementAccount:\n  Fn::And:\n    - Condition: Has{title}\n    - Condition: HasManagementAccountAccess\n"
-    )
+    let mut condition = format!("Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\n");
+    if mechanism.rights().iter().any(|right| right.to == To::ChangeManagementAccount) {
+        let _ = writeln!(
+            condition,
+            "Has{title}InManagementAccount:\n  Fn::And:\n    - Condition: Has{title}\n    - Condition: HasManagementAccountAccess"
+        );
+    }
+    condition
 }
 
-/// The policies that a mechanism adds to the role of the management account.
+/// The policies that a mechanism adds to the role of the management account: what it always needs, and
+/// what it needs to give access to that account.
 fn policy(mechanism: &dyn Mechanism) -> String {
+    let is_for_all = |right: &&Right| right.to != To::ChangeManagementAccount;
+    let (all, own): (Vec<_>, Vec<_>) = mechanism.rights().iter().partition(is_for_all);
+    let mut policies = policy_of(mechanism, "", "", &all);
+    if !own.is_empty() {
+        let (name, file) = ("InManagementAccount", "-management-account");
+        policies.push('\n');
+        policies.push_str(&policy_of(mechanism, name, file, &own));
+    }
+    policies
+}
+
+fn policy_of(mechanism: &dyn Mechanism, name: &str, file: &str, rights: &[&Right]) -> String {
     let title = mechanism.title();
-    let template = include_str!("templates/mechanism.yaml").replace("@TITLE@", title);
-    let template = filled(&template, "@LOOKING@", &items(&looking(mechanism)));
-    let changing = mechanism.changing().iter().copied().collect();
-    let template = filled(&template, "@CHANGING@", &items(&changing));
-    let roles = mechanism.changing_in_management_account().iter().copied().collect();
-    filled(&template, "@ROLES@", &items(&roles))
+    let template = include_str!("templates/mechanism.yaml")
+        .replace("@TITLE@", title)
+        .replace("@NAME@", name)
+        .replace("@FILE@", file);
+    let statements = rights.iter().map(|right| statement(title, right)).collect::<String>();
+    filled(&template, "@STATEMENTS@", &statements)
+}
+
+fn statement(title: &str, right: &Right) -> String {
+    let (field, patterns): (_, &[&str]) = match &right.on {
+        On::Everything => ("Resource", &[]),
+        On::AllBut(pattern) => ("NotResource", std::slice::from_ref(pattern)),
+        On::Only(patterns) => ("Resource", patterns),
+    };
+    let on = if patterns.is_empty() {
+        " \"*\"\n".to_owned()
+    } else {
+        let subs = patterns.iter().map(|pattern| format!("    - Fn::Sub: {pattern}\n"));
+        format!("\n{}", subs.collect::<String>())
+    };
+    let actions = items(&actions(right)).replace("- ", "    - ");
+    format!("- Sid: {title}{}\n  Effect: Allow\n  Action:\n{actions}  {field}:{on}", right.name)
 }
 
 /// The template of the member accounts.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Result, expect_one, identity_centers::Held, json, stored};
 use crate::model::{
-    assignment::Principal,
+    assignment::{InAccount, Principal},
     grant::Recipient,
     ids::{ConnectorId, IntegrationId},
     refusal::Refusal,
@@ -21,6 +21,17 @@ pub struct Lookup {
     pub id: Uuid,
     /// Who.
     pub recipient: Recipient,
+    /// What would be granted, each by a mechanism.
+    pub plans: Vec<(String, serde_json::Value)>,
+}
+
+/// What is told of a recipient.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Who it is.
+    pub principal: Principal,
+    /// What the plans open beside what they say.
+    pub openings: Vec<InAccount>,
 }
 
 /// Asks who somebody is.
@@ -35,12 +46,13 @@ pub async fn insert(
     lookup: &Lookup,
 ) -> Result<()> {
     let done = sqlx::query!(
-        "INSERT INTO connector.lookups (connector_id, id, integration_id, recipient)
-         VALUES ($1, $2, $3, $4)",
+        "INSERT INTO connector.lookups (connector_id, id, integration_id, recipient, plans)
+         VALUES ($1, $2, $3, $4, $5)",
         connector.as_str(),
         lookup.id,
         integration.0,
-        json("lookups", "recipient", &lookup.recipient)?
+        json("lookups", "recipient", &lookup.recipient)?,
+        json("lookups", "plans", &lookup.plans)?
     )
     .execute(conn)
     .await?;
@@ -59,7 +71,7 @@ pub async fn open(
     limit: i64,
 ) -> Result<Vec<Lookup>> {
     let rows = sqlx::query!(
-        "SELECT id, recipient FROM connector.lookups
+        "SELECT id, recipient, plans FROM connector.lookups
          WHERE connector_id = $1 AND integration_id = $2 AND answered_at IS NULL
            AND id <> ALL ($3)
          ORDER BY requested_at LIMIT $4",
@@ -73,7 +85,11 @@ pub async fn open(
     rows.into_iter()
         .map(|row| {
             let recipient = serde_json::from_value(row.recipient);
-            Ok(Lookup { id: row.id, recipient: stored("lookups", "recipient", recipient)? })
+            Ok(Lookup {
+                id: row.id,
+                recipient: stored("lookups", "recipient", recipient)?,
+                plans: stored("lookups", "plans", serde_json::from_value(row.plans))?,
+            })
         })
         .collect()
 }
@@ -87,22 +103,27 @@ pub async fn answer(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: Uuid,
-    found: &std::result::Result<Principal, Refusal>,
+    found: &std::result::Result<Told, Refusal>,
 ) -> Result<()> {
-    let principal = match found {
-        Ok(principal) => Some(json("lookups", "principal", principal)?),
-        Err(_) => None,
+    let (principal, openings) = match found {
+        Ok(told) => {
+            let principal = json("lookups", "principal", &told.principal)?;
+            (Some(principal), told.openings.as_slice())
+        }
+        Err(_) => (None, [].as_slice()),
     };
     let refusal = found.as_ref().err();
     sqlx::query!(
         "UPDATE connector.lookups
-         SET answered_at = connector.now(), principal = $3, refusal = $4, finding = $5
+         SET answered_at = connector.now(), principal = $3, refusal = $4, finding = $5,
+             openings = $6
          WHERE connector_id = $1 AND id = $2 AND answered_at IS NULL",
         connector.as_str(),
         id,
         principal,
         refusal.map(|refusal| refusal.code.as_str()),
-        refusal.map_or("", |refusal| refusal.finding.as_str())
+        refusal.map_or("", |refusal| refusal.finding.as_str()),
+        json("lookups", "openings", &openings)?
     )
     .execute(conn)
     .await?;
@@ -118,9 +139,9 @@ pub async fn answered(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: Uuid,
-) -> Result<Option<std::result::Result<Principal, Refusal>>> {
+) -> Result<Option<std::result::Result<Told, Refusal>>> {
     let row = sqlx::query!(
-        "SELECT principal, refusal, finding FROM connector.lookups
+        "SELECT principal, refusal, finding, openings FROM connector.lookups
          WHERE connector_id = $1 AND id = $2 AND answered_at IS NOT NULL",
         connector.as_str(),
         id
@@ -133,7 +154,10 @@ pub async fn answered(
         return Ok(Some(Err(Refusal::new(code, row.finding))));
     }
     let principal = serde_json::from_value(row.principal.unwrap_or_default());
-    Ok(Some(Ok(stored("lookups", "principal", principal)?)))
+    Ok(Some(Ok(Told {
+        principal: stored("lookups", "principal", principal)?,
+        openings: stored("lookups", "openings", serde_json::from_value(row.openings))?,
+    })))
 }
 
 /// Removes what nobody will ask for any more.

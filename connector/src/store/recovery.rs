@@ -310,7 +310,7 @@ pub async fn take_for_ours(
     let Forgotten { integration, change, .. } = forgotten;
     let done = sqlx::query!(
         "INSERT INTO connector.targets AS t (connector_id, id, integration_id, mechanism,
-             object_key, object, account_id, origin, next_at)
+             object_key, object, place, origin, next_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'made', connector.now())
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
          SET origin = 'made',

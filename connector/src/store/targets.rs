@@ -12,7 +12,8 @@ use super::{Result, expect_one, identity_centers::Held, stored};
 use crate::model::{
     errand::Errand,
     holding::Holder,
-    ids::{AccountId, ConnectorId, IntegrationId, TargetId},
+    ids::{ConnectorId, IntegrationId, TargetId},
+    object::Object,
     target::{Doubt, Intent, Origin, Target},
 };
 
@@ -29,8 +30,8 @@ pub struct Stored {
     pub key: String,
     /// As its mechanism names it.
     pub object: serde_json::Value,
-    /// Account.
-    pub account: AccountId,
+    /// What one change at a time is made of: an account, a group.
+    pub place: String,
     /// What is remembered.
     pub target: Target,
     /// Looks or calls in a row that failed.
@@ -42,7 +43,7 @@ struct Row {
     mechanism: String,
     object_key: String,
     object: serde_json::Value,
-    account_id: String,
+    place: String,
     origin: Option<String>,
     intent_verb: Option<String>,
     intent_since: Option<DateTime<Utc>>,
@@ -93,7 +94,7 @@ impl TryFrom<Row> for Stored {
             mechanism: row.mechanism,
             key: row.object_key,
             object: row.object,
-            account: stored(TABLE, "account_id", row.account_id.parse())?,
+            place: row.place,
             target: Target {
                 origin: origin("origin", row.origin.as_deref())?,
                 intent,
@@ -116,13 +117,11 @@ pub async fn ensure(
     conn: &mut PgConnection,
     (connector, integration): (&ConnectorId, IntegrationId),
     fresh: TargetId,
-    mechanism: &str,
-    (key, object): (&str, &serde_json::Value),
-    account: &AccountId,
+    object: &Object,
 ) -> Result<TargetId> {
     let id = sqlx::query_scalar!(
         "INSERT INTO connector.targets AS t
-             (connector_id, id, integration_id, mechanism, object_key, object, account_id, next_at,
+             (connector_id, id, integration_id, mechanism, object_key, object, place, next_at,
               errand)
          VALUES ($1, $2, $3, $4, $5, $6, $7, connector.now(), $8)
          ON CONFLICT (connector_id, integration_id, mechanism, object_key) DO UPDATE
@@ -142,11 +141,11 @@ pub async fn ensure(
         connector.as_str(),
         fresh.0,
         integration.0,
-        mechanism,
-        key,
-        object,
-        account.as_str(),
-        errand_number(Errand::Grant)
+        object.mechanism,
+        object.key,
+        object.object,
+        object.place,
+        Errand::Grant.number()
     )
     .fetch_one(conn)
     .await?;
@@ -158,13 +157,15 @@ pub async fn ensure(
 pub struct Due {
     /// Id.
     pub id: TargetId,
-    /// Account.
-    pub account: AccountId,
+    /// What one change at a time is made of: an account, a group.
+    pub place: String,
     /// What for.
     pub errand: Errand,
     /// Whether a call on it is under way.
     pub is_under_way: bool,
-    /// Calls that are under way in the instance, those of [`Search::calls`] among them.
+    /// Whether AWS works only on so many like it at once.
+    pub is_limited: bool,
+    /// Limited calls that are under way, those of [`Search::calls`] among them.
     pub calls: i64,
 }
 
@@ -173,20 +174,22 @@ pub struct Due {
 pub struct Search<'a> {
     /// But those that are being looked at.
     pub but: &'a [TargetId],
-    /// In these accounts something else is about to begin.
-    pub busy: &'a [AccountId],
-    /// Calls that are under way for those that are being looked at, or may come of it.
+    /// In these places something else is about to begin.
+    pub busy: &'a [String],
+    /// Limited calls that are under way for those that are being looked at, or may come of it.
     pub calls: i64,
     /// Also those that nobody waits for.
     pub with_audits: bool,
-    /// Calls that AWS works on at once in the instance.
+    /// The mechanisms whose calls are limited.
+    pub limited: &'a [String],
+    /// Of them, so many at once in the instance.
     pub calls_at_once: i64,
     /// Of each errand at most.
     pub limit: i64,
 }
 
 /// Targets of an instance that are due, the most urgent first. What would begin where another call is
-/// under way in the account, or as many as AWS takes at once in the instance, waits.
+/// under way in the place, or as many as AWS takes at once in the instance, waits.
 ///
 /// # Errors
 ///
@@ -195,32 +198,34 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
     let errands: Vec<i16> = Errand::ALL
         .into_iter()
         .filter(|errand| search.with_audits || *errand != Errand::Audit)
-        .map(errand_number)
+        .map(Errand::number)
         .collect();
     let but: Vec<Uuid> = search.but.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"WITH busy AS MATERIALIZED (
-             SELECT array_agg(account_id) || $7::text[] AS accounts,
-               count(*) FILTER (WHERE id <> ALL ($3)) + $8 AS calls
+             SELECT array_agg(place) || $7::text[] AS places,
+               count(*) FILTER (WHERE id <> ALL ($3) AND mechanism = ANY ($9)) + $8 AS calls
              FROM connector.targets
              WHERE connector_id = $1 AND integration_id = $2 AND intent_verb IS NOT NULL)
-           SELECT t.id AS "id!", t.account_id AS "account_id!", t.errand AS "errand!",
-             t.is_under_way AS "is_under_way!", busy.calls AS "calls!"
+           SELECT t.id AS "id!", t.place AS "place!", t.errand AS "errand!",
+             t.is_under_way AS "is_under_way!",
+             t.mechanism = ANY ($9) AS "is_limited!", busy.calls AS "calls!"
            FROM busy
            CROSS JOIN LATERAL (
-             (SELECT id, account_id, 0::smallint AS errand, unwanted_at AS since,
+             (SELECT id, mechanism, place, 0::smallint AS errand, unwanted_at AS since,
                 intent_verb IS NOT NULL AS is_under_way
               FROM connector.targets
               WHERE connector_id = $1 AND integration_id = $2 AND errand > 0
                 AND next_at IS NOT NULL AND unwanted_at <= connector.now()
                 AND intent_verb IS DISTINCT FROM 'delete' AND id <> ALL ($3)
                 AND (intent_verb IS NOT NULL
-                     OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
+                     OR ((busy.calls < $5 OR mechanism <> ALL ($9))
+                         AND place <> ALL (busy.places)))
               ORDER BY unwanted_at LIMIT $4)
              UNION ALL
              SELECT due.* FROM unnest($6::smallint[]) AS e(errand)
              CROSS JOIN LATERAL (
-               SELECT id, account_id, errand, next_at AS since,
+               SELECT id, mechanism, place, errand, next_at AS since,
                  intent_verb IS NOT NULL AS is_under_way
                FROM connector.targets
                WHERE connector_id = $1 AND integration_id = $2 AND errand = e.errand
@@ -228,7 +233,8 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
                  AND (e.errand = 0 OR intent_verb IS NOT DISTINCT FROM 'delete'
                       OR coalesce(unwanted_at > connector.now(), true))
                  AND (intent_verb IS NOT NULL OR e.errand = 3
-                      OR (busy.calls < $5 AND account_id <> ALL (busy.accounts)))
+                      OR ((busy.calls < $5 OR mechanism <> ALL ($9))
+                         AND place <> ALL (busy.places)))
                ORDER BY next_at LIMIT $4) AS due) AS t
            ORDER BY t.errand, t.since, t.id"#,
         held.connector.as_str(),
@@ -237,8 +243,9 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
         search.limit,
         search.calls_at_once,
         &errands,
-        &super::texts(search.busy),
-        search.calls
+        search.busy,
+        search.calls,
+        search.limited
     )
     .fetch_all(conn)
     .await?;
@@ -246,25 +253,17 @@ pub async fn due(conn: &mut PgConnection, held: &Held, search: Search<'_>) -> Re
         .map(|row| {
             Ok(Due {
                 id: TargetId(row.id),
-                account: stored(TABLE, "account_id", row.account_id.parse())?,
+                place: row.place,
+                is_limited: row.is_limited,
                 errand: Errand::ALL
                     .into_iter()
-                    .find(|errand| errand_number(*errand) == row.errand)
+                    .find(|errand| errand.number() == row.errand)
                     .unwrap_or(Errand::Revoke),
                 is_under_way: row.is_under_way,
                 calls: row.calls,
             })
         })
         .collect()
-}
-
-fn errand_number(errand: Errand) -> i16 {
-    match errand {
-        Errand::Revoke => 0,
-        Errand::Poll => 1,
-        Errand::Grant => 2,
-        Errand::Audit => 3,
-    }
 }
 
 /// One target.
@@ -279,7 +278,7 @@ pub async fn get(
 ) -> Result<Option<Stored>> {
     let row = sqlx::query_as!(
         Row,
-        "SELECT id, mechanism, object_key, object, account_id, origin, intent_verb,
+        "SELECT id, mechanism, object_key, object, place, origin, intent_verb,
              intent_since, intent_request, intent_settled_before, intent_origin_before,
              settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures
          FROM connector.targets WHERE connector_id = $1 AND id = $2",
@@ -302,7 +301,7 @@ pub async fn lock(conn: &mut PgConnection, held: &Held, id: TargetId) -> Result<
         Row,
         "UPDATE connector.targets SET fence = $3
          WHERE connector_id = $1 AND id = $2 AND next_at IS NOT NULL
-         RETURNING id, mechanism, object_key, object, account_id, origin, intent_verb,
+         RETURNING id, mechanism, object_key, object, place, origin, intent_verb,
              intent_since, intent_request, intent_settled_before, intent_origin_before,
              settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures",
         held.connector.as_str(),
@@ -349,8 +348,8 @@ pub async fn holders(
         .collect()
 }
 
-/// How many calls are under way in an instance, and in one of its accounts, but for those on one
-/// target.
+/// How many calls of a target's mechanism are under way in an instance, and how many calls of any in
+/// the target's place, but for those on the target.
 ///
 /// # Errors
 ///
@@ -361,14 +360,14 @@ pub async fn under_way(
     stored: &Stored,
 ) -> Result<(i64, i64)> {
     let row = sqlx::query!(
-        r#"SELECT count(*) AS "all!", count(*) FILTER (WHERE account_id = $4) AS "here!"
+        r#"SELECT count(*) FILTER (WHERE mechanism = $3) AS "all!",
+             count(*) FILTER (WHERE place = $4) AS "here!"
            FROM connector.targets
-           WHERE connector_id = $1 AND integration_id = $2 AND mechanism = $3
-             AND intent_verb IS NOT NULL AND id <> $5"#,
+           WHERE connector_id = $1 AND integration_id = $2 AND intent_verb IS NOT NULL AND id <> $5"#,
         held.connector.as_str(),
         held.integration.0,
         stored.mechanism,
-        stored.account.as_str(),
+        stored.place,
         stored.id.0
     )
     .fetch_one(conn)
@@ -456,7 +455,7 @@ pub async fn write(
         course.is_observed,
         trouble,
         course.going == Going::On,
-        errand_number(outlook.errand),
+        outlook.errand.number(),
         outlook.unwanted_at
     )
     .execute(conn)
@@ -487,7 +486,7 @@ pub async fn wake(
          WHERE t.connector_id = $1 AND t.id = held.id",
         connector.as_str(),
         grant,
-        errand_number(errand)
+        errand.number()
     )
     .execute(conn)
     .await?;

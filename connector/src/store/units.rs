@@ -1,4 +1,4 @@
-//! Units of grants: one permission in one account each, with how it stands in AWS.
+//! Units of grants: one permission on one resource each, with how it stands in AWS.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -10,15 +10,23 @@ use crate::model::{
     unit::UnitState,
 };
 
-/// A unit to store.
-#[derive(Clone, Debug)]
-pub struct New {
-    /// Account.
+/// What a unit is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct What {
+    /// Account that the resource lies in.
     pub account: AccountId,
-    /// Name of the permission set.
-    pub permission_set: String,
-    /// Its ARN.
-    pub permission_set_arn: String,
+    /// ARN of the resource; empty: the account itself.
+    pub resource: String,
+    /// Its type.
+    pub resource_type: String,
+    /// Its name.
+    pub resource_name: String,
+    /// What may be done there: for an account the name of a permission set.
+    pub permission: String,
+    /// How it is given.
+    pub mechanism: String,
+    /// What that takes, in the mechanism's own words, but for who receives it.
+    pub plan: serde_json::Value,
     /// How long its sessions last.
     pub session_seconds: i32,
 }
@@ -30,22 +38,14 @@ pub struct Unit {
     pub grant_id: String,
     /// Which of the grant's units it is.
     pub number: i16,
-    /// Account.
-    pub account: AccountId,
-    /// Name of the permission set.
-    pub permission_set: String,
-    /// Its ARN.
-    pub permission_set_arn: String,
-    /// How long its sessions last.
-    pub session_seconds: i32,
+    /// What it is about.
+    pub what: What,
     /// State.
     pub state: UnitState,
     /// Since when.
     pub state_at: DateTime<Utc>,
     /// Why it failed.
     pub refusal: Option<Refusal>,
-    /// How access is given; none: the recipient was not looked up yet.
-    pub mechanism: Option<String>,
     /// It was there before us.
     pub is_found: bool,
     /// Since when its target does not get on.
@@ -67,19 +67,23 @@ pub async fn insert(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     grant: &str,
-    units: &[New],
+    units: &[What],
 ) -> Result<()> {
     for (number, unit) in units.iter().enumerate() {
         let done = sqlx::query!(
-            "INSERT INTO connector.units (connector_id, grant_id, number, account_id,
-                 permission_set, permission_set_arn, session_seconds)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO connector.units (connector_id, grant_id, number, account_id, resource,
+                 resource_type, resource_name, permission, mechanism, plan, session_seconds)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             connector.as_str(),
             grant,
             i16::try_from(number).unwrap_or(i16::MAX),
             unit.account.as_str(),
-            unit.permission_set,
-            unit.permission_set_arn,
+            unit.resource,
+            unit.resource_type,
+            unit.resource_name,
+            unit.permission,
+            unit.mechanism,
+            unit.plan,
             unit.session_seconds
         )
         .execute(&mut *conn)
@@ -100,9 +104,9 @@ pub async fn list(
     grants: &[String],
 ) -> Result<Vec<Unit>> {
     let rows = sqlx::query!(
-        r#"SELECT u.grant_id, u.number, u.account_id, u.permission_set, u.permission_set_arn,
-             u.session_seconds, u.state, u.state_at, u.refusal, u.finding, u.is_forgotten,
-             t.mechanism AS "mechanism?", t.origin = 'found' AS "is_found?",
+        r#"SELECT u.grant_id, u.number, u.account_id, u.resource, u.resource_type,
+             u.resource_name, u.permission, u.mechanism, u.plan, u.session_seconds, u.state,
+             u.state_at, u.refusal, u.finding, u.is_forgotten, t.origin = 'found' AS "is_found?",
              t.stuck_since AS "stuck_since?", t.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
              ELSE (
@@ -134,14 +138,19 @@ pub async fn list(
             Ok(Unit {
                 grant_id: row.grant_id,
                 number: row.number,
-                account: stored("units", "account_id", row.account_id.parse())?,
-                permission_set: row.permission_set,
-                permission_set_arn: row.permission_set_arn,
-                session_seconds: row.session_seconds,
+                what: What {
+                    account: stored("units", "account_id", row.account_id.parse())?,
+                    resource: row.resource,
+                    resource_type: row.resource_type,
+                    resource_name: row.resource_name,
+                    permission: row.permission,
+                    mechanism: row.mechanism,
+                    plan: row.plan,
+                    session_seconds: row.session_seconds,
+                },
                 state: stored("units", "state", row.state.parse())?,
                 state_at: row.state_at,
                 refusal,
-                mechanism: row.mechanism,
                 is_found: row.is_found.unwrap_or_default(),
                 stuck_since: row.stuck_since,
                 stuck_reason: row.stuck_reason.unwrap_or_default(),

@@ -19,15 +19,11 @@ impl World {
         };
         let directory = &organization.directory;
         let is_enabled = directory.users.iter().any(|one| one.id == user && !one.is_disabled);
-        let is_member = |group: &str| {
-            let mut groups = directory.groups.iter();
-            groups.any(|one| one.id == group && one.members.iter().any(|member| member == user))
-        };
         let held = directory.assignments.iter().filter(|assignment| {
             is_enabled
                 && match &assignment.principal {
                     Principal::User(id) => id == user,
-                    Principal::Group(id) => is_member(id),
+                    Principal::Group(id) => directory.is_member(id, user),
                 }
         });
         held.filter_map(|assignment| {

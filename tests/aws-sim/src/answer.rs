@@ -54,12 +54,22 @@ pub struct Refusal {
     pub code: String,
     /// Message.
     pub message: String,
+    /// What a service that speaks JSON tells as the `Reason` beside it; empty: nothing.
+    pub reason: String,
 }
 
 impl Refusal {
     /// A refusal.
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into() }
+        let (code, message) = (code.into(), message.into());
+        Self { status, code, message, reason: String::new() }
+    }
+
+    /// The same with a `Reason`.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
     }
 
     /// Not allowed, in the words of the service.
@@ -152,7 +162,13 @@ impl Refusal {
                 });
                 xml.finish()
             }
-            _ => json!({ "__type": self.code, "message": self.message }).to_string().into_bytes(),
+            _ => {
+                let mut told = json!({ "__type": self.code, "message": self.message });
+                if !self.reason.is_empty() {
+                    told["Reason"] = json!(self.reason);
+                }
+                told.to_string().into_bytes()
+            }
         };
         let content_type = match service {
             "ec2" | "s3" | "sts" | "iam" | "rds" | "sns" => "text/xml",

@@ -24,10 +24,14 @@ pub struct Directory {
     pub operations: Vec<Operation>,
     /// When assignments came and went.
     pub changes: Vec<Change>,
+    /// When memberships in groups came and went, but for those that are written into a group.
+    pub membership_changes: Vec<MembershipChange>,
     /// How operations go.
     pub pace: Pace,
     /// How many roles of permission sets were ever made.
     pub(crate) roles_made: u64,
+    /// How often each membership has ended, by the ids of its group and its user.
+    pub(crate) memberships_ended: BTreeMap<(String, String), u64>,
 }
 
 impl Directory {
@@ -48,6 +52,21 @@ pub struct Change {
     /// Whether it is there since.
     pub is_there: bool,
     /// Whether somebody did it without an operation.
+    pub is_by_hand: bool,
+}
+
+/// A membership in a group that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipChange {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Id of the group.
+    pub group: String,
+    /// Id of the user.
+    pub user: String,
+    /// Whether it is there since.
+    pub is_there: bool,
+    /// Whether somebody did it without a call.
     pub is_by_hand: bool,
 }
 
@@ -96,6 +115,8 @@ pub struct Group {
     pub id: String,
     /// Name.
     pub name: String,
+    /// Id at the identity provider that owns it; empty: none does.
+    pub external_id: String,
     /// Ids of its users.
     pub members: Vec<String>,
 }

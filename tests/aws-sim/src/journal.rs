@@ -17,7 +17,8 @@ pub struct Entry {
     /// IAM action.
     pub action: String,
     /// What it changes: `account/permission-set-id/principal-id`, of a call that makes or
-    /// removes an account assignment; else empty.
+    /// removes an account assignment; `group-id/user-id`, of one that makes a membership;
+    /// `membership-id`, of one that removes it; else empty.
     pub object: String,
     /// Whether a page token came with it.
     pub has_token: bool,

@@ -30,6 +30,7 @@ pub mod gate;
 pub mod identity;
 pub mod journal;
 pub mod latency;
+mod membership;
 pub mod policy;
 pub mod quota;
 pub mod reference;

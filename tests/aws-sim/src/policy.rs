@@ -34,6 +34,16 @@ pub fn allows(documents: &[Value], action: &str, resource: Option<&str>) -> bool
     })
 }
 
+/// Whether policies of an identity allow an action on every one of some resources; none: they
+/// are judged by action alone.
+#[must_use]
+pub fn allows_on_all(documents: &[Value], action: &str, resources: &[String]) -> bool {
+    if resources.is_empty() {
+        return allows(documents, action, None);
+    }
+    resources.iter().all(|resource| allows(documents, action, Some(resource.as_str())))
+}
+
 /// Whether a statement is about a resource. One that names none is about all.
 fn concerns(statement: &Value, resource: &str) -> bool {
     let names = |patterns: &Value| {
@@ -212,5 +222,22 @@ mod tests {
             assert_eq!(may(&documents, protected), may_protected, "{documents:?}");
         }
         assert!(allows(&[but_one], action, None), "by action alone");
+    }
+
+    #[test]
+    fn a_call_about_several_things_is_allowed_only_where_each_of_them_is() {
+        let action = "identitystore:CreateGroupMembership";
+        let (group, user) = ("arn:aws:identitystore:::group/g", "arn:aws:identitystore:::user/u");
+        let about = [group, user].map(str::to_owned);
+        let allow = |resource: &str| {
+            let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+            json!({ "Statement": [statement] })
+        };
+        assert!(!allows_on_all(&[allow(group)], action, &about));
+        assert!(!allows_on_all(&[allow(user)], action, &about));
+        assert!(allows_on_all(&[allow(group), allow(user)], action, &about));
+        assert!(allows_on_all(&[allow("*")], action, &about));
+        assert!(allows_on_all(&[allow(group)], action, &[]), "by action alone");
+        assert!(!allows_on_all(&[allow("*")], "identitystore:DeleteGroupMembership", &[]));
     }
 }

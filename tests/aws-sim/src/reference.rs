@@ -80,6 +80,15 @@ mod tests {
             assert_eq!(action(service, operation), needed);
         }
         assert_eq!(access_level("s3:ListBucket"), Some("List"));
+        for (operation, level) in [
+            ("CreateGroupMembership", "Write"),
+            ("DeleteGroupMembership", "Write"),
+            ("GetGroupMembershipId", "Read"),
+        ] {
+            let needed = action("identitystore", operation);
+            assert_eq!(needed, format!("identitystore:{operation}"));
+            assert_eq!(access_level(&needed), Some(level));
+        }
         assert_eq!(access_level("s3:ListBuckets"), None);
     }
 }

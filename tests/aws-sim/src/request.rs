@@ -63,24 +63,28 @@ impl Call {
         reference::action(&self.service, &self.operation)
     }
 
-    /// What the call changes, for the journal: `account/permission-set-id/principal-id` of an
-    /// assignment; empty: nothing that is told apart.
+    /// What the call changes, for the journal, as the call names it:
+    /// `account/permission-set-id/principal-id` of an assignment; of a membership `group-id/user-id`
+    /// when it is made, and its id when it is removed; empty: nothing that is told apart.
     #[must_use]
     pub fn object(&self) -> String {
-        if !self.changes_assignment() {
-            return String::new();
+        match (self.service.as_str(), self.operation.as_str()) {
+            ("sso", "CreateAccountAssignment" | "DeleteAccountAssignment") => {
+                let set = self.text("PermissionSetArn").rsplit('/').next().unwrap_or_default();
+                format!("{}/{set}/{}", self.text("TargetId"), self.text("PrincipalId"))
+            }
+            ("identitystore", "CreateGroupMembership") => {
+                format!("{}/{}", self.text("GroupId"), self.member())
+            }
+            ("identitystore", "DeleteGroupMembership") => self.text("MembershipId").to_owned(),
+            _ => String::new(),
         }
-        let set = self.text("PermissionSetArn").rsplit('/').next().unwrap_or_default();
-        format!("{}/{set}/{}", self.text("TargetId"), self.text("PrincipalId"))
     }
 
-    /// The ARN of what the call changes, where policies are judged by it too: the account of an
-    /// assignment. Source: "Delegate permission set administration" in the user guide of IAM
-    /// Identity Center.
+    /// The id of the user that a call names as a member; empty: none.
     #[must_use]
-    pub fn resource(&self, partition: &str) -> Option<String> {
-        self.changes_assignment()
-            .then(|| format!("arn:{partition}:sso:::account/{}", self.text("TargetId")))
+    pub fn member(&self) -> &str {
+        self.json["MemberId"]["UserId"].as_str().unwrap_or_default()
     }
 
     /// A text parameter of a JSON call.
@@ -116,15 +120,6 @@ impl Call {
     pub fn page_number(&self) -> usize {
         let number = self.token().and_then(|token| token.rsplit('.').next());
         number.and_then(|number| usize::from_str_radix(number, 16).ok()).unwrap_or(1)
-    }
-
-    /// Whether the call makes or removes an account assignment.
-    fn changes_assignment(&self) -> bool {
-        self.service == "sso"
-            && matches!(
-                self.operation.as_str(),
-                "CreateAccountAssignment" | "DeleteAccountAssignment"
-            )
     }
 }
 

@@ -224,6 +224,7 @@ pub fn enroll(
         directory.groups.push(Group {
             id: format!("g-{at:08x}"),
             name: format!("team-{at}"),
+            external_id: String::new(),
             members: directory.users.iter().map(|user| user.id.clone()).collect(),
         });
     }

@@ -185,10 +185,10 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
 /// A call outside the role's policy is refused. `GetCallerIdentity` needs nothing.
 fn permit(world: &World, session: &Session, call: &Call) -> Result<(), Refusal> {
     let action = call.action();
-    let resource = call.resource(session.role_arn.split(':').nth(1).unwrap_or_default());
+    let resources = services::resources::judged(world, session, call);
     let is_free = action == "sts:GetCallerIdentity"
         || (session.is_hub && action == "sts:AssumeRole")
-        || policy::allows(world.policies(session), &action, resource.as_deref());
+        || policy::allows_on_all(world.policies(session), &action, &resources);
     if !is_free {
         return Err(Refusal::denied(
             &call.service,

@@ -177,15 +177,18 @@ impl Scene {
                      {principal}::jsonb, g.names, {expires_at}
                  FROM pairs, connector.grants g WHERE g.grant_id = 'model';
                  INSERT INTO connector.targets (connector_id, id, integration_id, mechanism,
-                     object_key, object, account_id, origin, observed_at, next_at, errand)
+                     object_key, object, place, origin, observed_at, next_at, errand)
                  SELECT t.connector_id, md5(n::text)::uuid, t.integration_id, t.mechanism,
                      {key}, {object}::jsonb, account, 'made', connector.now(), {next_at}, {errand}
                  FROM pairs, connector.targets t
                  JOIN connector.units u ON u.target_id = t.id WHERE u.grant_id = 'model';
                  INSERT INTO connector.units (connector_id, grant_id, number, account_id,
-                     permission_set, permission_set_arn, session_seconds, target_id, state)
-                 SELECT u.connector_id, 'seeded-' || n, 0, account, u.permission_set,
-                     u.permission_set_arn, u.session_seconds, md5(n::text)::uuid, 'ACTIVE'
+                     resource, resource_type, resource_name, permission, mechanism, plan,
+                     session_seconds, target_id, state)
+                 SELECT u.connector_id, 'seeded-' || n, 0, account, '', u.resource_type,
+                     u.resource_name, u.permission, u.mechanism,
+                     jsonb_set(u.plan, '{{account}}', to_jsonb(account)), u.session_seconds,
+                     md5(n::text)::uuid, 'ACTIVE'
                  FROM pairs, connector.units u WHERE u.grant_id = 'model';
                  ANALYZE connector.grants; ANALYZE connector.targets; ANALYZE connector.units;"
             ))
@@ -214,7 +217,7 @@ fn id(person: usize) -> String {
 
 /// [`SET`] in an account.
 fn unit(at: usize) -> AccessUnit {
-    AccessUnit { account_id: account(at), permission_set: SET.to_owned() }
+    AccessUnit { account_id: account(at), permission_set: SET.to_owned(), ..Default::default() }
 }
 
 /// A request for a person, for so many seconds, without units.

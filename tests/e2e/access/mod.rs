@@ -5,6 +5,7 @@ mod deletion;
 mod drift;
 mod guardrails;
 mod life;
+pub(crate) mod membership;
 mod outages;
 mod promises;
 mod recovery;
@@ -199,7 +200,11 @@ pub(crate) fn user(email: &str) -> Recipient {
 
 /// [`SET`] in an account.
 pub(crate) fn unit(account: &str) -> AccessUnit {
-    AccessUnit { account_id: account.to_owned(), permission_set: SET.to_owned() }
+    AccessUnit {
+        account_id: account.to_owned(),
+        permission_set: SET.to_owned(),
+        ..Default::default()
+    }
 }
 
 /// An end so many seconds from the start.

@@ -299,12 +299,13 @@ async fn an_end_is_due_before_all_else_however_late_the_looks_are() {
         busy: &[],
         calls: 0,
         with_audits,
+        limited: &[],
         calls_at_once: 15,
         limit: 10,
     };
     let mut due = async |with_audits| {
         let due = targets::due(&mut conn, &held, search(with_audits)).await.expect("an answer");
-        due.into_iter().map(|due| (due.account.to_string(), due.errand)).collect::<Vec<_>>()
+        due.into_iter().map(|due| (due.place, due.errand)).collect::<Vec<_>>()
     };
     let goes_on = (OTHER_ACCOUNT.to_owned(), Errand::Audit);
     let mut all = vec![(ACCOUNT.to_owned(), Errand::Revoke)];

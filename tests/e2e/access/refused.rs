@@ -135,7 +135,8 @@ async fn a_role_that_may_not_grant_says_what_to_do() {
         let step = steps.into_iter().find(|step| step.code == "ACCESS_ACTIONS");
         step.expect("a step").finding
     };
-    assert!(said().await.ends_with("can give access by aws-account-assignment"));
+    let all = "can give access by aws-account-assignment, aws-identity-center-group-membership";
+    assert!(said().await.ends_with(all));
     let organization = &house.cloud.organization;
     house.cloud.sim.world().deploy(organization, &deployment.expect("a template"));
     assert!(said().await.contains("can give no access"));

@@ -18,8 +18,10 @@ use super::{
     proxy::{Held, Proxy},
 };
 use crate::{
-    access::{ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, settings},
-    harness::{Api, Daemon, Database, Options},
+    access::{
+        ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, membership, settings,
+    },
+    harness::{Api, Cloud, Daemon, Database, Options},
 };
 
 /// How long a grant lasts.
@@ -33,6 +35,51 @@ const POINT_MAX: Duration = Duration::from_secs(8);
 /// What must come comes by then.
 const PATIENCE: Duration = Duration::from_secs(45);
 const ID: &str = "g1";
+
+/// By which mechanism access is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// An account assignment.
+    Assignment,
+    /// A membership in a group.
+    Membership,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 2] = [Self::Assignment, Self::Membership];
+
+    /// A request for it.
+    fn request(self) -> GrantRequest {
+        match self {
+            Self::Assignment => a_request(ID),
+            Self::Membership => membership::join(ID, membership::OTHER),
+        }
+    }
+
+    /// Whoever gets it.
+    fn person(self) -> String {
+        match self {
+            Self::Assignment => ann(1),
+            Self::Membership => ann(membership::OTHER),
+        }
+    }
+
+    /// Somebody else makes the same, or removes it.
+    fn by_hand(self, cloud: &Cloud, is_there: bool) {
+        let (mut world, person) = (cloud.sim.world(), self.person());
+        let held = assignment(&person, ACCOUNT);
+        match (self, is_there) {
+            (Self::Assignment, true) => world.assign(&cloud.organization, held),
+            (Self::Assignment, false) => world.unassign(&cloud.organization, &held),
+            (Self::Membership, true) => {
+                world.join(&cloud.organization, membership::GROUP, &person);
+            }
+            (Self::Membership, false) => {
+                world.leave(&cloud.organization, membership::GROUP, &person);
+            }
+        }
+    }
+}
 
 /// What happens to a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +128,7 @@ pub(super) struct Stage {
 struct Scene {
     house: House,
     proxy: Proxy,
+    way: Way,
     flow: Flow,
     /// When the grant ends.
     end: i64,
@@ -107,15 +155,19 @@ impl Stage {
         let api = daemon.api().await;
         let week = prost_types::Duration { seconds: 7 * 24 * 3600, nanos: 0 };
         let settings = IntegrationSettings { sync_interval: Some(week), ..settings(&cloud) };
+        let settings = membership::with_groups(settings);
         api.create_and_sync(settings).await;
         daemon.stop().await;
         Self { connector_id, database }
     }
 
-    async fn scene(&self, flow: Flow) -> Scene {
+    async fn scene(&self, way: Way, flow: Flow) -> Scene {
         let cloud = cloud_for(&self.connector_id).await;
+        if way == Way::Membership {
+            membership::opens(&cloud, ACCOUNT);
+        }
         if flow.is_found() {
-            cloud.sim.world().assign(&cloud.organization, assignment(&ann(1), ACCOUNT));
+            way.by_hand(&cloud, true);
         }
         let database = self.database.copy().await;
         let proxy = Proxy::start(&database.url).await;
@@ -123,7 +175,7 @@ impl Stage {
         let api = daemon.api().await;
         let now = database.count("SELECT extract(epoch FROM connector.now())::bigint").await;
         let house = House { cloud, database, daemon, api };
-        let scene = Scene { house, proxy, flow, end: now + LENGTH_S };
+        let scene = Scene { house, proxy, way, flow, end: now + LENGTH_S };
         if flow.begins_active() {
             scene.house.api.grant(scene.request()).await;
             scene.house.api.wait_for_grant(ID, GrantState::Active).await;
@@ -132,8 +184,8 @@ impl Stage {
     }
 
     /// The effects of a clean run: calls (true) and commits.
-    pub(super) async fn trace(&self, flow: Flow) -> Vec<(bool, String)> {
-        let scene = self.scene(flow).await;
+    pub(super) async fn trace(&self, (way, flow): (Way, Flow)) -> Vec<(bool, String)> {
+        let scene = self.scene(way, flow).await;
         let (calls, commits) = (scene.calls().len(), scene.proxy.effects().len());
         scene.act(&scene.house.api).await;
         scene.comes_to_rest(&scene.house.api).await.expect("a clean run");
@@ -144,8 +196,13 @@ impl Stage {
     }
 
     /// Does what the variant says at a point. Whether the point was met.
-    pub(super) async fn visit(&self, flow: Flow, point: &Point, variant: Variant) -> Outcome<bool> {
-        let mut scene = self.scene(flow).await;
+    pub(super) async fn visit(
+        &self,
+        (way, flow): (Way, Flow),
+        point: &Point,
+        variant: Variant,
+    ) -> Outcome<bool> {
+        let mut scene = self.scene(way, flow).await;
         let trap = scene.trap(point, variant.moment);
         let asking = {
             let (api, house) = (scene.house.api.clone(), scene.asker());
@@ -253,7 +310,7 @@ impl Asker {
 impl Scene {
     fn request(&self) -> GrantRequest {
         let end = Some(End::ExpireTime(Timestamp { seconds: self.end, nanos: 0 }));
-        GrantRequest { end, ..a_request(ID) }
+        GrantRequest { end, ..self.way.request() }
     }
 
     fn asker(&self) -> Asker {
@@ -279,11 +336,7 @@ impl Scene {
     async fn begin(&self) {
         match self.flow {
             Flow::Expiry => self.house.pass(LENGTH_S + 60).await,
-            Flow::Drift => {
-                let organization = &self.house.cloud.organization;
-                let held = assignment(&ann(1), ACCOUNT);
-                self.house.cloud.sim.world().unassign(organization, &held);
-            }
+            Flow::Drift => self.way.by_hand(&self.house.cloud, false),
             Flow::Grant | Flow::Found | Flow::Revoke | Flow::Extend => {}
         }
     }
@@ -336,7 +389,7 @@ impl Scene {
     }
 
     fn has_access(&self) -> bool {
-        !access_of(&self.house.cloud, &ann(1)).is_empty()
+        !access_of(&self.house.cloud, &self.way.person()).is_empty()
     }
 
     /// Looks until something is as it should be; else how it is.

@@ -19,7 +19,7 @@ use aws_sim::Moment;
 use futures::StreamExt as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use self::flow::{Flow, Stage};
+use self::flow::{Flow, Stage, Way};
 
 /// Visits at once.
 const AT_ONCE: usize = 6;
@@ -79,7 +79,7 @@ fn points(labels: impl IntoIterator<Item = (bool, String)>) -> Vec<Point> {
 
 /// What went wrong: told at once, as a whole matrix takes its time.
 #[expect(clippy::unnecessary_wraps, reason = "it is the answer of a visit")]
-fn told(flow: Flow, point: &Point, variant: Variant, wrong: &str) -> Option<String> {
+fn told(flow: (Way, Flow), point: &Point, variant: Variant, wrong: &str) -> Option<String> {
     let wrong = format!("{flow:?} at {point}, {variant:?}: {wrong}");
     println!("{wrong}");
     Some(wrong)
@@ -94,7 +94,8 @@ async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
     let mut chance = StdRng::seed_from_u64(seed);
     let stage = Stage::prepare().await;
     let mut visits = Vec::new();
-    for flow in Flow::ALL {
+    let flows = Way::ALL.into_iter().flat_map(|way| Flow::ALL.map(|flow| (way, flow)));
+    for flow in flows {
         let points = points(stage.trace(flow).await);
         println!("{flow:?} has {} points", points.len());
         assert!(!points.is_empty(), "{flow:?} was not recorded");

@@ -110,7 +110,7 @@ impl Cloud {
 
     /// The rendered template.
     pub(crate) fn deployment(&self) -> Deployment {
-        self.deployment_with(&[("AccountAssignments", "Enabled")])
+        self.deployment_with(&[("AccountAssignments", "Enabled"), ("GroupMemberships", "Enabled")])
     }
 
     /// The template, rendered with these choices.

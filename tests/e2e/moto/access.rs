@@ -104,6 +104,7 @@ async fn grant(api: &Api, scene: &Scene, id: &str, set: &str, who: Who) {
         units: vec![AccessUnit {
             account_id: scene.account.clone(),
             permission_set: set.to_owned(),
+            ..Default::default()
         }],
         ..a_request(id)
     };

@@ -183,6 +183,7 @@ impl History {
             units: vec![AccessUnit {
                 account_id: accounts(self.at)[place.1].clone(),
                 permission_set: SET.to_owned(),
+                ..Default::default()
             }],
             end: Some(end_in(seconds)),
             reason: "by chance".to_owned(),
@@ -236,7 +237,7 @@ impl History {
         let place = self.place();
         let account = &accounts(self.at)[place.1];
         let restless = format!(
-            "SELECT (SELECT count(*) FROM connector.targets WHERE account_id = '{account}'
+            "SELECT (SELECT count(*) FROM connector.targets WHERE place = '{account}'
                  AND (next_at IS NOT NULL OR intent_verb IS NOT NULL))
                + (SELECT count(*) FROM connector.units WHERE account_id = '{account}'
                  AND state NOT IN ('ENDED', 'FAILED'))"

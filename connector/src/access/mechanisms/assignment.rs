@@ -12,27 +12,33 @@ use aws_sdk_ssoadmin::{
     types::{ListAccountAssignmentsFilter, PrincipalType, TargetType},
 };
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
+use url::Url;
 
-use super::Mechanism;
+use super::{Error, Mechanism, On, Permission, Plan, Right, To, read};
 use crate::{
     access::{Config, site::Site},
     aws::{ApiError, error::assignment_refusal},
     catalog::identity_center::LIST_INSTANCES,
     model::{
-        assignment::{Assignment, Principal},
+        assignment::{Assignment, InAccount, Principal},
+        details::{self, Details, session_length},
         failure::Lane,
+        grant::Recipient,
+        ids::{AccountId, Region},
+        object::Object,
         recovery::Change,
-        refusal::Refusal,
+        refusal::{Refusal, RefusalCode},
         target::{Intent, Observed, Operation, Progress, Target, Verb},
     },
+    store::{permission_sets::PermissionSet, resources::Stored as Resource, units::What},
 };
 
 mod requests;
 
 pub use requests::Requests;
 
-const LIST_ASSIGNMENTS: &str = "sso:ListAccountAssignmentsForPrincipal";
+pub(super) const LIST_ASSIGNMENTS: &str = "sso:ListAccountAssignmentsForPrincipal";
 const CREATE: &str = "sso:CreateAccountAssignment";
 const DELETE: &str = "sso:DeleteAccountAssignment";
 
@@ -41,42 +47,38 @@ const PAGES_MAX: usize = 2000;
 /// The most that a page may hold.
 const PAGE_ITEMS: i32 = 100;
 
-/// Account assignments.
-pub static ASSIGNMENTS: &dyn Mechanism = &Assignments;
+const MANAGEMENT_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/${AWS::AccountId}";
 
-struct Assignments;
-
-#[async_trait]
-impl Mechanism for Assignments {
-    fn name(&self) -> &'static str {
-        "aws-account-assignment"
-    }
-
-    fn title(&self) -> &'static str {
-        "AccountAssignments"
-    }
-
-    fn description(&self) -> &'static str {
-        "Assign permission sets to users and groups for a time"
-    }
-
-    fn looking(&self) -> &'static [&'static str] {
-        &[
+const RIGHTS: &[Right] = &[
+    Right {
+        name: "Look",
+        actions: &[
             requests::DESCRIBE_CREATION,
             requests::DESCRIBE_DELETION,
             requests::LIST_CREATIONS,
             requests::LIST_DELETIONS,
             LIST_ASSIGNMENTS,
             LIST_INSTANCES,
-        ]
-    }
-
-    fn changing(&self) -> &'static [&'static str] {
-        &[CREATE, DELETE]
-    }
-
-    fn changing_in_management_account(&self) -> &'static [&'static str] {
-        &[
+        ],
+        on: On::Everything,
+        to: To::Look,
+    },
+    Right {
+        name: "Change",
+        actions: &[CREATE, DELETE],
+        on: On::AllBut(MANAGEMENT_ACCOUNT),
+        to: To::Change,
+    },
+    Right {
+        name: "ChangeManagementAccount",
+        actions: &[CREATE, DELETE],
+        on: On::Only(&[MANAGEMENT_ACCOUNT]),
+        to: To::ChangeManagementAccount,
+    },
+    // There AWS makes the roles of permission sets with the rights of whoever asks.
+    Right {
+        name: "ManagementAccountRoles",
+        actions: &[
             "iam:AttachRolePolicy",
             "iam:CreateRole",
             "iam:CreateSAMLProvider",
@@ -94,15 +96,82 @@ impl Mechanism for Assignments {
             "iam:UpdateRole",
             "iam:UpdateRoleDescription",
             "iam:UpdateSAMLProvider",
-        ]
+        ],
+        on: On::Only(&[
+            "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-reserved/sso.amazonaws.com/*",
+            "arn:${AWS::Partition}:iam::${AWS::AccountId}:saml-provider/AWSSSO_*",
+        ]),
+        to: To::ChangeManagementAccount,
+    },
+];
+
+/// Account assignments.
+pub(super) static ASSIGNMENTS: &dyn Mechanism = &Assignments;
+
+const NAME: &str = "aws-account-assignment";
+
+/// What a permission set in an account takes, and the mechanism's name.
+#[must_use]
+pub fn plan(account: &AccountId, set: &PermissionSet) -> (&'static str, Plan) {
+    let wanted = InAccount { account: account.clone(), permission_set: set.arn.clone() };
+    (NAME, Plan { plan: json!(wanted), session: session_length(&set.session_duration) })
+}
+
+struct Assignments;
+
+#[async_trait]
+impl Mechanism for Assignments {
+    fn name(&self) -> &'static str {
+        NAME
     }
 
-    fn calls_at_once(&self, config: &Config) -> i64 {
-        config.assignments_at_once.into()
+    fn title(&self) -> &'static str {
+        "AccountAssignments"
     }
 
-    fn calls_at_once_in_account(&self) -> i64 {
-        1
+    fn description(&self) -> &'static str {
+        "Assign permission sets to users and groups for a time"
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        RIGHTS
+    }
+
+    fn calls_at_once(&self, config: &Config) -> Option<i64> {
+        Some(config.assignments_at_once.into())
+    }
+
+    fn permissions(&self, kind: &str) -> &'static [Permission] {
+        const ANY: &[Permission] = &[Permission {
+            id: "*",
+            description: "What a permission set says, named as `permission_set` in an account",
+        }];
+        if kind == "aws-account" { ANY } else { &[] }
+    }
+
+    fn plan(&self, on: &Resource, _recipient: &Recipient) -> Result<Plan, Refusal> {
+        let finding = format!("{} needs a permission set: see `permission_set`", on.arn);
+        Err(Refusal::new(RefusalCode::PermissionUnknown, finding))
+    }
+
+    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError> {
+        let InAccount { account, permission_set } = read(CREATE, plan)?;
+        let place = account.to_string();
+        let assignment = Assignment { account, permission_set, principal: principal.clone() };
+        Ok(Object {
+            mechanism: NAME,
+            key: assignment.to_string(),
+            place,
+            object: json!(assignment),
+        })
+    }
+
+    async fn openings(&self, _site: &Site, _plan: &Value) -> Result<Vec<InAccount>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details {
+        details::of_role(portal, sso_region, &what.account, &what.permission)
     }
 
     async fn observe(
@@ -112,7 +181,7 @@ impl Mechanism for Assignments {
         target: &Target,
         lane: Lane,
     ) -> Result<Observed, ApiError> {
-        let wanted = read(object)?;
+        let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let mut operations = Vec::new();
         let ours = target.intent.as_ref().and_then(|intent| {
             let request = intent.request.clone()?;
@@ -149,7 +218,7 @@ impl Mechanism for Assignments {
         verb: Verb,
         lane: Lane,
     ) -> Result<String, ApiError> {
-        let wanted = read(object)?;
+        let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let instance = site.instance(lane).await?.arn.clone();
         let client = site.access(lane).await?.sso_admin();
         let (kind, id) = principal(&wanted.principal);
@@ -220,23 +289,19 @@ impl Mechanism for Assignments {
                 mechanism: self.name().to_owned(),
                 key: object.to_string(),
                 account: object.account.clone(),
-                object: serde_json::to_value(object).map_err(|error| unreadable(&error))?,
+                object: json!(object),
             });
         }
         Ok(changes)
     }
 
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
     fn refusal(&self, words: &str) -> Option<Refusal> {
         assignment_refusal(words)
     }
-}
-
-fn read(object: &Value) -> Result<Assignment, ApiError> {
-    serde_json::from_value(object.clone()).map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &serde_json::Error) -> ApiError {
-    ApiError::answered(LIST_ASSIGNMENTS, "", &error.to_string(), 400)
 }
 
 fn principal(principal: &Principal) -> (PrincipalType, &str) {
@@ -248,36 +313,49 @@ fn principal(principal: &Principal) -> (PrincipalType, &str) {
 
 /// Whether the assignment is in effect: itself, not one of a group that the user is in.
 async fn is_present(site: &Site, wanted: &Assignment, lane: Lane) -> Result<bool, ApiError> {
+    let there = of_principal(site, &wanted.principal, Some(&wanted.account), lane).await?;
+    let is_it = |found: &InAccount| {
+        found.account == wanted.account && found.permission_set == wanted.permission_set
+    };
+    Ok(there.iter().any(is_it))
+}
+
+/// What is assigned to somebody itself: in one account, or in all.
+pub(super) async fn of_principal(
+    site: &Site,
+    of: &Principal,
+    account: Option<&AccountId>,
+    lane: Lane,
+) -> Result<Vec<InAccount>, ApiError> {
     let instance = &site.instance(lane).await?.arn;
     let client = site.access(lane).await?.sso_admin();
-    let (kind, id) = principal(&wanted.principal);
-    let in_account =
-        ListAccountAssignmentsFilter::builder().account_id(wanted.account.as_str()).build();
-    let mut token = None;
+    let (kind, id) = principal(of);
+    let in_account = account.map(|account| {
+        ListAccountAssignmentsFilter::builder().account_id(account.as_str()).build()
+    });
+    let (mut token, mut assigned) = (None, Vec::new());
     for _ in 0..PAGES_MAX {
         let answer = client
             .list_account_assignments_for_principal()
             .instance_arn(instance)
             .principal_type(kind.clone())
             .principal_id(id)
-            .filter(in_account.clone())
+            .set_filter(in_account.clone())
             .max_results(PAGE_ITEMS)
             .set_next_token(token)
             .send()
             .await
             .map_err(|error| ApiError::of(LIST_ASSIGNMENTS, &error))?;
-        let is_it = answer.account_assignments().iter().any(|found| {
-            found.account_id() == Some(wanted.account.as_str())
-                && found.permission_set_arn() == Some(&wanted.permission_set)
-                && found.principal_id() == Some(id)
-                && found.principal_type() == Some(&kind)
+        let own = answer.account_assignments().iter().filter(|found| {
+            found.principal_id() == Some(id) && found.principal_type() == Some(&kind)
         });
-        if is_it {
-            return Ok(true);
-        }
+        assigned.extend(own.filter_map(|found| {
+            let account = found.account_id()?.parse().ok()?;
+            Some(InAccount { account, permission_set: found.permission_set_arn()?.to_owned() })
+        }));
         token = answer.next_token.filter(|token| !token.is_empty());
         if token.is_none() {
-            return Ok(false);
+            return Ok(assigned);
         }
     }
     Err(ApiError::answered(LIST_ASSIGNMENTS, "", "the list does not come to an end", 200))

@@ -7,23 +7,34 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::Url;
 
 use super::{Config, site::Site};
 use crate::{
     aws::ApiError,
     model::{
+        assignment::{InAccount, Principal},
+        details::Details,
         failure::Lane,
+        grant::Recipient,
+        ids::Region,
+        object::Object,
         recovery::Change,
         refusal::Refusal,
         target::{Observed, Target, Verb},
     },
+    store::{resources::Stored as Resource, units::What},
 };
 
 mod assignment;
+mod membership;
 
-pub use assignment::{ASSIGNMENTS, Requests};
+pub use assignment::{Requests, plan as plan_assignment};
+
+use self::{assignment::ASSIGNMENTS, membership::MEMBERSHIPS};
 
 /// The IAM actions that recipients are looked up with, whatever the mechanism.
 pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
@@ -32,6 +43,41 @@ pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
     super::principals::GET_GROUP_ID,
     super::principals::GET_USER_ID,
 ];
+
+/// A right that a mechanism needs.
+#[derive(Debug)]
+pub struct Right {
+    /// Its name, beside the mechanism's title.
+    pub name: &'static str,
+    /// The IAM actions.
+    pub actions: &'static [&'static str],
+    /// On what.
+    pub on: On,
+    /// For what.
+    pub to: To,
+}
+
+/// What a right is about, in the words of CloudFormation: `${AWS::Partition}`, `${AWS::AccountId}`.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    /// Everything.
+    Everything,
+    /// Everything but this.
+    AllBut(&'static str),
+    /// These alone.
+    Only(&'static [&'static str]),
+}
+
+/// What a right is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Seeing what is there.
+    Look,
+    /// Giving access and taking it away.
+    Change,
+    /// The same in the management account, which is a choice of its own: it could change the role itself.
+    ChangeManagementAccount,
+}
 
 /// A way of giving access.
 #[async_trait]
@@ -45,21 +91,35 @@ pub trait Mechanism: Send + Sync {
     /// What it does, in a sentence for whoever deploys the template.
     fn description(&self) -> &'static str;
 
-    /// The IAM actions that looking at objects takes.
-    fn looking(&self) -> &'static [&'static str];
+    /// What it takes in the management account, beside looking recipients up.
+    fn rights(&self) -> &'static [Right];
 
-    /// The IAM actions that make and remove objects.
-    fn changing(&self) -> &'static [&'static str];
+    /// Calls that AWS works on at once in one instance; none: as many as are asked for.
+    fn calls_at_once(&self, config: &Config) -> Option<i64>;
 
-    /// The IAM actions that the same takes beside, on roles and providers of Identity Center, in the
-    /// management account: there AWS uses the rights of whoever asks.
-    fn changing_in_management_account(&self) -> &'static [&'static str];
+    /// The permissions that it gives on resources of a type.
+    fn permissions(&self, kind: &str) -> &'static [Permission];
 
-    /// Calls that AWS works on at once in one instance.
-    fn calls_at_once(&self, config: &Config) -> i64;
+    /// What giving a permission on a resource takes, but for who receives it.
+    ///
+    /// # Errors
+    ///
+    /// When it is known to be impossible.
+    fn plan(&self, on: &Resource, recipient: &Recipient) -> Result<Plan, Refusal>;
 
-    /// Of them, those in one account.
-    fn calls_at_once_in_account(&self) -> i64;
+    /// The object that a plan means for somebody.
+    ///
+    /// # Errors
+    ///
+    /// When the plan is not one of this version.
+    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError>;
+
+    /// What a plan opens beside what it says; refused is what AWS tells to be impossible. Asked before
+    /// anything is done.
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error>;
+
+    /// How a person gets in.
+    fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details;
 
     /// Looks at an object. Operations are read before the object itself.
     async fn observe(
@@ -80,7 +140,7 @@ pub trait Mechanism: Send + Sync {
     ) -> Result<String, ApiError>;
 
     /// What was changed since, by whomever: objects that were made and are there, and objects that
-    /// were removed and are not.
+    /// were removed and are not. None where AWS keeps no record ([`Mechanism::is_recorded`]).
     async fn changes(
         &self,
         site: &Site,
@@ -88,12 +148,81 @@ pub trait Mechanism: Send + Sync {
         lane: Lane,
     ) -> Result<Vec<Change>, ApiError>;
 
+    /// Whether AWS can be asked for what was changed.
+    fn is_recorded(&self) -> bool;
+
     /// Why an object whose making has failed cannot be made; none: it may be the next time.
     fn refusal(&self, words: &str) -> Option<Refusal>;
 }
 
+/// A permission on resources of a type.
+#[derive(Debug)]
+pub struct Permission {
+    /// Its id; `*`: any permission set's name.
+    pub id: &'static str,
+    /// What it allows.
+    pub description: &'static str,
+}
+
+/// What a unit takes, but for who receives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In the mechanism's own words.
+    pub plan: Value,
+    /// How long sessions that were begun with it go on after its end, at most.
+    pub session: TimeDelta,
+}
+
+/// Why something cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// AWS did not tell.
+    #[error(transparent)]
+    Aws(#[from] ApiError),
+}
+
 /// All of them.
-pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS];
+pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS];
+
+/// The mechanism that gives a permission on resources of a type.
+#[must_use]
+pub fn giving(kind: &str, permission: &str) -> Option<&'static dyn Mechanism> {
+    let gives = |mechanism: &&dyn Mechanism| {
+        mechanism.permissions(kind).iter().any(|one| one.id == permission)
+    };
+    MECHANISMS.iter().copied().find(gives)
+}
+
+/// The object in AWS that a unit means for somebody.
+///
+/// # Errors
+///
+/// When its mechanism is not known to this version, or its plan cannot be read.
+pub(super) fn object(what: &What, principal: &Principal) -> Result<Object, String> {
+    let mechanism =
+        of(&what.mechanism).ok_or_else(|| format!("{:?} is unknown", what.mechanism))?;
+    mechanism.object(&what.plan, principal).map_err(|error| error.to_string())
+}
+
+/// The mechanisms of which AWS works on so many calls at once, and how many.
+pub(super) fn limits(config: &Config) -> (Vec<String>, i64) {
+    let most = |mechanism: &&&dyn Mechanism| {
+        Some((mechanism.name().to_owned(), mechanism.calls_at_once(config)?))
+    };
+    let limited: Vec<_> = MECHANISMS.iter().filter_map(|one| most(&one)).collect();
+    let calls = limited.iter().map(|(_, calls)| *calls).min().unwrap_or(i64::MAX);
+    (limited.into_iter().map(|(name, _)| name).collect(), calls)
+}
+
+/// What AWS was to be told in a mechanism's words cannot be read: it is our own nonsense, or a newer
+/// version's.
+fn read<T: DeserializeOwned>(action: &'static str, words: &Value) -> Result<T, ApiError> {
+    serde_json::from_value(words.clone())
+        .map_err(|error| ApiError::answered(action, "", &error.to_string(), 400))
+}
 
 /// The mechanism of a name.
 #[must_use]

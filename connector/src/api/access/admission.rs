@@ -6,17 +6,23 @@ use tonic::Status;
 
 use super::super::{Api, auth::Caller, status};
 use crate::{
-    access::rules::{self, Asked},
+    access::{
+        mechanisms,
+        rules::{self, Asked},
+    },
     model::{
-        details::session_length,
-        grant::{LENGTH_MAX, Request, Wanted},
+        grant::{LENGTH_MAX, Recipient, Request, Wanted},
         ids::{AccountId, ConnectorId, IntegrationId},
         organization::Coverage,
         refusal::{Refusal, RefusalCode},
     },
     store::{
-        self, PgConnection, Tx, acts::New, grants::Grant, integrations::Integration,
-        organization::Account, units,
+        self, PgConnection, Tx,
+        acts::New,
+        grants::Grant,
+        integrations::Integration,
+        organization::{self, Account},
+        units::{self, What},
     },
 };
 
@@ -210,36 +216,97 @@ impl Api {
         (request, names): (&Request, &[String]),
         wanted: &Wanted,
         length_s: i64,
-    ) -> Result<units::New, Denied> {
-        let read = async {
-            let account =
-                store::organization::account(conn, &of.connector, of.id, &wanted.account).await?;
-            let named = &wanted.permission_set;
-            let set = store::permission_sets::find(conn, &of.connector, of.id, named).await?;
-            Ok((account, set))
+    ) -> Result<What, Denied> {
+        let (account, what) = match wanted {
+            Wanted::InAccount { account, permission_set } => {
+                self.in_account(conn, of, account, permission_set).await?
+            }
+            Wanted::On { resource, permission } => {
+                on_resource(conn, of, &request.recipient, (resource, permission)).await?
+            }
         };
-        let (account, set) = read.await.map_err(Denied::Unanswered)?;
-        let account = self.allowed(of, &wanted.account, account)?;
-        let set = set.ok_or_else(|| {
-            let finding = format!("no permission set {:?} was discovered", wanted.permission_set);
-            refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
-        })?;
-        let (account, permission_set) = (&account, set.name.as_str());
+        let (account, on) = (&account, rules::on(&what));
         let names = names.iter().map(String::as_str);
         for recipient in names.chain([request.recipient.name()]) {
-            let asked = Asked { of, request, recipient, account, permission_set, length_s };
+            let asked = Asked { of, request, recipient, account, on, length_s };
             if let Some(refusal) = rules::refusal(&self.guard, asked) {
                 return Err(Denied::Refused(refusal, ""));
             }
         }
-        let session = session_length(&set.session_duration).num_seconds();
-        Ok(units::New {
-            account: wanted.account.clone(),
-            permission_set: set.name,
-            permission_set_arn: set.arn,
-            session_seconds: i32::try_from(session).unwrap_or(i32::MAX),
-        })
+        Ok(what)
     }
+
+    /// A permission set in an account.
+    async fn in_account(
+        &self,
+        conn: &mut PgConnection,
+        of: &Integration,
+        id: &AccountId,
+        named: &str,
+    ) -> Result<(Account, What), Denied> {
+        let read = async {
+            let account = organization::account(conn, &of.connector, of.id, id).await?;
+            let set = store::permission_sets::find(conn, &of.connector, of.id, named).await?;
+            Ok((account, set))
+        };
+        let (account, set) = read.await.map_err(Denied::Unanswered)?;
+        let account = self.allowed(of, id, account)?;
+        let set = set.ok_or_else(|| {
+            let finding = format!("no permission set {named:?} was discovered");
+            refuse(RefusalCode::PermissionSetUnknown, "units.permission_set", finding)
+        })?;
+        let (mechanism, plan) = mechanisms::plan_assignment(id, &set);
+        let what = What {
+            account: id.clone(),
+            resource: String::new(),
+            resource_type: "aws-account".to_owned(),
+            resource_name: account.name.clone(),
+            permission: set.name,
+            mechanism: mechanism.to_owned(),
+            plan: plan.plan,
+            session_seconds: i32::try_from(plan.session.num_seconds()).unwrap_or(i32::MAX),
+        };
+        Ok((account, what))
+    }
+}
+
+/// A permission on a resource.
+async fn on_resource(
+    conn: &mut PgConnection,
+    of: &Integration,
+    recipient: &Recipient,
+    (arn, permission): (&str, &str),
+) -> Result<(Account, What), Denied> {
+    let found = store::resources::get(conn, &of.connector, of.id, arn).await;
+    let found = found.map_err(Denied::Unanswered)?.ok_or_else(|| {
+        let finding = format!("no resource {arn:?} was discovered");
+        refuse(RefusalCode::ResourceUnknown, "units.resource", finding)
+    })?;
+    let mechanism = mechanisms::giving(&found.kind, permission).ok_or_else(|| {
+        let finding = format!("nothing gives {permission:?} on resources of type {}", found.kind);
+        refuse(RefusalCode::PermissionUnknown, "units.permission", finding)
+    })?;
+    let plan = mechanism.plan(&found, recipient);
+    let plan = plan.map_err(|refusal| Denied::Refused(refusal, "units"))?;
+    let id = found.account_id.parse::<AccountId>().map_err(|error| {
+        refuse(RefusalCode::AccountUnknown, "units.resource", error.to_string())
+    })?;
+    let account = organization::account(conn, &of.connector, of.id, &id).await;
+    let account = account.map_err(Denied::Unanswered)?.ok_or_else(|| {
+        let finding = format!("the account {id} of {arn} was not discovered");
+        refuse(RefusalCode::AccountUnknown, "units.resource", finding)
+    })?;
+    let what = What {
+        account: id,
+        resource: found.arn,
+        resource_type: found.kind,
+        resource_name: found.name,
+        permission: permission.to_owned(),
+        mechanism: mechanism.name().to_owned(),
+        plan: plan.plan,
+        session_seconds: i32::try_from(plan.session.num_seconds()).unwrap_or(i32::MAX),
+    };
+    Ok((account, what))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
@@ -318,14 +385,12 @@ pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
 }
 
 /// One set by its name and by its ARN is the same.
-fn refuse_twice(units: &[units::New]) -> Result<(), Status> {
+fn refuse_twice(units: &[What]) -> Result<(), Status> {
     for (at, unit) in units.iter().enumerate() {
-        let is_same = |other: &units::New| {
-            other.account == unit.account && other.permission_set_arn == unit.permission_set_arn
-        };
+        let is_same = |other: &What| other.mechanism == unit.mechanism && other.plan == unit.plan;
         if units[..at].iter().any(is_same) {
-            let reason =
-                format!("hold {} in {} twice; remove one", unit.permission_set, unit.account);
+            let on = if unit.resource.is_empty() { unit.account.as_str() } else { &unit.resource };
+            let reason = format!("hold {} on {on} twice; remove one", unit.permission);
             return Err(status::bad_request("units", reason));
         }
     }

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::super::{Api, auth::Caller, status, words};
 use crate::{
+    access::mechanisms::MECHANISMS,
     base::chance,
     model::{
         ids::{ConnectorId, TargetId},
@@ -40,6 +41,11 @@ pub(super) async fn get(
         made: made.into_iter().map(shown).collect(),
         removed: removed.into_iter().map(shown).collect(),
         unread: unread.collect(),
+        untold_mechanisms: MECHANISMS
+            .iter()
+            .filter(|mechanism| !mechanism.is_recorded())
+            .map(|mechanism| mechanism.name().to_owned())
+            .collect(),
     }))
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{backoff::Backoff, chance, clock},
     model::{
-        assignment::Principal,
+        assignment::InAccount,
         details::SESSION_MAX,
         grant::Request,
         refusal::Refusal,
@@ -22,8 +22,8 @@ use crate::{
     store::{
         self,
         integrations::Integration,
-        lookups::{self, Lookup},
-        units,
+        lookups::{self, Lookup, Told},
+        units::What,
     },
 };
 
@@ -58,15 +58,17 @@ impl Api {
                 false
             }
         };
-        for unit in self.try_units(of, request, &mut steps).await? {
+        let units = self.try_units(of, request, &mut steps).await?;
+        for unit in &units {
             tail = tail.max(TimeDelta::seconds(unit.session_seconds.into()));
         }
         if is_open {
-            match self.look_up(of, request).await? {
-                Ok(principal) => {
-                    let found = format!("{} is {principal}", request.recipient);
+            match self.look_up(of, request, &units).await? {
+                Ok(told) => {
+                    let found = format!("{} is {}", request.recipient, told.principal);
                     steps.push(Step::passed("RECIPIENT", found));
-                    principal.id().clone_into(&mut principal_id);
+                    told.principal.id().clone_into(&mut principal_id);
+                    steps.extend(self.opens(of, told.openings).await?);
                 }
                 Err(refusal) => steps.push(refused("RECIPIENT", &refusal)),
             }
@@ -98,7 +100,7 @@ impl Api {
         of: &Integration,
         request: &Request,
         steps: &mut Vec<Step>,
-    ) -> Result<Vec<units::New>, Status> {
+    ) -> Result<Vec<What>, Status> {
         let mut conn = self.conn().await?;
         let now = store::now(&mut conn).await.map_err(|error| status::store(&error))?;
         let Some(end) = request.end.of(now) else {
@@ -114,9 +116,11 @@ impl Api {
             let length_s = (end - now).num_seconds();
             match self.unit(&mut conn, of, (request, &[]), wanted, length_s).await {
                 Ok(unit) => {
+                    let what = [&unit.resource_name, &unit.resource].map(String::as_str);
+                    let on = what.into_iter().rfind(|text| !text.is_empty()).unwrap_or_default();
                     let finding = format!(
-                        "{} ({}) in {} is known, and no guardrail forbids it",
-                        unit.permission_set, unit.permission_set_arn, unit.account
+                        "{} on {on} in {} is known, and no guardrail forbids it",
+                        unit.permission, unit.account
                     );
                     steps.push(Step::passed("UNIT", finding));
                     good.push(unit);
@@ -132,8 +136,11 @@ impl Api {
         &self,
         of: &Integration,
         request: &Request,
-    ) -> Result<Result<Principal, Refusal>, Status> {
-        let lookup = Lookup { id: chance::uuid(), recipient: request.recipient.clone() };
+        units: &[What],
+    ) -> Result<Result<Told, Refusal>, Status> {
+        let plans = units.iter().map(|unit| (unit.mechanism.clone(), unit.plan.clone())).collect();
+        let recipient = request.recipient.clone();
+        let lookup = Lookup { id: chance::uuid(), recipient, plans };
         let mut conn = self.conn().await?;
         lookups::insert(&mut conn, &of.connector, of.id, &lookup)
             .await
@@ -157,6 +164,29 @@ impl Api {
         tokio::time::timeout(WAIT_MAX, answer)
             .await
             .unwrap_or_else(|_| Err(status::not_in_time("validation")))
+    }
+
+    /// What would be opened beside what is asked for.
+    async fn opens(
+        &self,
+        of: &Integration,
+        openings: Vec<InAccount>,
+    ) -> Result<Option<Step>, Status> {
+        if openings.is_empty() {
+            return Ok(None);
+        }
+        let mut conn = self.conn().await?;
+        let mut opened = Vec::with_capacity(openings.len());
+        for InAccount { account, permission_set } in openings {
+            let set =
+                store::permission_sets::find(&mut conn, &of.connector, of.id, &permission_set)
+                    .await
+                    .map_err(|error| status::store(&error))?;
+            let name = set.map_or(permission_set, |set| set.name);
+            opened.push(format!("{name} in {account}"));
+        }
+        opened.sort();
+        Ok(Some(Step::passed("OPENS", format!("it also opens {}", opened.join(", ")))))
     }
 
     /// What AWS would work on before.

@@ -100,14 +100,25 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     Ok(time.to_utc())
 }
 
-/// A unit: `222222222222/ReadOnly`; an ARN behind the first `/` holds more of them.
+/// A unit: `222222222222/ReadOnly`, or `MEMBER@arn:…`; an ARN behind the first `/` holds more of them.
 pub(super) fn unit(text: &str) -> Result<AccessUnit, String> {
-    let wrong = || "write it as ACCOUNT/PERMISSION_SET, such as 222222222222/ReadOnly".to_owned();
+    let wrong = || {
+        "write it as ACCOUNT/PERMISSION_SET, such as 222222222222/ReadOnly, or as PERMISSION@ARN"
+            .to_owned()
+    };
+    if let Some((permission, resource)) = text.split_once("@arn:") {
+        if permission.is_empty() || resource.is_empty() {
+            return Err(wrong());
+        }
+        let (permission, resource) = (permission.to_owned(), format!("arn:{resource}"));
+        return Ok(AccessUnit { resource, permission, ..Default::default() });
+    }
     let (account_id, permission_set) = text.split_once('/').ok_or_else(wrong)?;
     if permission_set.is_empty() {
         return Err(wrong());
     }
-    Ok(AccessUnit { account_id: account(account_id)?, permission_set: permission_set.to_owned() })
+    let (account_id, permission_set) = (account(account_id)?, permission_set.to_owned());
+    Ok(AccessUnit { account_id, permission_set, ..Default::default() })
 }
 
 /// The id of an account.
@@ -149,10 +160,26 @@ mod tests {
             let wanted = AccessUnit {
                 account_id: "222222222222".to_owned(),
                 permission_set: permission_set.to_owned(),
+                ..Default::default()
             };
             assert_eq!(unit(&format!("222222222222/{permission_set}")), Ok(wanted));
         }
-        for wrong in ["ReadOnly", "222222222222", "222222222222/", "22222222222/ReadOnly", arn] {
+        let group = "arn:aws:identitystore:::group/g-1";
+        let wanted = AccessUnit {
+            resource: group.to_owned(),
+            permission: "MEMBER".to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(unit(&format!("MEMBER@{group}")), Ok(wanted));
+        for wrong in [
+            "@arn:aws:x",
+            "MEMBER@arn:",
+            "ReadOnly",
+            "222222222222",
+            "222222222222/",
+            "22222222222/ReadOnly",
+            arn,
+        ] {
             assert!(unit(wrong).is_err(), "{wrong}");
         }
     }

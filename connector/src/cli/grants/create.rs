@@ -31,7 +31,8 @@ pub(in crate::cli) struct Create {
     integration: String,
     #[command(flatten)]
     recipient: RecipientFlags,
-    /// What: an account and the name or ARN of a permission set; may be given more than once.
+    /// What: an account and the name or ARN of a permission set, or PERMISSION@ARN for a resource, as
+    /// `resources types` and `resources list` show them; may be given more than once.
     #[arg(
         long = "unit",
         value_name = "ACCOUNT/PERMISSION_SET",

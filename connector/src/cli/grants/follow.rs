@@ -216,7 +216,7 @@ fn line(at: &Timestamp, grant: &Grant, what: &str) -> String {
 fn is_same(one: &GrantUnit, other: &GrantUnit) -> bool {
     one.account_id == other.account_id
         && one.permission_set_arn == other.permission_set_arn
-        && one.permission_set == other.permission_set
+        && (&one.resource, &one.permission) == (&other.resource, &other.permission)
 }
 
 #[cfg(test)]

@@ -52,15 +52,15 @@ fn print(grant: &Grant) {
     say!("");
     let units = grant.units.iter().map(|unit| {
         vec![
-            unit.account_id.clone(),
-            permission_set(unit).to_owned(),
+            on(unit).to_owned(),
+            permission(unit).to_owned(),
             word(unit.state().as_str_name(), "UNIT_STATE_"),
             when(unit.effective_until_time.as_ref()),
             time(unit.session_tail_until_time.as_ref()),
             note(unit),
         ]
     });
-    let headings = ["account", "permission set", "state", "until", "sessions until", "note"];
+    let headings = ["on", "permission", "state", "until", "sessions until", "note"];
     print_table(&headings, units);
     print_details(grant);
 }
@@ -123,16 +123,20 @@ pub(super) fn what(grant: &Grant) -> String {
     }
 }
 
-/// A unit, as `grants create` takes it.
+/// A unit, for people.
 pub(super) fn unit(unit: &GrantUnit) -> String {
-    format!("{}/{}", unit.account_id, permission_set(unit))
+    format!("{}/{}", on(unit), permission(unit))
 }
 
-fn permission_set(unit: &GrantUnit) -> &str {
-    match unit.permission_set.as_str() {
-        "" => unit.permission_set_arn.as_str(),
-        name => name,
-    }
+/// What the permission is on: an account, or the name of a resource.
+fn on(unit: &GrantUnit) -> &str {
+    if unit.resource.is_empty() { &unit.account_id } else { &unit.resource_name }
+}
+
+/// What may be done there; a daemon of before has no name for it but the permission set's.
+fn permission(unit: &GrantUnit) -> &str {
+    let names = [&unit.permission, &unit.permission_set, &unit.permission_set_arn];
+    names.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str)
 }
 
 /// What else there is to say: why it cannot be granted, why it does not get on, that it stays.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Preflight;
 use crate::{
-    access::mechanisms::MECHANISMS,
+    access::mechanisms::{MECHANISMS, To},
     aws::{Access, ApiError},
     model::{arn::RoleArn, problem, validation::Step},
     privileges,
@@ -28,16 +28,16 @@ impl Preflight<'_> {
         let role = management.role();
         let mut ways = Vec::new();
         for mechanism in MECHANISMS {
-            let changing = mechanism.changing().iter().copied();
-            let declared: BTreeSet<&str> =
-                privileges::looking(*mechanism).into_iter().chain(changing.clone()).collect();
+            let changing = privileges::actions_to(*mechanism, To::Change);
+            let looking = privileges::actions_to(*mechanism, To::Look);
+            let declared: BTreeSet<&str> = looking.union(&changing).copied().collect();
             let denied = match denied(management, &declared).await {
                 Ok(denied) => denied,
                 Err(error) => return untried(CODE, role, &error),
             };
             if denied.is_empty() {
                 ways.push(mechanism.name());
-            } else if changing.clone().any(|action| denied.iter().all(|denied| denied != action)) {
+            } else if changing.iter().any(|action| denied.iter().all(|denied| denied != action)) {
                 return Step::warning(
                     CODE,
                     format!("{role} may change access, but does not allow {}", denied.join(", ")),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    memberships,
     sso::{self, Lists},
     unknown,
 };
@@ -18,6 +19,10 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     let organization = sso::organization(world, session, call)
         .filter(|organization| call.text("IdentityStoreId") == sso::identity_store(organization))
         .ok_or_else(|| sso::missing("identity store"))?;
+    if memberships::is_about(call) {
+        let id = organization.id.clone();
+        return memberships::answer(world, call, &id);
+    }
     let lists = Lists { world, session, call };
     let directory = &organization.directory;
     let store = sso::identity_store(organization);
@@ -68,12 +73,10 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
                 .members
                 .iter()
                 .map(|user| {
-                    json!({
-                        "IdentityStoreId": store,
-                        "MembershipId": format!("{}-{user}", group.id),
-                        "GroupId": group.id,
-                        "MemberId": { "UserId": user },
-                    })
+                    let mut shown = memberships::ids(organization, &group.id, user);
+                    shown["GroupId"] = json!(group.id);
+                    shown["MemberId"] = json!({ "UserId": user });
+                    shown
                 })
                 .collect();
             lists.page("GroupMemberships", &memberships)
@@ -90,7 +93,10 @@ fn unique_attribute(call: &Call) -> (&str, &str) {
 }
 
 fn group(store: &str, group: &Group) -> Value {
-    json!({ "IdentityStoreId": store, "GroupId": group.id, "DisplayName": group.name })
+    let mut shown =
+        json!({ "IdentityStoreId": store, "GroupId": group.id, "DisplayName": group.name });
+    show_external(&mut shown, &group.external_id);
+    shown
 }
 
 fn user(store: &str, user: &User) -> Value {
@@ -102,9 +108,13 @@ fn user(store: &str, user: &User) -> Value {
         "Emails": [{ "Value": user.email, "Type": "work", "Primary": true }],
         "UserStatus": if user.is_disabled { "DISABLED" } else { "ENABLED" },
     });
-    if !user.external_id.is_empty() {
-        shown["ExternalIds"] =
-            json!([{ "Issuer": "https://idp.example.com", "Id": user.external_id }]);
-    }
+    show_external(&mut shown, &user.external_id);
     shown
+}
+
+/// The id at the identity provider, where there is one.
+fn show_external(shown: &mut Value, id: &str) {
+    if !id.is_empty() {
+        shown["ExternalIds"] = json!([{ "Issuer": "https://idp.example.com", "Id": id }]);
+    }
 }

@@ -14,8 +14,10 @@ mod iam;
 mod iam_details;
 mod identitystore;
 mod lambda;
+mod memberships;
 mod organizations;
 mod rds;
+pub(crate) mod resources;
 mod s3;
 mod secretsmanager;
 mod sns;
@@ -102,4 +104,71 @@ fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}.{at:x}.{number:x}")
+}
+
+/// What the tests of services share: an instance, and somebody of the management account who asks.
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::seed;
+
+    pub(super) const ORGANIZATION: &str = "o-test123456";
+    pub(super) const MANAGEMENT: &str = "111111111111";
+    pub(super) const MEMBER: &str = "222222222222";
+
+    /// Two users, and two groups: the first user is in both, the second in the second.
+    pub(super) const USERS: [&str; 2] = ["9067642ac7-00000000", "9067642ac7-00000001"];
+    pub(super) const GROUPS: [&str; 2] = ["g-00000000", "g-00000001"];
+
+    pub(super) fn world() -> World {
+        let mut world = World::default();
+        let root = world.add_organization(ORGANIZATION, "aws", MANAGEMENT);
+        world.add_account(ORGANIZATION, &root, MEMBER, "payments");
+        seed::enroll(&mut world, ORGANIZATION, "eu-west-1", &[], 2);
+        world
+    }
+
+    pub(super) fn session(world: &World) -> Session {
+        Session {
+            arn: format!("arn:aws:sts::{MANAGEMENT}:assumed-role/access/test"),
+            role_arn: format!("arn:aws:iam::{MANAGEMENT}:role/access"),
+            account: MANAGEMENT.to_owned(),
+            expires: world.clock.now(),
+            tags: Vec::new(),
+            source_identity: String::new(),
+            is_hub: false,
+        }
+    }
+
+    /// A call to the instance or its identity store.
+    pub(super) fn call(service: &str, operation: &str, mut json: Value) -> Call {
+        json["InstanceArn"] = json!("arn:aws:sso:::instance/ssoins-test123456");
+        json["IdentityStoreId"] = json!("d-test123456");
+        Call {
+            service: service.to_owned(),
+            region: "eu-west-1".to_owned(),
+            access_key: String::new(),
+            operation: operation.to_owned(),
+            form: BTreeMap::new(),
+            json,
+            path: String::new(),
+            bucket: String::new(),
+        }
+    }
+
+    /// Asks, whatever policies say.
+    pub(super) fn ask(
+        world: &mut World,
+        service: &str,
+        operation: &str,
+        json: Value,
+    ) -> Result<Value, Refusal> {
+        let session = session(world);
+        let answer = answer(world, &session, &call(service, operation, json))?;
+        Ok(serde_json::from_slice(&answer.body).expect("JSON"))
+    }
 }

@@ -205,3 +205,53 @@ fn shown(organization: &Organization, assignment: &Assignment) -> Value {
         "PrincipalId": id,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::services::tests::{GROUPS, MANAGEMENT, MEMBER, ORGANIZATION, ask, world};
+
+    #[test]
+    fn all_that_a_group_is_assigned_is_listed_without_a_filter_in_whatever_account() {
+        let mut world = world();
+        let of = |account: &str, set: usize, group: &str| Assignment {
+            account: account.to_owned(),
+            permission_set: format!("ps-{set:016x}"),
+            principal: Principal::Group(group.to_owned()),
+        };
+        let mut expected = BTreeSet::new();
+        for account in [MANAGEMENT, MEMBER] {
+            for set in 0..2 {
+                world.assign(ORGANIZATION, of(account, set, GROUPS[1]));
+                let arn = format!("arn:aws:sso:::permissionSet/ssoins-test123456/ps-{set:016x}");
+                expected.insert((account.to_owned(), arn));
+            }
+        }
+        world.assign(ORGANIZATION, of(MEMBER, 0, GROUPS[0]));
+
+        let mut asked = json!({ "PrincipalType": "GROUP", "PrincipalId": GROUPS[1] });
+        let mut found = BTreeSet::new();
+        let mut pages = 0;
+        loop {
+            let page = ask(&mut world, "sso", "ListAccountAssignmentsForPrincipal", asked.clone());
+            let page = page.expect("a page");
+            pages += 1;
+            for one in page["AccountAssignments"].as_array().expect("a list") {
+                assert_eq!(
+                    (&one["PrincipalType"], &one["PrincipalId"]),
+                    (&json!("GROUP"), &json!(GROUPS[1]))
+                );
+                let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+                found.insert((text("AccountId"), text("PermissionSetArn")));
+            }
+            if page["NextToken"].is_null() {
+                break;
+            }
+            asked["NextToken"] = page["NextToken"].clone();
+        }
+        assert_eq!(found, expected);
+        assert_eq!(pages, 2);
+    }
+}

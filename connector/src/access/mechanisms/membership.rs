@@ -1,0 +1,259 @@
+//! Memberships in groups of IAM Identity Center.
+//!
+//! AWS makes and removes them at once. What a group opens is the group's: every account and permission
+//! set that it is assigned, so whoever asks is shown that first. A group that comes from an
+//! identity provider is refused, since the provider would undo what is changed here.
+//!
+//! Each call is made with one attempt: a hidden second one would meet the first one's membership, and
+//! take what is ours for somebody else's.
+
+use async_trait::async_trait;
+use aws_sdk_identitystore::{config::retry::RetryConfig, types::MemberId};
+use aws_types::request_id::RequestId as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    Error, Mechanism, On, Permission, Plan, Right, To,
+    assignment::{LIST_ASSIGNMENTS, of_principal},
+    read,
+};
+use crate::{
+    access::{Config, principals::DESCRIBE_GROUP, site::Site},
+    aws::ApiError,
+    catalog::identity_center::LIST_INSTANCES,
+    model::{
+        assignment::{InAccount, Principal},
+        details::{Details, SESSION_MAX, start},
+        failure::Lane,
+        grant::Recipient,
+        ids::Region,
+        object::Object,
+        recovery::Change,
+        refusal::{Refusal, RefusalCode},
+        target::{Observed, Operation, Progress, Target, Verb},
+    },
+    store::{resources::Stored as Resource, units::What},
+};
+
+const GET: &str = "identitystore:GetGroupMembershipId";
+const CREATE: &str = "identitystore:CreateGroupMembership";
+const DELETE: &str = "identitystore:DeleteGroupMembership";
+
+/// Sessions that a group has opened may be renewed for so long after somebody has left it.
+const AFTER_LEAVING: TimeDelta = TimeDelta::hours(1);
+
+const RIGHTS: &[Right] = &[
+    Right {
+        name: "Look",
+        actions: &[GET, LIST_ASSIGNMENTS, LIST_INSTANCES],
+        on: On::Everything,
+        to: To::Look,
+    },
+    // There is nothing to narrow it by: groups and users have ids alone, no tags.
+    Right { name: "Change", actions: &[CREATE, DELETE], on: On::Everything, to: To::Change },
+];
+
+/// Memberships in groups.
+pub(super) static MEMBERSHIPS: &dyn Mechanism = &Memberships;
+
+struct Memberships;
+
+/// The group that somebody is to be in.
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    group: String,
+}
+
+/// A user in a group.
+#[derive(Serialize, Deserialize)]
+struct Membership {
+    group: String,
+    user: String,
+}
+
+#[async_trait]
+impl Mechanism for Memberships {
+    fn name(&self) -> &'static str {
+        "aws-identity-center-group-membership"
+    }
+
+    fn title(&self) -> &'static str {
+        "GroupMemberships"
+    }
+
+    fn description(&self) -> &'static str {
+        "Put users into Identity Center groups for a time"
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        RIGHTS
+    }
+
+    fn calls_at_once(&self, _config: &Config) -> Option<i64> {
+        None
+    }
+
+    fn permissions(&self, kind: &str) -> &'static [Permission] {
+        const MEMBER: &[Permission] = &[Permission {
+            id: "MEMBER",
+            description: "All that is assigned to the group; ValidateGrant shows it",
+        }];
+        if kind == "aws-identity-center-group" { MEMBER } else { &[] }
+    }
+
+    fn plan(&self, on: &Resource, recipient: &Recipient) -> Result<Plan, Refusal> {
+        if recipient.is_group() {
+            let finding = "a group cannot be a member of a group";
+            return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));
+        }
+        let text = |name: &str| on.attributes[name].as_str();
+        if let Some(external) = text("external_id") {
+            return Err(external_group(&on.name, external));
+        }
+        let group = text("group_id").unwrap_or_default().to_owned();
+        Ok(Plan { plan: json!(Planned { group }), session: SESSION_MAX + AFTER_LEAVING })
+    }
+
+    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError> {
+        let Planned { group } = read(CREATE, plan)?;
+        let user = principal.id().to_owned();
+        Ok(Object {
+            mechanism: self.name(),
+            key: format!("group/{group}/user/{user}"),
+            place: format!("group/{group}"),
+            object: json!(Membership { group, user }),
+        })
+    }
+
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
+        const LANE: Lane = Lane::Grant;
+        let Planned { group } = read(CREATE, plan)?;
+        let found = site
+            .access(LANE)
+            .await?
+            .identity_store()
+            .describe_group()
+            .identity_store_id(&site.instance(LANE).await?.identity_store)
+            .group_id(&group)
+            .send()
+            .await
+            .map_err(|error| ApiError::of(DESCRIBE_GROUP, &error))?;
+        if let Some(external) = found.external_ids().first() {
+            let name = found.display_name().unwrap_or(&group);
+            return Err(Error::Refused(external_group(name, external.id())));
+        }
+        Ok(of_principal(site, &Principal::Group(group), None, LANE).await?)
+    }
+
+    fn details(&self, _what: &What, portal: &Url, _sso_region: &Region) -> Details {
+        Details { sign_in_url: start(portal), ..Details::default() }
+    }
+
+    async fn observe(
+        &self,
+        site: &Site,
+        object: &Value,
+        target: &Target,
+        lane: Lane,
+    ) -> Result<Observed, ApiError> {
+        let membership = read(GET, object)?;
+        let is_present = id(site, &membership, lane).await?.is_some();
+        // What AWS has accepted, it has done.
+        let done = target.intent.iter().filter_map(|intent| {
+            let (request, verb) = (intent.request.clone()?, intent.verb);
+            Some(Operation { request, verb, progress: Progress::Succeeded })
+        });
+        Ok(Observed { is_present, operations: done.collect() })
+    }
+
+    async fn call(
+        &self,
+        site: &Site,
+        object: &Value,
+        verb: Verb,
+        lane: Lane,
+    ) -> Result<String, ApiError> {
+        let membership: Membership = read(GET, object)?;
+        let client = site.access(lane).await?.identity_store();
+        let store = &site.instance(lane).await?.identity_store;
+        let once = aws_sdk_identitystore::config::Builder::new();
+        let once = once.retry_config(RetryConfig::disabled());
+        let request = match verb {
+            Verb::Create => client
+                .create_group_membership()
+                .identity_store_id(store)
+                .group_id(&membership.group)
+                .member_id(MemberId::UserId(membership.user.clone()))
+                .customize()
+                .config_override(once)
+                .send()
+                .await
+                .map_err(|error| ApiError::of(CREATE, &error))?
+                .request_id()
+                .map(str::to_owned),
+            Verb::Delete => {
+                let Some(id) = id(site, &membership, lane).await? else {
+                    return Ok(String::from("it is gone"));
+                };
+                client
+                    .delete_group_membership()
+                    .identity_store_id(store)
+                    .membership_id(id)
+                    .customize()
+                    .config_override(once)
+                    .send()
+                    .await
+                    .map_err(|error| ApiError::of(DELETE, &error))?
+                    .request_id()
+                    .map(str::to_owned)
+            }
+        };
+        Ok(request.unwrap_or_else(|| "without an id".to_owned()))
+    }
+
+    async fn changes(
+        &self,
+        _site: &Site,
+        _since: DateTime<Utc>,
+        _lane: Lane,
+    ) -> Result<Vec<Change>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    fn is_recorded(&self) -> bool {
+        false
+    }
+
+    fn refusal(&self, _words: &str) -> Option<Refusal> {
+        None
+    }
+}
+
+fn external_group(name: &str, external: &str) -> Refusal {
+    let finding = format!(
+        "the group {name} comes from an identity provider, as {external:?}, which would undo a change"
+    );
+    Refusal::new(RefusalCode::GroupExternal, finding)
+}
+
+/// The id of a membership; none: the user is not in the group.
+async fn id(site: &Site, membership: &Membership, lane: Lane) -> Result<Option<String>, ApiError> {
+    let answer = site
+        .access(lane)
+        .await?
+        .identity_store()
+        .get_group_membership_id()
+        .identity_store_id(&site.instance(lane).await?.identity_store)
+        .group_id(&membership.group)
+        .member_id(MemberId::UserId(membership.user.clone()))
+        .send()
+        .await;
+    match answer.map_err(|error| ApiError::of(GET, &error)) {
+        Ok(found) => Ok(Some(found.membership_id)),
+        Err(error) if error.code.as_deref() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,14 @@
+//! What a target is in AWS, as its mechanism names it.
+
+/// An object in AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The mechanism that gives access by it.
+    pub mechanism: &'static str,
+    /// What tells it from all others of its mechanism and organization.
+    pub key: String,
+    /// What one change at a time is made of: an account for assignments, a group for memberships.
+    pub place: String,
+    /// In the mechanism's own words.
+    pub object: serde_json::Value,
+}
