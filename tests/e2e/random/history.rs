@@ -3,13 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use apono_connector_proto::v1::{
-    AccessUnit, ExtendRequest, GetGrantRequest, Grant, GrantRequest, GrantState, RevokeRequest,
+    ExtendRequest, GetGrantRequest, Grant, GrantRequest, GrantState, RevokeRequest,
 };
-use aws_sim::{
-    Effect, Fault, Sim,
-    answer::Refusal,
-    assignment::{Assignment, Turn},
-};
+use aws_sim::{Effect, Fault, Sim, answer::Refusal, assignment::Turn};
 use chrono::{DateTime, TimeDelta, Utc};
 use connector::base::clock;
 use prost_types::Timestamp;
@@ -19,10 +15,11 @@ use tonic::{Code, Status};
 use super::{
     Tally,
     lateness::{Excuses, Pace, Span},
-    round::{Apis, accounts},
+    place::Place,
+    round::Apis,
 };
 use crate::{
-    access::{SET, ann, assignment, end_in, user},
+    access::{end_in, user},
     harness::{Api, Cloud, Database},
 };
 
@@ -59,9 +56,6 @@ const CHANCES: [(u32, Event); 10] = [
     (1, Event::SlowOperation),
 ];
 
-/// Who, and in which account.
-type Place = (usize, usize);
-
 pub(super) struct History {
     seed: u64,
     at: usize,
@@ -72,7 +66,7 @@ pub(super) struct History {
     database: String,
     apis: Apis,
     grants: Vec<(String, Place)>,
-    /// Where somebody else has assigned the set.
+    /// Where somebody else has made the same.
     theirs: BTreeMap<Place, bool>,
     tally: Tally,
 }
@@ -132,13 +126,23 @@ impl History {
             Event::Unassign => self.unassign(),
             Event::LoseAnswer => {
                 let effect = if self.chance.random() { Effect::Cut } else { Effect::Reset };
-                let verb = if self.chance.random() { "Create" } else { "Delete" };
-                self.fault(effect, &format!("sso:{verb}AccountAssignment"), 1);
+                let changes = [
+                    "sso:CreateAccountAssignment",
+                    "sso:DeleteAccountAssignment",
+                    "identitystore:CreateGroupMembership",
+                    "identitystore:DeleteGroupMembership",
+                ];
+                let change = changes[self.chance.random_range(0..changes.len())];
+                self.fault(effect, change, 1);
             }
-            Event::Throttle => self.fault(Effect::Throttle, "sso:*", 3),
+            Event::Throttle => {
+                let calls = self.any_calls();
+                self.fault(Effect::Throttle, calls, 3);
+            }
             Event::FailCalls => {
                 let refusal = Refusal::new(500, "InternalServerException", "try later");
-                self.fault(Effect::Refuse(refusal), "sso:*", 4);
+                let calls = self.any_calls();
+                self.fault(Effect::Refuse(refusal), calls, 4);
             }
             Event::FailOperation => {
                 self.tally.failed += 1;
@@ -163,12 +167,12 @@ impl History {
         organization.directory.pace.next.push_back(turn);
     }
 
-    fn place(&mut self) -> Place {
-        (self.chance.random_range(1..3), self.chance.random_range(0..2))
+    fn any_calls(&mut self) -> &'static str {
+        if self.chance.random_range(0..3) == 0 { "identitystore:*" } else { "sso:*" }
     }
 
-    fn object(&self, (person, account): Place) -> Assignment {
-        assignment(&ann(person), &accounts(self.at)[account])
+    fn place(&mut self) -> Place {
+        Place::ALL[self.chance.random_range(0..Place::ALL.len())]
     }
 
     async fn grant(&mut self) {
@@ -179,12 +183,8 @@ impl History {
         let request = GrantRequest {
             integration: format!("org-{}", self.at),
             grant_id: id.clone(),
-            recipient: Some(user(&format!("ann{}@example.com", place.0))),
-            units: vec![AccessUnit {
-                account_id: accounts(self.at)[place.1].clone(),
-                permission_set: SET.to_owned(),
-                ..Default::default()
-            }],
+            recipient: Some(user(&format!("ann{}@example.com", place.person))),
+            units: vec![place.unit(self.at)],
             end: Some(end_in(seconds)),
             reason: "by chance".to_owned(),
             ..Default::default()
@@ -231,31 +231,39 @@ impl History {
         revoked.unwrap_or_else(|status| panic!("seed {}: {status}", self.seed));
     }
 
-    /// Somebody else assigns the set where nothing of ours is, nor can come any more: elsewhere nobody
+    /// Somebody else makes the same where nothing of ours is, nor can come any more: elsewhere nobody
     /// could tell afterwards whose it is.
     async fn assign(&mut self) {
         let place = self.place();
-        let account = &accounts(self.at)[place.1];
+        let of = place.of(self.at);
         let restless = format!(
-            "SELECT (SELECT count(*) FROM connector.targets WHERE place = '{account}'
-                 AND (next_at IS NOT NULL OR intent_verb IS NOT NULL))
-               + (SELECT count(*) FROM connector.units WHERE account_id = '{account}'
-                 AND state NOT IN ('ENDED', 'FAILED'))"
+            "SELECT (SELECT count(*) FROM connector.targets t
+                 JOIN connector.integrations i ON i.id = t.integration_id
+                 WHERE i.name = 'org-{at}' AND t.place = '{of}'
+                 AND (t.next_at IS NOT NULL OR t.intent_verb IS NOT NULL))
+               + (SELECT count(*) FROM connector.units u
+                 JOIN connector.grants g USING (connector_id, grant_id)
+                 JOIN connector.integrations i ON i.id = g.integration_id
+                 WHERE i.name = 'org-{at}' AND u.state NOT IN ('ENDED', 'FAILED')
+                 AND (u.account_id = '{of}' OR u.resource LIKE '%{of}'))",
+            at = self.at
         );
         let database = Database { url: self.database.clone() };
         if database.count(&restless).await > 0 {
             return;
         }
-        self.tally.foreign += 1;
-        self.theirs.insert(place, true);
-        self.sim.world().assign(&self.organization, self.object(place));
+        self.change_by_hand(place, true);
     }
 
     fn unassign(&mut self) {
         let place = self.place();
+        self.change_by_hand(place, false);
+    }
+
+    fn change_by_hand(&mut self, place: Place, makes: bool) {
         self.tally.foreign += 1;
-        self.theirs.insert(place, false);
-        self.sim.world().unassign(&self.organization, &self.object(place));
+        self.theirs.insert(place, makes);
+        place.by_hand(&mut self.sim.world(), (&self.organization, self.at), makes);
     }
 
     /// Asks a daemon that is up, until one answers.
@@ -299,36 +307,33 @@ impl History {
                 live.entry(place).or_default().push(id);
             }
         }
-        for place in [(1, 0), (1, 1), (2, 0), (2, 1)] {
-            let object = self.object(place);
-            let (has, changes) = {
+        for place in Place::ALL {
+            let (has, removals) = {
                 let mut world = self.sim.world();
                 world.settle(&self.organization);
                 let directory = &world.organizations[&self.organization].directory;
-                (directory.assignments.contains(&object), directory.changes.clone())
+                (place.is_there(directory, self.at), place.removals(directory, self.at))
             };
             let is_theirs = self.theirs.get(&place).copied().unwrap_or_default();
             let live = live.get(&place).cloned().unwrap_or_default();
             assert_eq!(
                 has,
                 is_theirs || !live.is_empty(),
-                "RANDOM_SEED={}: {place:?} is held by {live:?}, others: {is_theirs}; {changes:#?}",
+                "RANDOM_SEED={}: {place:?} is held by {live:?}, others: {is_theirs}; removed {removals:?}",
                 self.seed
             );
-            let account = object.account.as_str();
-            let lost = self.lost(account).await;
-            let of = (self.organization.as_str(), account);
-            let excuses = trouble.clone().with_aws(&self.sim, of, &lost);
-            let ours = changes.iter().filter(|one| one.assignment == object && !one.is_by_hand);
-            for gone in ours.filter(|one| !one.is_there) {
+            let of = place.of(self.at);
+            let lost = self.lost(&of).await;
+            let excuses = trouble.clone().with_aws(&self.sim, (&self.organization, &of), &lost);
+            for gone in removals {
                 let before = ends.get(&place).into_iter().flatten();
-                let before = before.filter(|(start, _)| *start <= gone.at);
+                let before = before.filter(|(start, _)| *start <= gone);
                 // A grant that came when it was on its way out does not count.
-                let end = before.map(|(_, end)| *end).filter(|end| *end <= gone.at).max();
+                let end = before.map(|(_, end)| *end).filter(|end| *end <= gone).max();
                 if let Some(end) = end {
-                    self.tally.late.push((gone.at - end).to_std().unwrap_or_default());
-                    let left = excuses.left_of((end, gone.at));
-                    let left = left.div_f64(pace.slowness((end, gone.at)));
+                    self.tally.late.push((gone - end).to_std().unwrap_or_default());
+                    let left = excuses.left_of((end, gone));
+                    let left = left.div_f64(pace.slowness((end, gone)));
                     self.tally.unexcused.push(left);
                 }
             }
@@ -336,11 +341,14 @@ impl History {
         self.tally
     }
 
-    /// When the answer to a call was lost that was about an account.
-    async fn lost(&self, account: &str) -> Vec<DateTime<Utc>> {
+    /// When the answer to a call was lost that was about a place.
+    async fn lost(&self, place: &str) -> Vec<DateTime<Utc>> {
         let lost = format!(
-            "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
-             FROM connector.acts WHERE verb = 'NO_ANSWER' AND object LIKE '%{account}%'"
+            "SELECT to_char(a.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
+             FROM connector.acts a JOIN connector.grants g USING (connector_id, grant_id)
+             JOIN connector.integrations i ON i.id = g.integration_id
+             WHERE i.name = 'org-{}' AND a.verb = 'NO_ANSWER' AND a.object LIKE '%{place}%'",
+            self.at
         );
         let database = Database { url: self.database.clone() };
         let lost = database.texts(&lost).await;

@@ -80,7 +80,7 @@ impl Excuses {
     pub(super) fn with_aws(
         mut self,
         sim: &Sim,
-        (organization, account): (&str, &str),
+        (organization, place): (&str, &str),
         lost: &[DateTime<Utc>],
     ) -> Self {
         let world = sim.world();
@@ -88,7 +88,7 @@ impl Excuses {
         self.0.extend(lost.iter().map(|at| (*at, *at + SETTLING)));
         let mut failures = lost.to_vec();
         for operation in &of.directory.operations {
-            if operation.assignment.account == account {
+            if operation.assignment.account == place {
                 let free = operation.ends + of.directory.pace.conflicts_for;
                 self.0.push((operation.created, free));
                 if matches!(operation.status, Status::Failed(_)) {
@@ -99,8 +99,9 @@ impl Excuses {
         }
         let refused = world.journal.iter().filter(|entry| {
             entry.account == of.management
-                && entry.action.starts_with("sso:")
-                && !entry.code.is_empty()
+                && (entry.action.starts_with("sso:") || entry.action.starts_with("identitystore:"))
+                // That somebody is in no group is an answer.
+                && !matches!(entry.code.as_str(), "" | "ResourceNotFoundException")
         });
         failures.extend(refused.map(|entry| entry.at));
         failures.sort();

@@ -11,6 +11,7 @@
 
 mod history;
 mod lateness;
+mod place;
 mod round;
 
 use std::{ops::AddAssign, time::Duration};

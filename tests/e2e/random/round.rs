@@ -22,7 +22,7 @@ use super::{
     lateness::{Excuses, Span, metronome},
 };
 use crate::{
-    access::{fast, settings},
+    access::{fast, membership, settings},
     harness::{Api, Cloud, Daemon, Database},
 };
 
@@ -112,6 +112,7 @@ impl Round {
         for (at, cloud) in self.clouds.iter().enumerate() {
             let api = self.apis.any(at).expect("a daemon");
             let settings = IntegrationSettings { name: format!("org-{at}"), ..settings(cloud) };
+            let settings = membership::with_groups(settings);
             connecting.spawn(async move { api.create_and_sync(settings).await });
         }
         connecting.join_all().await;
