@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use connector::{catalog::COLLECTORS, model::scope::Reach};
+use connector::{access::mechanisms::MECHANISMS, catalog::COLLECTORS, model::scope::Reach};
 
 /// The page.
 pub(crate) fn page() -> String {
@@ -32,6 +32,18 @@ pub(crate) fn page() -> String {
         );
         for (name, says) in kind.attributes {
             let _ = writeln!(page, "| `{name}` | {says} |");
+        }
+        let permissions: Vec<String> = MECHANISMS
+            .iter()
+            .flat_map(|mechanism| {
+                mechanism.permissions(kind.id).iter().map(|one| {
+                    format!("| `{}` | {} | `{}` |\n", one.id, one.description, mechanism.name())
+                })
+            })
+            .collect();
+        if !permissions.is_empty() {
+            page.push_str("\n| permission | what it allows | mechanism |\n|---|---|---|\n");
+            page.push_str(&permissions.concat());
         }
     }
     page

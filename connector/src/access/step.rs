@@ -346,7 +346,9 @@ impl Step<'_> {
         let receipt = match answer {
             Ok(request) => {
                 locked.note(ground, "ACCEPTED", &format!("{} {request}", verb.as_str())).await?;
-                course.next_at = Some(now + BETWEEN_POLLS.0);
+                if !self.mechanism.is_done_at_once() {
+                    course.next_at = Some(now + BETWEEN_POLLS.0);
+                }
                 Receipt::Accepted(request)
             }
             Err(error) => {

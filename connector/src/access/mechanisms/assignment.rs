@@ -211,6 +211,10 @@ impl Mechanism for Assignments {
         Ok(Observed { is_present, operations })
     }
 
+    fn is_done_at_once(&self) -> bool {
+        false
+    }
+
     async fn call(
         &self,
         site: &Site,

@@ -169,6 +169,10 @@ impl Mechanism for Memberships {
         Ok(Observed { is_present, operations: done.collect() })
     }
 
+    fn is_done_at_once(&self) -> bool {
+        true
+    }
+
     async fn call(
         &self,
         site: &Site,

@@ -130,6 +130,9 @@ pub trait Mechanism: Send + Sync {
         lane: Lane,
     ) -> Result<Observed, ApiError>;
 
+    /// Whether what AWS has accepted is done; else it is looked for.
+    fn is_done_at_once(&self) -> bool;
+
     /// Makes or removes an object, with one attempt; the id of AWS's request.
     async fn call(
         &self,
