@@ -1,7 +1,12 @@
 //! The HTTP server: reads a call, judges the caller, lets faults and traps strike, asks the
 //! service, and writes the journal.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -241,7 +246,13 @@ fn note(world: &mut World, session: Option<&Session>, call: &Call, answer: &Answ
 }
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {
+    static ANSWERS: AtomicU64 = AtomicU64::new(1);
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    // As AWS does, each answer has an id, by which its support finds the call.
+    let number = ANSWERS.fetch_add(1, Ordering::Relaxed);
+    if let Ok(id) = format!("00000000-0000-4000-9000-{number:012x}").parse() {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
     *response.status_mut() =
         http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::OK);
     if let Ok(content_type) = answer.content_type.parse() {

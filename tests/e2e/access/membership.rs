@@ -85,6 +85,9 @@ async fn a_user_is_in_a_group_for_as_long_as_a_grant_lasts() {
     assert_eq!(house.access_of(&ann(OTHER)), [""; 0]);
     assert_eq!(house.calls("identitystore:CreateGroupMembership"), 1);
     assert_eq!(house.calls("identitystore:DeleteGroupMembership"), 1);
+    let accepted = "SELECT count(DISTINCT detail) FROM connector.acts WHERE verb = 'ACCEPTED'
+        AND detail ~ '^(create|delete) [0-9a-f-]{36}$'";
+    assert_eq!(house.database.count(accepted).await, 2, "by the ids of AWS's answers");
 }
 
 #[tokio::test]
