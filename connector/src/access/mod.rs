@@ -34,6 +34,7 @@ pub mod mechanisms;
 pub mod rules;
 pub mod runner;
 
+mod lookup;
 mod places;
 mod principals;
 mod recovery;

@@ -17,7 +17,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
-use super::{Engine, OnRemoval, mechanisms::Mechanism, site::Site};
+use super::{
+    Engine, OnRemoval,
+    mechanisms::{self, Mechanism},
+    site::Site,
+};
 use crate::{
     aws::ApiError,
     base::{backoff::Backoff, chain::Chain},
@@ -56,9 +60,6 @@ pub(super) enum Error {
     /// The database, or the lease is not ours any more.
     #[error("failed to store a step")]
     Store(#[from] store::Error),
-    /// A mechanism of a newer version.
-    #[error("the mechanism {0:?} is not known to this version")]
-    Mechanism(String),
 }
 
 /// What a step works with.
@@ -72,8 +73,9 @@ pub(super) struct Ground {
 /// Takes a step with a target.
 pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
     let Some(stored) = read(&ground.engine.db, &ground.held, due).await? else { return Ok(()) };
-    let mechanism = super::mechanisms::of(&stored.mechanism)
-        .ok_or_else(|| Error::Mechanism(stored.mechanism.clone()))?;
+    let Some(mechanism) = mechanisms::of(&stored.mechanism) else {
+        return unknown(ground, &stored).await;
+    };
     let lane = due.errand.lane();
     let observed = mechanism.observe(&ground.site, &stored.object, &stored.target, lane).await;
     let observed = match observed {
@@ -385,6 +387,20 @@ pub(super) async fn renew_if_ended(ground: &Ground, error: &ApiError) {
     if error.reason.code == ReasonCode::CredentialsExpired {
         ground.site.renew().await;
     }
+}
+
+/// A newer version gives this access; it is for that to take it away.
+async fn unknown(ground: &Ground, seen: &Stored) -> Result<(), Error> {
+    let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
+    let why = mechanisms::Error::Unknown(seen.mechanism.clone()).to_string();
+    warn!("{}: {why}", seen.key);
+    let course = Course {
+        next_at: Some(locked.after_failure()),
+        is_observed: false,
+        going: Going::Badly(why),
+    };
+    let target = locked.stored.target.clone();
+    locked.store(ground, Outcome { target, course, moves: Vec::new() }).await
 }
 
 /// AWS could not be looked at. Nothing that we hold is taken for gone. Where nothing of ours can

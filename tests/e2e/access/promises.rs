@@ -171,6 +171,31 @@ async fn a_deletion_that_fails_is_tried_for_ever_shown_as_stuck_and_cleared_by_i
 }
 
 #[tokio::test]
+async fn what_a_newer_version_gives_is_left_to_it_and_shown() {
+    let house = House::build().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let is_of = async |mechanism: &str| {
+        let sql = format!(
+            "UPDATE connector.targets SET mechanism = '{mechanism}', next_at = connector.now()"
+        );
+        house.database.execute(&sql).await;
+    };
+    is_of("aws-of-tomorrow").await;
+    let told = wait_for("a stuck unit", || async {
+        let unit = house.api.get_grant("g1").await.units.remove(0);
+        unit.stuck_since.is_some().then_some(unit)
+    })
+    .await;
+    assert_eq!(told.state(), UnitState::Active, "nothing is known to have changed");
+    let words = "the mechanism \"aws-of-tomorrow\" is not known to this version";
+    assert!(told.stuck_reason.starts_with(words), "{}", told.stuck_reason);
+    is_of("aws-account-assignment").await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+}
+
+#[tokio::test]
 async fn only_a_caller_gives_a_removal_up_and_holds_up_nobody_by_it() {
     let house = House::build().await;
     house.api.grant(a_request("g1")).await;

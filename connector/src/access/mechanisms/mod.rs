@@ -185,6 +185,9 @@ pub enum Error {
     /// AWS did not tell.
     #[error(transparent)]
     Aws(#[from] ApiError),
+    /// It is a newer version's way of giving access.
+    #[error("the mechanism {0:?} is not known to this version; update every replica")]
+    Unknown(String),
 }
 
 /// All of them.

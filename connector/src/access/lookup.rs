@@ -1,0 +1,231 @@
+//! Who the recipient of a grant is, and what the grant needs for them in AWS: looked up once, before
+//! anything is done.
+//!
+//! Whatever is not certain, forbidden by a rule under another name of the recipient, or opens what must
+//! not be opened, refuses the whole grant; what AWS does not tell is asked again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::TimeDelta;
+
+use super::{
+    mechanisms::{self, Error},
+    principals::{self, Found},
+    rules::{self, Asked},
+    step::{Ground, renew_if_ended},
+};
+use crate::{
+    base::{backoff::Backoff, chance},
+    model::{
+        assignment::{InAccount, Principal},
+        grant::Recipient,
+        ids::TargetId,
+        refusal::{Refusal, RefusalCode},
+        unit::UnitState,
+    },
+    store::{
+        self, PgConnection,
+        acts::{self, New},
+        grants::{self, Grant},
+        identity_centers::{self, Held},
+        integrations,
+        lookups::{self, Lookup, Told},
+        organization, targets, units,
+    },
+};
+
+/// After a lookup that failed.
+const AFTER_FAILURE: Backoff =
+    Backoff { first: Duration::from_secs(1), max: Duration::from_mins(5) };
+
+/// Finds out who somebody is, and what plans would open beside what they say.
+async fn find(
+    ground: &Ground,
+    recipient: &Recipient,
+    plans: &[(String, serde_json::Value)],
+) -> Result<(Found, Vec<InAccount>), Error> {
+    let Ground { engine, site, .. } = ground;
+    let found = principals::find(site, recipient).await?;
+    let mut openings = Vec::new();
+    for (name, plan) in plans {
+        let mechanism = mechanisms::of(name).ok_or_else(|| Error::Unknown(name.clone()))?;
+        openings.extend(mechanism.openings(site, plan).await?);
+    }
+    let spared = site.management_account();
+    if !engine.config.management_account && openings.iter().any(|one| one.account == *spared) {
+        let finding = format!("it would open the management account {spared}");
+        return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
+    }
+    Ok((found, openings))
+}
+
+/// Finds out who the recipient of a grant is, and ties the grant's units to their targets.
+pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
+    let Ground { engine, held, .. } = ground;
+    let mut conn = engine.db.conn().await?;
+    let is_over = grant.until() <= store::now(&mut conn).await?;
+    let units = units::list(&mut conn, &held.connector, std::slice::from_ref(&grant.id)).await?;
+    drop(conn);
+    let plans: Vec<_> =
+        units.into_iter().map(|unit| (unit.what.mechanism, unit.what.plan)).collect();
+    let found = if is_over {
+        None
+    } else {
+        Some(find(ground, &grant.request.recipient, &plans).await.map(|(found, _)| found))
+    };
+    let mut tx = engine.db.begin().await?;
+    identity_centers::lock(&mut tx, held).await?;
+    let Some(now_is) = grants::lock(&mut tx, &held.connector, &grant.id).await? else {
+        return Ok(());
+    };
+    if now_is.is_looked_up {
+        return Ok(());
+    }
+    let now = store::now(&mut tx).await?;
+    if now_is.until() <= now {
+        move_all(&mut tx, held, &grant.id, UnitState::Ended, None).await?;
+        grants::end_lookup(&mut tx, &held.connector, &grant.id, None).await?;
+        return tx.commit().await;
+    }
+    let (principal, names) = match found {
+        None => return Ok(()),
+        Some(Ok(found)) => {
+            if let Some(refusal) = forbidden(&mut tx, ground, &now_is, &found).await? {
+                return refuse(tx, held, &grant.id, &refusal).await;
+            }
+            (found.principal, found.names)
+        }
+        Some(Err(Error::Refused(refusal))) => {
+            return refuse(tx, held, &grant.id, &refusal).await;
+        }
+        Some(Err(error)) => {
+            if let Error::Aws(error) = &error {
+                renew_if_ended(ground, error).await;
+                if let Some(refusal) = error.refusal() {
+                    return refuse(tx, held, &grant.id, &refusal).await;
+                }
+            }
+            let failures = u32::try_from(grant.lookup_failures).unwrap_or_default();
+            let wait = AFTER_FAILURE.after(failures.saturating_add(1));
+            let again = now + TimeDelta::from_std(wait).unwrap_or_default();
+            let (at, trouble) = (again.min(now_is.until()), error.to_string());
+            grants::postpone_lookup(&mut tx, &held.connector, &grant.id, at, &trouble).await?;
+            return tx.commit().await;
+        }
+    };
+    tie_all(&mut tx, held, &grant.id, &principal).await?;
+    let known = Some((&principal, names.as_slice()));
+    grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
+    let act = New {
+        grant: &grant.id,
+        verb: "RECIPIENT",
+        actor: acts::CONNECTOR,
+        object: "",
+        detail: &format!("{} is {principal}", grant.request.recipient),
+    };
+    acts::note(&mut tx, &held.connector, act).await?;
+    tx.commit().await
+}
+
+/// Ties the units of a grant to their targets, in the order in which targets are locked.
+async fn tie_all(
+    tx: &mut PgConnection,
+    held: &Held,
+    grant: &str,
+    principal: &Principal,
+) -> store::Result<()> {
+    let mut objects = BTreeMap::new();
+    for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
+        let object = mechanisms::object(&unit.what, principal).map_err(|detail| {
+            store::Error::Inconsistent { table: "units", column: "plan", detail }
+        })?;
+        objects.insert((object.key.clone(), object.mechanism), (object, unit.number));
+    }
+    for (object, number) in objects.into_values() {
+        let of = (&held.connector, held.integration);
+        let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
+        units::tie(tx, &held.connector, (grant, number), target).await?;
+    }
+    Ok(())
+}
+
+/// Why a rule forbids a grant for the recipient by another of its names: a rule about somebody
+/// holds however a caller names them.
+async fn forbidden(
+    tx: &mut PgConnection,
+    ground: &Ground,
+    grant: &Grant,
+    found: &Found,
+) -> store::Result<Option<Refusal>> {
+    let (engine, connector) = (&ground.engine, &ground.held.connector);
+    let Some(of) = integrations::get(tx, connector, grant.integration).await? else {
+        let finding = "the integration is gone";
+        return Ok(Some(Refusal::new(RefusalCode::IntegrationDeleting, finding)));
+    };
+    let length_s = (grant.expires_at - grant.created_at).num_seconds();
+    for unit in units::list(tx, connector, std::slice::from_ref(&grant.id)).await? {
+        let account = &unit.what.account;
+        let found_account = organization::account(tx, connector, of.id, account).await?;
+        let Some(account) = found_account else {
+            let finding = format!("the account {account} is gone");
+            return Ok(Some(Refusal::new(RefusalCode::AccountUnknown, finding)));
+        };
+        for name in &found.names {
+            let asked = Asked {
+                of: &of,
+                request: &grant.request,
+                recipient: name,
+                account: &account,
+                on: rules::on(&unit.what),
+                length_s,
+            };
+            if let Some(refusal) = rules::refusal(&engine.guard, asked) {
+                return Ok(Some(refusal));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Tells a caller who somebody is, as far as that can be told now.
+pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()> {
+    let found = find(ground, &lookup.recipient, &lookup.plans).await;
+    let told = |(found, openings): (Found, _)| Told { principal: found.principal, openings };
+    let found = found.map(told).map_err(|error| match error {
+        Error::Refused(refusal) => refusal,
+        Error::Aws(error) => error
+            .refusal()
+            .unwrap_or_else(|| Refusal::new(RefusalCode::NotAnswered, error.to_string())),
+        Error::Unknown(_) => Refusal::new(RefusalCode::NotAnswered, error.to_string()),
+    });
+    let mut conn = ground.engine.db.conn().await?;
+    lookups::answer(&mut conn, &ground.held.connector, lookup.id, &found).await
+}
+
+async fn refuse(
+    mut tx: store::Tx,
+    held: &Held,
+    grant: &str,
+    refusal: &Refusal,
+) -> store::Result<()> {
+    move_all(&mut tx, held, grant, UnitState::Failed, Some(refusal)).await?;
+    grants::end_lookup(&mut tx, &held.connector, grant, None).await?;
+    tx.commit().await
+}
+
+/// Moves all units of a grant on that has no targets yet.
+async fn move_all(
+    tx: &mut PgConnection,
+    held: &Held,
+    grant: &str,
+    to: UnitState,
+    refusal: Option<&Refusal>,
+) -> store::Result<()> {
+    for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
+        let states = (unit.state, to);
+        units::set_state(tx, &held.connector, (grant, unit.number), states, refusal).await?;
+    }
+    let detail = refusal.map_or_else(|| to.to_string(), |refusal| format!("{to}: {refusal}"));
+    let (verb, actor) = ("STATE", acts::CONNECTOR);
+    acts::note(tx, &held.connector, New { grant, verb, actor, object: "", detail: &detail }).await
+}
