@@ -7,7 +7,9 @@ ALTER TABLE connector.units
     ADD COLUMN resource text NOT NULL DEFAULT '',
     ADD COLUMN resource_type text NOT NULL DEFAULT 'aws-account',
     ADD COLUMN resource_name text NOT NULL DEFAULT '',
-    ADD COLUMN plan jsonb;
+    ADD COLUMN plan jsonb,
+    -- Permission sets in accounts that it opens beside what it says, when the recipient was looked up.
+    ADD COLUMN openings jsonb NOT NULL DEFAULT '[]';
 UPDATE connector.units
 SET plan = jsonb_build_object('account', account_id, 'permission_set', permission_set_arn);
 ALTER TABLE connector.units
@@ -24,4 +26,5 @@ ALTER TABLE connector.targets RENAME COLUMN account_id TO place;
 -- Who asks whether somebody may be granted something also asks what that would open.
 ALTER TABLE connector.lookups
     ADD COLUMN plans jsonb NOT NULL DEFAULT '[]',
+    ADD COLUMN names text[] NOT NULL DEFAULT '{}',
     ADD COLUMN openings jsonb NOT NULL DEFAULT '[]';

@@ -93,7 +93,7 @@ fn every_declared_action_exists_and_only_lists_or_reads() {
 }
 
 #[test]
-fn each_mechanism_adds_what_it_declares_and_spares_the_management_account() {
+fn each_mechanism_adds_what_it_declares_and_assignments_spare_the_management_account() {
     let plain =
         template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &[]).expect("a template");
     for mechanism in MECHANISMS {

@@ -38,23 +38,25 @@ use crate::{
 const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_secs(1), max: Duration::from_mins(5) };
 
-/// Finds out who somebody is, and what plans would open beside what they say.
+/// Finds out who somebody is, and what each of the plans would open beside what it says.
 async fn find(
     ground: &Ground,
     recipient: &Recipient,
     plans: &[(String, serde_json::Value)],
-) -> Result<(Found, Vec<InAccount>), Error> {
+) -> Result<(Found, Vec<Vec<InAccount>>), Error> {
     let Ground { engine, site, .. } = ground;
     let found = principals::find(site, recipient).await?;
-    let mut openings = Vec::new();
+    let spared = site.management_account();
+    let mut openings = Vec::with_capacity(plans.len());
     for (name, plan) in plans {
         let mechanism = mechanisms::of(name).ok_or_else(|| Error::Unknown(name.clone()))?;
-        openings.extend(mechanism.openings(site, plan).await?);
-    }
-    let spared = site.management_account();
-    if !engine.config.management_account && openings.iter().any(|one| one.account == *spared) {
-        let finding = format!("it would open the management account {spared}");
-        return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
+        let opened = mechanism.openings(site, plan).await?;
+        let is_spared = !engine.config.management_account;
+        if is_spared && opened.iter().any(|one| one.account == *spared) {
+            let finding = format!("it would open the management account {spared}");
+            return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
+        }
+        openings.push(opened);
     }
     Ok((found, openings))
 }
@@ -68,11 +70,8 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
     drop(conn);
     let plans: Vec<_> =
         units.into_iter().map(|unit| (unit.what.mechanism, unit.what.plan)).collect();
-    let found = if is_over {
-        None
-    } else {
-        Some(find(ground, &grant.request.recipient, &plans).await.map(|(found, _)| found))
-    };
+    let found =
+        if is_over { None } else { Some(find(ground, &grant.request.recipient, &plans).await) };
     let mut tx = engine.db.begin().await?;
     identity_centers::lock(&mut tx, held).await?;
     let Some(now_is) = grants::lock(&mut tx, &held.connector, &grant.id).await? else {
@@ -87,13 +86,14 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
         grants::end_lookup(&mut tx, &held.connector, &grant.id, None).await?;
         return tx.commit().await;
     }
-    let (principal, names) = match found {
+    let (Found { principal, names }, openings) = match found {
         None => return Ok(()),
-        Some(Ok(found)) => {
-            if let Some(refusal) = forbidden(&mut tx, ground, &now_is, &found).await? {
+        Some(Ok((found, openings))) => {
+            let forbidden = forbidden(&mut tx, ground, &now_is, (&found, &openings)).await?;
+            if let Some(refusal) = forbidden {
                 return refuse(tx, held, &grant.id, &refusal).await;
             }
-            (found.principal, found.names)
+            (found, openings)
         }
         Some(Err(Error::Refused(refusal))) => {
             return refuse(tx, held, &grant.id, &refusal).await;
@@ -113,7 +113,7 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
             return tx.commit().await;
         }
     };
-    tie_all(&mut tx, held, &grant.id, &principal).await?;
+    tie_all(&mut tx, held, &grant.id, (&principal, &openings)).await?;
     let known = Some((&principal, names.as_slice()));
     grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
     let act = New {
@@ -132,19 +132,20 @@ async fn tie_all(
     tx: &mut PgConnection,
     held: &Held,
     grant: &str,
-    principal: &Principal,
+    (principal, openings): (&Principal, &[Vec<InAccount>]),
 ) -> store::Result<()> {
     let mut objects = BTreeMap::new();
-    for unit in units::list(tx, &held.connector, &[grant.to_owned()]).await? {
+    let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
+    for (unit, opened) in units.into_iter().zip(openings) {
         let object = mechanisms::object(&unit.what, principal).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;
-        objects.insert((object.key.clone(), object.mechanism), (object, unit.number));
+        objects.insert((object.key.clone(), object.mechanism), (object, unit.number, opened));
     }
-    for (object, number) in objects.into_values() {
+    for (object, number, opened) in objects.into_values() {
         let of = (&held.connector, held.integration);
         let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
-        units::tie(tx, &held.connector, (grant, number), target).await?;
+        units::tie(tx, &held.connector, (grant, number), target, opened).await?;
     }
     Ok(())
 }
@@ -155,7 +156,7 @@ async fn forbidden(
     tx: &mut PgConnection,
     ground: &Ground,
     grant: &Grant,
-    found: &Found,
+    (found, openings): (&Found, &[Vec<InAccount>]),
 ) -> store::Result<Option<Refusal>> {
     let (engine, connector) = (&ground.engine, &ground.held.connector);
     let Some(of) = integrations::get(tx, connector, grant.integration).await? else {
@@ -184,13 +185,18 @@ async fn forbidden(
             }
         }
     }
-    Ok(None)
+    let openings = openings.iter().flatten().cloned().collect();
+    let asked = (&of, &grant.request);
+    rules::opened(tx, &engine.guard, asked, &found.names, &openings, length_s).await
 }
 
 /// Tells a caller who somebody is, as far as that can be told now.
 pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()> {
     let found = find(ground, &lookup.recipient, &lookup.plans).await;
-    let told = |(found, openings): (Found, _)| Told { principal: found.principal, openings };
+    let told = |(found, openings): (Found, Vec<Vec<InAccount>>)| {
+        let openings = openings.into_iter().flatten().collect();
+        Told { principal: found.principal, names: found.names, openings }
+    };
     let found = found.map(told).map_err(|error| match error {
         Error::Refused(refusal) => refusal,
         Error::Aws(error) => error

@@ -1,12 +1,22 @@
 //! What the guardrails say of one unit of a grant.
 
+use std::collections::BTreeSet;
+
 use crate::{
     guard::{Guard, Kind, On, Question, Verdict},
     model::{
+        assignment::InAccount,
         grant::Request,
+        organization::Coverage,
         refusal::{Refusal, RefusalCode},
     },
-    store::{integrations::Integration, organization::Account, units::What},
+    store::{
+        self, PgConnection,
+        integrations::Integration,
+        organization::{self, Account},
+        permission_sets,
+        units::What,
+    },
 };
 
 /// A unit as rules see it.
@@ -24,6 +34,43 @@ pub struct Asked<'a> {
     pub on: On<'a>,
     /// How long the grant lasts, from its start.
     pub length_s: i64,
+}
+
+/// Why something that would be opened beside what was asked for must not be; none: it may be. Each
+/// opening is judged as if it had been asked for, and what is not known is not opened.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn opened(
+    conn: &mut PgConnection,
+    guard: &Guard,
+    (of, request): (&Integration, &Request),
+    names: &[String],
+    openings: &BTreeSet<InAccount>,
+    length_s: i64,
+) -> store::Result<Option<Refusal>> {
+    for InAccount { account: id, permission_set: arn } in openings {
+        let account = organization::account(conn, &of.connector, of.id, id).await?;
+        let Some(account) = account.filter(|found| found.coverage == Coverage::Crawled) else {
+            let finding = format!("it would open the account {id}, which is not crawled");
+            return Ok(Some(Refusal::new(RefusalCode::AccountExcluded, finding)));
+        };
+        let set = permission_sets::find(conn, &of.connector, of.id, arn).await?;
+        let Some(set) = set else {
+            let finding = format!("it would open {arn} in {id}, which was not discovered");
+            return Ok(Some(Refusal::new(RefusalCode::PermissionSetUnknown, finding)));
+        };
+        let (account, on) = (&account, On::PermissionSet { name: &set.name });
+        for recipient in names {
+            let asked = Asked { of, request, recipient, account, on, length_s };
+            if let Some(Refusal { code, finding }) = refusal(guard, asked) {
+                let finding = format!("it would open {} in {id}: {finding}", set.name);
+                return Ok(Some(Refusal::new(code, finding)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What a unit is on, as rules see it.

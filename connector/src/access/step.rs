@@ -361,7 +361,7 @@ impl Step<'_> {
                 let is_refused = verb == Verb::Create && receipt == Receipt::Refused;
                 refusal = error.refusal().filter(|_| is_refused);
                 if refusal.is_none() {
-                    // The intent of a call whose end nobody knows holds up the account, and what
+                    // The intent of a call whose end nobody knows holds up its place, and what
                     // nobody wants any more is not waited for.
                     let is_urgent = receipt == Receipt::Lost
                         || (verb == Verb::Create && !holding::is_wanted(&locked.holders, now));

@@ -83,7 +83,7 @@ fn print(found: &Found) {
         say!("AWS has not told of {}: {why}", unread.integration);
     }
     for mechanism in &found.untold_mechanisms {
-        say!("AWS keeps no record of {mechanism}: look into CloudTrail for what was changed since");
+        say!("AWS keeps no record of {mechanism}: grants of it will end; CloudTrail has the rest");
     }
     table("made in AWS since then, and not known here:", &found.made);
     table("removed in AWS since then, though live here (their grants will end):", &found.removed);

@@ -1,4 +1,4 @@
-//! One permission in one account, as a grant has it: its states.
+//! One permission on one resource, as a grant has it: its states.
 //!
 //! The engine alone moves a unit on, by what it sees of the target that the unit holds; only
 //! a removal that a caller gives up ends it otherwise. A unit that has ended or failed never

@@ -1,5 +1,7 @@
 //! Recipients that a caller wants to be looked up, and who they are.
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -30,8 +32,10 @@ pub struct Lookup {
 pub struct Told {
     /// Who it is.
     pub principal: Principal,
+    /// Every name of it.
+    pub names: Vec<String>,
     /// What the plans open beside what they say.
-    pub openings: Vec<InAccount>,
+    pub openings: BTreeSet<InAccount>,
 }
 
 /// Asks who somebody is.
@@ -108,22 +112,24 @@ pub async fn answer(
     let (principal, openings) = match found {
         Ok(told) => {
             let principal = json("lookups", "principal", &told.principal)?;
-            (Some(principal), told.openings.as_slice())
+            (Some(principal), json("lookups", "openings", &told.openings)?)
         }
-        Err(_) => (None, [].as_slice()),
+        Err(_) => (None, serde_json::Value::Array(Vec::new())),
     };
+    let names = found.as_ref().map_or(&[][..], |told| &told.names);
     let refusal = found.as_ref().err();
     sqlx::query!(
         "UPDATE connector.lookups
          SET answered_at = connector.now(), principal = $3, refusal = $4, finding = $5,
-             openings = $6
+             openings = $6, names = $7
          WHERE connector_id = $1 AND id = $2 AND answered_at IS NULL",
         connector.as_str(),
         id,
         principal,
         refusal.map(|refusal| refusal.code.as_str()),
         refusal.map_or("", |refusal| refusal.finding.as_str()),
-        json("lookups", "openings", &openings)?
+        openings,
+        names
     )
     .execute(conn)
     .await?;
@@ -141,7 +147,7 @@ pub async fn answered(
     id: Uuid,
 ) -> Result<Option<std::result::Result<Told, Refusal>>> {
     let row = sqlx::query!(
-        "SELECT principal, refusal, finding, openings FROM connector.lookups
+        "SELECT principal, refusal, finding, openings, names FROM connector.lookups
          WHERE connector_id = $1 AND id = $2 AND answered_at IS NOT NULL",
         connector.as_str(),
         id
@@ -156,6 +162,7 @@ pub async fn answered(
     let principal = serde_json::from_value(row.principal.unwrap_or_default());
     Ok(Some(Ok(Told {
         principal: stored("lookups", "principal", principal)?,
+        names: row.names,
         openings: stored("lookups", "openings", serde_json::from_value(row.openings))?,
     })))
 }

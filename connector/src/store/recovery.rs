@@ -357,6 +357,27 @@ pub async fn leave_to_others(
     Ok(())
 }
 
+/// The grants that are not over and hold something by mechanisms of whose changes AWS keeps no record.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn untold(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    mechanisms: &[String],
+) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT grant_id FROM connector.units
+         WHERE connector_id = $1 AND mechanism = ANY ($2) AND state NOT IN ('ENDED', 'FAILED')
+         ORDER BY grant_id",
+        connector.as_str(),
+        mechanisms
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
 /// Ends the recovery of a connector, which is locked, and forgets the report.
 ///
 /// # Errors

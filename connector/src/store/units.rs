@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Result, expect_one, stored};
+use super::{Result, expect_one, json, stored};
 use crate::model::{
+    assignment::InAccount,
     ids::{AccountId, ConnectorId, TargetId},
     refusal::Refusal,
     unit::UnitState,
@@ -40,6 +41,8 @@ pub struct Unit {
     pub number: i16,
     /// What it is about.
     pub what: What,
+    /// What it opens beside that, as far as AWS has told.
+    pub openings: Vec<InAccount>,
     /// State.
     pub state: UnitState,
     /// Since when.
@@ -105,7 +108,7 @@ pub async fn list(
 ) -> Result<Vec<Unit>> {
     let rows = sqlx::query!(
         r#"SELECT u.grant_id, u.number, u.account_id, u.resource, u.resource_type,
-             u.resource_name, u.permission, u.mechanism, u.plan, u.session_seconds, u.state,
+             u.resource_name, u.permission, u.mechanism, u.plan, u.openings, u.session_seconds, u.state,
              u.state_at, u.refusal, u.finding, u.is_forgotten, t.origin = 'found' AS "is_found?",
              t.stuck_since AS "stuck_since?", t.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
@@ -148,6 +151,7 @@ pub async fn list(
                     plan: row.plan,
                     session_seconds: row.session_seconds,
                 },
+                openings: stored("units", "openings", serde_json::from_value(row.openings))?,
                 state: stored("units", "state", row.state.parse())?,
                 state_at: row.state_at,
                 refusal,
@@ -161,7 +165,7 @@ pub async fn list(
         .collect()
 }
 
-/// Ties a unit to its target.
+/// Ties a unit to its target, and notes what it opens.
 ///
 /// # Errors
 ///
@@ -171,14 +175,16 @@ pub async fn tie(
     connector: &ConnectorId,
     (grant, number): (&str, i16),
     target: TargetId,
+    openings: &[InAccount],
 ) -> Result<()> {
     let done = sqlx::query!(
-        "UPDATE connector.units SET target_id = $4
+        "UPDATE connector.units SET target_id = $4, openings = $5
          WHERE connector_id = $1 AND grant_id = $2 AND number = $3 AND target_id IS NULL",
         connector.as_str(),
         grant,
         number,
-        target.0
+        target.0,
+        json("units", "openings", &openings)?
     )
     .execute(conn)
     .await?;

@@ -165,7 +165,9 @@ pub async fn live(
            AND ($5::text IS NULL OR EXISTS (
                SELECT FROM connector.units u
                WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
-                 AND u.account_id = $5 AND u.state NOT IN ('ENDED', 'FAILED')))
+                 AND u.state NOT IN ('ENDED', 'FAILED')
+                 AND (u.account_id = $5
+                      OR u.openings @> jsonb_build_array(jsonb_build_object('account', $5)))))
          ORDER BY grant_id",
         connector.as_str(),
         whose.integration.map(|id| id.0),

@@ -1,13 +1,15 @@
 //! Memberships in groups of Identity Center, for a time. Against `aws-sim`.
 
 use apono_connector_proto::v1::{
-    AccessUnit, GrantRequest, GrantState, IntegrationSettings, Recipient, UnitState,
-    ValidateGrantRequest, recipient::Who, validate_grant_request,
+    AccessUnit, EndRecoveryRequest, ExtendRequest, GetRecoveryRequest, GrantRequest, GrantState,
+    IntegrationSettings, Recipient, RevokeAllRequest, UnitState, ValidateGrantRequest,
+    recipient::Who, validate_grant_request,
 };
 use aws_sim::{
     Effect, Fault,
     assignment::{Assignment, Principal},
 };
+use prost_types::Timestamp;
 use tonic::Code;
 
 use super::{ACCOUNT, House, a_request, ann, cloud, end_in, fast, reason, settings, user};
@@ -37,12 +39,21 @@ pub(crate) fn with_groups(settings: IntegrationSettings) -> IntegrationSettings 
 
 /// [`GROUP`] opens a permission set in an account.
 pub(crate) fn opens(cloud: &Cloud, account: &str) {
+    assign(cloud, account, true);
+}
+
+fn assign(cloud: &Cloud, account: &str, is_there: bool) {
     let opened = Assignment {
         account: account.to_owned(),
         permission_set: format!("ps-{:016x}", 1),
         principal: Principal::Group(GROUP.to_owned()),
     };
-    cloud.sim.world().assign(&cloud.organization, opened);
+    let mut world = cloud.sim.world();
+    if is_there {
+        world.assign(&cloud.organization, opened);
+    } else {
+        world.unassign(&cloud.organization, &opened);
+    }
 }
 
 /// A request for an hour in [`GROUP`].
@@ -179,8 +190,13 @@ async fn what_cannot_be_is_refused_before_anything_is_changed() {
         let failed = house.api.wait_for_grant(id, GrantState::Failed).await;
         failed.units[0].refusal.clone().expect("a refusal").reason
     };
-    opens(&house.cloud, &house.cloud.management);
+    assign(&house.cloud, &house.cloud.management, true);
     assert_eq!(ended("management").await, "MANAGEMENT_ACCOUNT");
+    assign(&house.cloud, &house.cloud.management, false);
+    house.cloud.account("555555555555", &house.cloud.root, "new");
+    assign(&house.cloud, "555555555555", true);
+    assert_eq!(ended("unknown").await, "ACCOUNT_EXCLUDED");
+    assign(&house.cloud, "555555555555", false);
     {
         let mut world = house.cloud.sim.world();
         let of = world.organizations.get_mut(&house.cloud.organization).expect("one");
@@ -209,4 +225,86 @@ async fn an_extension_holds_a_membership_and_two_grants_share_it() {
     house.api.wait_for_grant("long", GrantState::Ended).await;
     assert_eq!(house.access_of(&ann(OTHER)), [""; 0]);
     assert_eq!(house.calls("identitystore:CreateGroupMembership"), 1);
+}
+
+#[tokio::test]
+async fn the_guardrails_hold_for_what_a_group_opens() {
+    let house = house().await;
+    {
+        let mut world = house.cloud.sim.world();
+        let of = world.organizations.get_mut(&house.cloud.organization).expect("one");
+        let mut sets = of.directory.permission_sets.iter_mut();
+        let set = sets.find(|set| set.name == "Team1").expect("a set");
+        "AdministratorAccess".clone_into(&mut set.name);
+    }
+    house.api.sync("prod").await;
+    // Administrators are so for four hours at most, by the guardrails that are shipped.
+    let long = GrantRequest { end: Some(end_in(5 * 3600)), ..join("long", OTHER) };
+    house.api.grant(long).await;
+    let failed = house.api.wait_for_grant("long", GrantState::Failed).await;
+    let refusal = failed.units[0].refusal.clone().expect("a refusal");
+    assert_eq!(refusal.reason, "GUARDRAIL");
+    let words = format!(
+        "it would open AdministratorAccess in {ACCOUNT}: the rule \"longest-administrator\""
+    );
+    assert!(refusal.finding.starts_with(&words), "{}", refusal.finding);
+    // And no extension leads there.
+    house.api.grant(join("short", OTHER)).await;
+    let active = house.api.wait_for_grant("short", GrantState::Active).await;
+    let start = active.create_time.expect("a time").seconds;
+    let extended = house
+        .api
+        .access()
+        .extend(ExtendRequest {
+            grant_id: "short".to_owned(),
+            expire_time: Some(Timestamp { seconds: start + 5 * 3600, nanos: 0 }),
+            ..Default::default()
+        })
+        .await
+        .expect_err("it is too long");
+    assert_eq!(reason(&extended).1, "GUARDRAIL");
+    // Whoever ends all in the account ends it, too.
+    let all = RevokeAllRequest { account_id: ACCOUNT.to_owned(), ..Default::default() };
+    let ended = house.api.access().revoke_all(all).await.expect("an answer").into_inner();
+    assert_eq!(ended.grant_ids, ["short"]);
+    house.api.wait_for_grant("short", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(OTHER)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_group_that_has_another_name_by_now_is_not_the_one_that_was_judged() {
+    let house = house().await;
+    {
+        let mut world = house.cloud.sim.world();
+        let of = world.organizations.get_mut(&house.cloud.organization).expect("one");
+        let group = of.directory.groups.iter_mut().find(|one| one.id == GROUP).expect("one");
+        "administrators".clone_into(&mut group.name);
+    }
+    house.api.grant(join("g1", OTHER)).await;
+    let failed = house.api.wait_for_grant("g1", GrantState::Failed).await;
+    assert_eq!(failed.units[0].refusal.clone().expect("a refusal").reason, "RESOURCE_UNKNOWN");
+}
+
+#[tokio::test]
+async fn memberships_end_with_a_recovery() {
+    let mut house = house().await;
+    house.api.grant(join("g1", OTHER)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.daemon.stop().await;
+    let sql = "UPDATE connector.connectors SET recovering_since = connector.now(),
+        remembered_until = connector.now(), recovery_cause = 'a test'";
+    house.database.execute(sql).await;
+    house.start_again().await;
+    let found = house.api.access().get_recovery(GetRecoveryRequest::default()).await;
+    let found = found.expect("an answer").into_inner().recovery.expect("a recovery");
+    assert_eq!(found.untold_mechanisms, ["aws-identity-center-group-membership"]);
+    let end = EndRecoveryRequest {
+        reason: "looked".to_owned(),
+        accept_unread: true,
+        ..Default::default()
+    };
+    let ended = house.api.access().end_recovery(end).await.expect("an end").into_inner();
+    assert_eq!(ended.revoked_grant_ids, ["g1"]);
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(house.access_of(&ann(OTHER)), [""; 0]);
 }

@@ -353,10 +353,14 @@ pub(super) async fn of_principal(
         let own = answer.account_assignments().iter().filter(|found| {
             found.principal_id() == Some(id) && found.principal_type() == Some(&kind)
         });
-        assigned.extend(own.filter_map(|found| {
-            let account = found.account_id()?.parse().ok()?;
-            Some(InAccount { account, permission_set: found.permission_set_arn()?.to_owned() })
-        }));
+        for found in own {
+            let account = found.account_id().and_then(|account| account.parse().ok());
+            let (Some(account), Some(set)) = (account, found.permission_set_arn()) else {
+                let words = "an assignment without an account or a permission set";
+                return Err(ApiError::answered(LIST_ASSIGNMENTS, "", words, 200));
+            };
+            assigned.push(InAccount { account, permission_set: set.to_owned() });
+        }
         token = answer.next_token.filter(|token| !token.is_empty());
         if token.is_none() {
             return Ok(assigned);

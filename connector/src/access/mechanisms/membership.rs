@@ -1,8 +1,9 @@
 //! Memberships in groups of IAM Identity Center.
 //!
-//! AWS makes and removes them at once. What a group opens is the group's: every account and permission
-//! set that it is assigned, so whoever asks is shown that first. A group that comes from an
-//! identity provider is refused, since the provider would undo what is changed here.
+//! AWS makes and removes them at once. What a group opens is the group's: every permission set in an
+//! account that it is assigned, so that is held against the guardrails and shown to whoever asks first. (What
+//! applications it opens is not looked at.) A group that comes from an identity provider is
+//! refused, since the provider would undo what is changed here.
 //!
 //! Each call is made with one attempt: a hidden second one would meet the first one's membership, and
 //! take what is ours for somebody else's.
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     access::{Config, principals::DESCRIBE_GROUP, site::Site},
     aws::ApiError,
+    base::clock,
     catalog::identity_center::LIST_INSTANCES,
     model::{
         assignment::{InAccount, Principal},
@@ -42,6 +44,10 @@ const GET: &str = "identitystore:GetGroupMembershipId";
 const CREATE: &str = "identitystore:CreateGroupMembership";
 const DELETE: &str = "identitystore:DeleteGroupMembership";
 
+/// How AWS says that something is not there.
+const GONE: &str = "ResourceNotFoundException";
+/// What was changed shows by then.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(10);
 /// Sessions that a group has opened may be renewed for so long after somebody has left it.
 const AFTER_LEAVING: TimeDelta = TimeDelta::hours(1);
 
@@ -61,10 +67,11 @@ pub(super) static MEMBERSHIPS: &dyn Mechanism = &Memberships;
 
 struct Memberships;
 
-/// The group that somebody is to be in.
+/// The group that somebody is to be in, by id and by the name that rules have judged.
 #[derive(Serialize, Deserialize)]
 struct Planned {
     group: String,
+    name: String,
 }
 
 /// A user in a group.
@@ -85,7 +92,7 @@ impl Mechanism for Memberships {
     }
 
     fn description(&self) -> &'static str {
-        "Put users into Identity Center groups for a time"
+        "Put users into Identity Center groups for a time, also into those with access to this account"
     }
 
     fn rights(&self) -> &'static [Right] {
@@ -99,7 +106,7 @@ impl Mechanism for Memberships {
     fn permissions(&self, kind: &str) -> &'static [Permission] {
         const MEMBER: &[Permission] = &[Permission {
             id: "MEMBER",
-            description: "All that is assigned to the group; ValidateGrant shows it",
+            description: "What the group is assigned in accounts, which ValidateGrant shows, and in applications",
         }];
         if kind == "aws-identity-center-group" { MEMBER } else { &[] }
     }
@@ -113,12 +120,16 @@ impl Mechanism for Memberships {
         if let Some(external) = text("external_id") {
             return Err(external_group(&on.name, external));
         }
-        let group = text("group_id").unwrap_or_default().to_owned();
-        Ok(Plan { plan: json!(Planned { group }), session: SESSION_MAX + AFTER_LEAVING })
+        let Some(group) = text("group_id") else {
+            let finding = format!("{} has no group_id", on.arn);
+            return Err(Refusal::new(RefusalCode::ResourceUnknown, finding));
+        };
+        let planned = Planned { group: group.to_owned(), name: on.name.clone() };
+        Ok(Plan { plan: json!(planned), session: SESSION_MAX + AFTER_LEAVING })
     }
 
     fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError> {
-        let Planned { group } = read(CREATE, plan)?;
+        let Planned { group, .. } = read(CREATE, plan)?;
         let user = principal.id().to_owned();
         Ok(Object {
             mechanism: self.name(),
@@ -130,7 +141,7 @@ impl Mechanism for Memberships {
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
         const LANE: Lane = Lane::Grant;
-        let Planned { group } = read(CREATE, plan)?;
+        let Planned { group, name } = read(CREATE, plan)?;
         let found = site
             .access(LANE)
             .await?
@@ -142,8 +153,12 @@ impl Mechanism for Memberships {
             .await
             .map_err(|error| ApiError::of(DESCRIBE_GROUP, &error))?;
         if let Some(external) = found.external_ids().first() {
-            let name = found.display_name().unwrap_or(&group);
-            return Err(Error::Refused(external_group(name, external.id())));
+            return Err(Error::Refused(external_group(&name, external.id())));
+        }
+        if found.display_name().is_some_and(|now_is| now_is != name) {
+            let now_is = found.display_name().unwrap_or_default();
+            let finding = format!("the group {group} is {now_is:?} by now, and no more {name:?}");
+            return Err(Error::Refused(Refusal::new(RefusalCode::ResourceUnknown, finding)));
         }
         Ok(of_principal(site, &Principal::Group(group), None, LANE).await?)
     }
@@ -161,10 +176,13 @@ impl Mechanism for Memberships {
     ) -> Result<Observed, ApiError> {
         let membership = read(GET, object)?;
         let is_present = id(site, &membership, lane).await?.is_some();
-        // What AWS has accepted, it has done.
+        // What AWS has accepted, it has done; it may show a little later.
         let done = target.intent.iter().filter_map(|intent| {
             let (request, verb) = (intent.request.clone()?, intent.verb);
-            Some(Operation { request, verb, progress: Progress::Succeeded })
+            let shows = is_present == (verb == Verb::Create);
+            let is_late = clock::now() - intent.since < SHOWS_WITHIN;
+            let progress = if shows || !is_late { Progress::Succeeded } else { Progress::Running };
+            Some(Operation { request, verb, progress })
         });
         Ok(Observed { is_present, operations: done.collect() })
     }
@@ -199,20 +217,30 @@ impl Mechanism for Memberships {
                 .request_id()
                 .map(str::to_owned),
             Verb::Delete => {
-                let Some(id) = id(site, &membership, lane).await? else {
-                    return Ok(String::from("it is gone"));
-                };
-                client
+                // Nothing is changed by a look.
+                let found = id(site, &membership, lane).await;
+                let found = found.map_err(|error| ApiError { leaves_doubt: false, ..error })?;
+                let gone = || ApiError::answered(DELETE, GONE, "it does not show any more", 400);
+                let answer = client
                     .delete_group_membership()
                     .identity_store_id(store)
-                    .membership_id(id)
+                    .membership_id(found.ok_or_else(gone)?)
                     .customize()
                     .config_override(once)
                     .send()
-                    .await
-                    .map_err(|error| ApiError::of(DELETE, &error))?
-                    .request_id()
-                    .map(str::to_owned)
+                    .await;
+                match answer {
+                    Ok(done) => done.request_id().map(str::to_owned),
+                    Err(error) => {
+                        // By its id AWS knows what is gone.
+                        let request = error.request_id().map(str::to_owned);
+                        let error = ApiError::of(DELETE, &error);
+                        if error.code.as_deref() != Some(GONE) {
+                            return Err(error);
+                        }
+                        request
+                    }
+                }
             }
         };
         Ok(request.unwrap_or_else(|| "without an id".to_owned()))
@@ -257,7 +285,7 @@ async fn id(site: &Site, membership: &Membership, lane: Lane) -> Result<Option<S
         .await;
     match answer.map_err(|error| ApiError::of(GET, &error)) {
         Ok(found) => Ok(Some(found.membership_id)),
-        Err(error) if error.code.as_deref() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) if error.code.as_deref() == Some(GONE) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -167,10 +167,18 @@ impl Api {
         end: DateTime<Utc>,
     ) -> Result<(), Status> {
         let of = open(tx, connector, grant.integration).await?;
+        let length_s = (end - grant.created_at).num_seconds();
         for wanted in &grant.request.units {
-            let length_s = (end - grant.created_at).num_seconds();
             let asked = (&grant.request, grant.names.as_slice());
             self.unit(tx, &of, asked, wanted, length_s).await?;
+        }
+        let units = units::list(tx, connector, std::slice::from_ref(&grant.id)).await;
+        let units = units.map_err(Denied::Unanswered)?;
+        let openings = units.into_iter().flat_map(|unit| unit.openings).collect();
+        let (asked, names) = ((&of, &grant.request), grant.names.as_slice());
+        let opened = rules::opened(tx, &self.guard, asked, names, &openings, length_s).await;
+        if let Some(refusal) = opened.map_err(Denied::Unanswered)? {
+            return Err(Denied::Refused(refusal, "expire_time").into());
         }
         Ok(())
     }
@@ -282,6 +290,10 @@ async fn on_resource(
         let finding = format!("no resource {arn:?} was discovered");
         refuse(RefusalCode::ResourceUnknown, "units.resource", finding)
     })?;
+    if found.stale_reason.as_deref() == Some("NOT_COVERED") {
+        let finding = format!("{} is not among the integration's resource_types", found.kind);
+        return Err(refuse(RefusalCode::ResourceUnknown, "units.resource", finding));
+    }
     let mechanism = mechanisms::giving(&found.kind, permission).ok_or_else(|| {
         let finding = format!("nothing gives {permission:?} on resources of type {}", found.kind);
         refuse(RefusalCode::PermissionUnknown, "units.permission", finding)

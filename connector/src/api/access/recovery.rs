@@ -41,12 +41,14 @@ pub(super) async fn get(
         made: made.into_iter().map(shown).collect(),
         removed: removed.into_iter().map(shown).collect(),
         unread: unread.collect(),
-        untold_mechanisms: MECHANISMS
-            .iter()
-            .filter(|mechanism| !mechanism.is_recorded())
-            .map(|mechanism| mechanism.name().to_owned())
-            .collect(),
+        untold_mechanisms: untold_mechanisms(),
     }))
+}
+
+/// The mechanisms of whose changes AWS keeps no record.
+fn untold_mechanisms() -> Vec<String> {
+    let untold = MECHANISMS.iter().filter(|mechanism| !mechanism.is_recorded());
+    untold.map(|mechanism| mechanism.name().to_owned()).collect()
 }
 
 /// What was made, and what was removed.
@@ -96,7 +98,11 @@ impl Api {
         }
         let (made, removed) = told_apart(forgotten);
         let (own, others) = own(made, request)?;
-        let mut revoked: Vec<&String> = removed.iter().flat_map(|one| &one.grants).collect();
+        let mechanisms = untold_mechanisms();
+        let untold = recovery::untold(&mut tx, connector, &mechanisms).await;
+        let untold = untold.map_err(unanswered)?;
+        let mut revoked: Vec<&String> =
+            removed.iter().flat_map(|one| &one.grants).chain(&untold).collect();
         revoked.sort_unstable();
         revoked.dedup();
         let ended = async {
@@ -108,7 +114,7 @@ impl Api {
             for grant in &grants {
                 store::wishes::revoke(&mut tx, connector, grant).await?;
                 let id = grant.id.as_str();
-                let detail = "its access was removed in the time that the database has forgotten";
+                let detail = "its access was removed in the time that the database has forgotten, or may have been";
                 let act = New { grant: id, verb: "REVOKED", actor: &actor, object: "", detail };
                 store::acts::note(&mut tx, connector, act).await?;
             }

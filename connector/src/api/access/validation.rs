@@ -1,6 +1,6 @@
 //! Trying a grant without granting: the same checks, step by step, and who the recipient is.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use apono_connector_proto::v1::ValidateGrantResponse;
 use chrono::TimeDelta;
@@ -11,6 +11,7 @@ use super::{
     admission::{Denied, refuse_closed, refuse_recovering},
 };
 use crate::{
+    access::rules,
     base::{backoff::Backoff, chance, clock},
     model::{
         assignment::InAccount,
@@ -23,10 +24,13 @@ use crate::{
         self,
         integrations::Integration,
         lookups::{self, Lookup, Told},
+        permission_sets,
         units::What,
     },
 };
 
+/// What is opened is named up to so many.
+const OPENS_SHOWN: usize = 50;
 /// The longest that a caller waits for AWS, whatever its deadline.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 const BETWEEN_LOOKS: Backoff =
@@ -68,7 +72,7 @@ impl Api {
                     let found = format!("{} is {}", request.recipient, told.principal);
                     steps.push(Step::passed("RECIPIENT", found));
                     told.principal.id().clone_into(&mut principal_id);
-                    steps.extend(self.opens(of, told.openings).await?);
+                    steps.extend(self.opens(of, request, &told).await?);
                 }
                 Err(refusal) => steps.push(refused("RECIPIENT", &refusal)),
             }
@@ -166,27 +170,37 @@ impl Api {
             .unwrap_or_else(|_| Err(status::not_in_time("validation")))
     }
 
-    /// What would be opened beside what is asked for.
+    /// What would be opened beside what is asked for, and whether it may be.
     async fn opens(
         &self,
         of: &Integration,
-        openings: Vec<InAccount>,
+        request: &Request,
+        told: &Told,
     ) -> Result<Option<Step>, Status> {
-        if openings.is_empty() {
+        if told.openings.is_empty() {
             return Ok(None);
         }
+        let unanswered = |error| status::store(&error);
         let mut conn = self.conn().await?;
-        let mut opened = Vec::with_capacity(openings.len());
-        for InAccount { account, permission_set } in openings {
-            let set =
-                store::permission_sets::find(&mut conn, &of.connector, of.id, &permission_set)
-                    .await
-                    .map_err(|error| status::store(&error))?;
-            let name = set.map_or(permission_set, |set| set.name);
+        let now = store::now(&mut conn).await.map_err(unanswered)?;
+        let length_s = request.end.of(now).map_or(0, |end| (end - now).num_seconds());
+        let (asked, names) = ((of, request), told.names.as_slice());
+        let refusal =
+            rules::opened(&mut conn, &self.guard, asked, names, &told.openings, length_s).await;
+        if let Some(refusal) = refusal.map_err(unanswered)? {
+            return Ok(Some(refused("OPENS", &refusal)));
+        }
+        let mut opened = Vec::new();
+        for InAccount { account, permission_set: arn } in told.openings.iter().take(OPENS_SHOWN) {
+            let set = permission_sets::find(&mut conn, &of.connector, of.id, arn).await;
+            let name = set.map_err(unanswered)?.map_or_else(|| arn.clone(), |set| set.name);
             opened.push(format!("{name} in {account}"));
         }
-        opened.sort();
-        Ok(Some(Step::passed("OPENS", format!("it also opens {}", opened.join(", ")))))
+        let mut finding = format!("it also opens {}", opened.join(", "));
+        if told.openings.len() > opened.len() {
+            let _ = write!(finding, ", and {} more", told.openings.len() - opened.len());
+        }
+        Ok(Some(Step::passed("OPENS", finding)))
     }
 
     /// What AWS would work on before.
@@ -198,7 +212,8 @@ impl Api {
         Ok(Step::passed(
             "QUEUE",
             format!(
-                "AWS works on {running} changes of ours and {waiting} wait; it takes 15 at once, and one in an account"
+                "AWS works on {running} changes of ours and {waiting} wait; of assignments it takes {} at once, and one in an account",
+                self.limits.assignments_at_once
             ),
         ))
     }
