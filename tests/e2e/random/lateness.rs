@@ -26,6 +26,8 @@ pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
 const LEASE: TimeDelta = TimeDelta::seconds(2);
 /// What became of a call whose answer was lost is waited for so long.
 const SETTLING: TimeDelta = TimeDelta::seconds(2);
+/// What somebody else changes in a group amid a change of ours is waited out for so long.
+const SHOWS: TimeDelta = TimeDelta::seconds(4);
 /// A failed operation is noticed so long after: until the next poll, of a list that may be shared.
 const NOTICED: TimeDelta = TimeDelta::milliseconds(600);
 /// The first wait after a failure; each one doubles it, up to the last.
@@ -96,6 +98,10 @@ impl Excuses {
                     failures.push(operation.ends + NOTICED);
                 }
             }
+        }
+        if place.starts_with("group/") {
+            let by_hand = of.directory.membership_changes.iter().filter(|one| one.is_by_hand);
+            self.0.extend(by_hand.map(|change| (change.at, change.at + SHOWS)));
         }
         let refused = world.journal.iter().filter(|entry| {
             entry.account == of.management

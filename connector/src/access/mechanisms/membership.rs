@@ -46,8 +46,8 @@ const DELETE: &str = "identitystore:DeleteGroupMembership";
 
 /// How AWS says that something is not there.
 const GONE: &str = "ResourceNotFoundException";
-/// What was changed shows by then.
-const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(10);
+/// What was changed shows by then. Until it does, nothing else is begun in the group.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(3);
 /// Sessions that a group has opened may be renewed for so long after somebody has left it.
 const AFTER_LEAVING: TimeDelta = TimeDelta::hours(1);
 
