@@ -180,8 +180,9 @@ impl Mechanism for Memberships {
         let done = target.intent.iter().filter_map(|intent| {
             let (request, verb) = (intent.request.clone()?, intent.verb);
             let shows = is_present == (verb == Verb::Create);
-            let is_late = clock::now() - intent.since < SHOWS_WITHIN;
-            let progress = if shows || !is_late { Progress::Succeeded } else { Progress::Running };
+            let may_come = (clock::now() - intent.since).abs() < SHOWS_WITHIN;
+            let is_over = shows || !may_come;
+            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
             Some(Operation { request, verb, progress })
         });
         Ok(Observed { is_present, operations: done.collect() })
