@@ -2,7 +2,10 @@
 //! be old. What is found is read back and compared with what was named, so that somebody else
 //! never gets the access; whatever is not certain is refused.
 
-use aws_sdk_identitystore::types::{AlternateIdentifier, UniqueAttribute, UserStatus};
+use aws_sdk_identitystore::{
+    operation::describe_group::DescribeGroupOutput,
+    types::{AlternateIdentifier, UniqueAttribute, UserStatus},
+};
 use aws_smithy_types::Document;
 
 use super::{mechanisms::Error, site::Site};
@@ -119,9 +122,9 @@ async fn described_user(
     Ok(Found { principal: Principal::User(id), names })
 }
 
-async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<Found, Error> {
-    let found = site
-        .access(LANE)
+/// A group as AWS has it now.
+pub(super) async fn group(site: &Site, id: &str) -> Result<DescribeGroupOutput, ApiError> {
+    site.access(LANE)
         .await?
         .identity_store()
         .describe_group()
@@ -129,7 +132,11 @@ async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<F
         .group_id(id)
         .send()
         .await
-        .map_err(|error| failed(id, ApiError::of(DESCRIBE_GROUP, &error)))?;
+        .map_err(|error| ApiError::of(DESCRIBE_GROUP, &error))
+}
+
+async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<Found, Error> {
+    let found = group(site, id).await.map_err(|error| failed(id, error))?;
     let is_named = named.is_none_or(|name| {
         found.display_name().is_some_and(|found| found.eq_ignore_ascii_case(name))
     });

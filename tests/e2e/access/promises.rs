@@ -243,6 +243,15 @@ async fn ends_that_passed_while_the_daemon_was_down_are_made_up_for_at_once() {
     assert_eq!(house.access_of(&ann(1)), [""; 0]);
 }
 
+/// Lets a stopped daemon go on, until it knows that another one works in its place.
+async fn goes_on_without_its_lease(house: &House) {
+    house.daemon.signal(Signal::CONT);
+    wait_for("the loss of the lease", || async {
+        house.daemon.has_said("was lost; another replica works there").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_replica_that_was_stopped_amid_a_call_changes_nothing_when_it_goes_on() {
     let house = House::build().await;
@@ -256,11 +265,7 @@ async fn a_replica_that_was_stopped_amid_a_call_changes_nothing_when_it_goes_on(
     let api = other.api().await;
     api.wait_for_grant("g1", GrantState::Active).await;
     caught.let_go();
-    house.daemon.signal(Signal::CONT);
-    wait_for("the loss of the lease", || async {
-        house.daemon.has_said("was lost; another replica works there").then_some(())
-    })
-    .await;
+    goes_on_without_its_lease(&house).await;
     api.revoke("g1").await;
     api.wait_for_grant("g1", GrantState::Ended).await;
     a_moment().await;
@@ -285,11 +290,7 @@ async fn what_a_stopped_replica_saw_before_another_took_over_counts_for_nothing(
     let api = other.api().await;
     api.wait_for_grant("g1", GrantState::Active).await;
     caught.let_go();
-    house.daemon.signal(Signal::CONT);
-    wait_for("the loss of the lease", || async {
-        house.daemon.has_said("was lost; another replica works there").then_some(())
-    })
-    .await;
+    goes_on_without_its_lease(&house).await;
     a_moment().await;
     api.revoke("g1").await;
     api.wait_for_grant("g1", GrantState::Ended).await;

@@ -22,7 +22,7 @@ use super::{
     read,
 };
 use crate::{
-    access::{Config, principals::DESCRIBE_GROUP, site::Site},
+    access::{Config, principals, site::Site},
     aws::ApiError,
     base::clock,
     catalog::identity_center::LIST_INSTANCES,
@@ -140,18 +140,8 @@ impl Mechanism for Memberships {
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
-        const LANE: Lane = Lane::Grant;
         let Planned { group, name } = read(CREATE, plan)?;
-        let found = site
-            .access(LANE)
-            .await?
-            .identity_store()
-            .describe_group()
-            .identity_store_id(&site.instance(LANE).await?.identity_store)
-            .group_id(&group)
-            .send()
-            .await
-            .map_err(|error| ApiError::of(DESCRIBE_GROUP, &error))?;
+        let found = principals::group(site, &group).await?;
         if let Some(external) = found.external_ids().first() {
             return Err(Error::Refused(external_group(&name, external.id())));
         }
@@ -160,7 +150,7 @@ impl Mechanism for Memberships {
             let finding = format!("the group {group} is {now_is:?} by now, and no more {name:?}");
             return Err(Error::Refused(Refusal::new(RefusalCode::ResourceUnknown, finding)));
         }
-        Ok(of_principal(site, &Principal::Group(group), None, LANE).await?)
+        Ok(of_principal(site, &Principal::Group(group), None, Lane::Grant).await?)
     }
 
     fn details(&self, _what: &What, portal: &Url, _sso_region: &Region) -> Details {

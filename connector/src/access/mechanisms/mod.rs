@@ -176,6 +176,14 @@ pub struct Plan {
     pub session: TimeDelta,
 }
 
+impl Plan {
+    /// The same length in seconds, as it is stored.
+    #[must_use]
+    pub fn session_seconds(&self) -> i32 {
+        i32::try_from(self.session.num_seconds()).unwrap_or(i32::MAX)
+    }
+}
+
 /// Why something cannot be given.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

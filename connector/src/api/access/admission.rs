@@ -271,8 +271,8 @@ impl Api {
             resource_name: account.name.clone(),
             permission: set.name,
             mechanism: mechanism.to_owned(),
+            session_seconds: plan.session_seconds(),
             plan: plan.plan,
-            session_seconds: i32::try_from(plan.session.num_seconds()).unwrap_or(i32::MAX),
         };
         Ok((account, what))
     }
@@ -315,8 +315,8 @@ async fn on_resource(
         resource_name: found.name,
         permission: permission.to_owned(),
         mechanism: mechanism.name().to_owned(),
+        session_seconds: plan.session_seconds(),
         plan: plan.plan,
-        session_seconds: i32::try_from(plan.session.num_seconds()).unwrap_or(i32::MAX),
     };
     Ok((account, what))
 }
