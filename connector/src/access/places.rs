@@ -115,6 +115,9 @@ mod tests {
         places.give(&second);
         assert!(!places.has_one_for(&due(4, "333333333333", Revoke, false, 1)), "three are enough");
         assert!(places.has_one_for(&due(4, "333333333333", Revoke, false, 0)));
+        let elsewhere = |place| Due { is_limited: false, ..due(5, place, Grant, false, 3) };
+        assert!(places.has_one_for(&elsewhere("group/g-1")), "AWS limits only some");
+        assert!(!places.has_one_for(&elsewhere("222222222222")), "one at a time all the same");
         let running = [first.clone(), due(2, "111111111111", Poll, true, 1), second.clone()];
         let later = Places::new((Vec::new(), 3), &running);
         assert_eq!(later.search().map(|search| search.calls), Some(3), "each counts once");

@@ -46,6 +46,7 @@ const LOOKUPS_MAX: usize = 8;
 const QUESTIONS_MAX: usize = 4;
 /// The lease is kept so long after the last step: something may come of it soon.
 const IDLE: Duration = Duration::from_secs(2);
+
 /// What a worker is at.
 #[derive(Clone, Debug)]
 enum Job {

@@ -159,6 +159,9 @@ impl CloudFormation {
             }
         };
         let value = |value: &str, or: &str| if value.is_empty() { or } else { value }.to_owned();
+        let choices: Vec<String> =
+            MECHANISMS.iter().map(|mechanism| format!("{}=Disabled", mechanism.title())).collect();
+        let choices = choices.join(" ");
         eprintln!(
             "In the management account, as somebody who may make IAM roles and StackSets:
 
@@ -170,7 +173,7 @@ impl CloudFormation {
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides \\
     AponoConnectorId={} ConnectorRoleArn={} \\
     OrganizationalUnitId=<r-... or ou-...> \\
-    AccountAssignments=Disabled GroupMemberships=Disabled   # Enabled: it may give access, too
+    {choices}   # Enabled: it may give access, too
 
   # the integration's management_role_arn
   aws cloudformation describe-stacks --stack-name apono-connector \\

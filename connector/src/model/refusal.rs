@@ -59,7 +59,7 @@ refusal_codes! {
     /// The settings name no region of Identity Center, or there is no instance.
     IdentityCenterMissing = "IDENTITY_CENTER_MISSING", "Set sso_region to the region of the Identity Center instance.";
     /// The role may not do it.
-    NotAllowed = "NOT_ALLOWED", "Update the stack with the parameter of the mechanism Enabled (AccountAssignments, GroupMemberships); if it is, look for a service control policy.";
+    NotAllowed = "NOT_ALLOWED", "Update the stack with the mechanism's parameter Enabled, as the README lists it; if it is, look for a service control policy.";
     /// AWS takes no more of it.
     QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, or remove what is not needed.";
     /// AWS did not tell.
