@@ -10,7 +10,7 @@ use apono_connector_proto::v1::{
 use aws_sdk_ssoadmin::types::{PrincipalType, TargetType};
 use aws_sim::Sim;
 
-use super::{MANAGEMENT, Moto, types};
+use super::{MANAGEMENT, Moto, patient, types};
 use crate::{
     access::{a_request, fast, membership::with_groups},
     harness::{Api, Cloud, Daemon, Database, settings_for, short_directory},
@@ -162,8 +162,8 @@ impl Served {
         let rules = directory.path().join("rules.cedar");
         let all = "@id(\"all\")\npermit (principal, action, resource);\n";
         std::fs::write(&rules, all).expect("a file");
-        let options =
-            fast(&database).set("APONO__ACCESS__GUARDRAILS_FILE", &rules.to_string_lossy());
+        let options = patient(fast(&database))
+            .set("APONO__ACCESS__GUARDRAILS_FILE", &rules.to_string_lossy());
         let daemon = Daemon::start_with(&cloud, options);
         let api = daemon.api().await;
         let settings = IntegrationSettings {

@@ -17,7 +17,7 @@ use aws_sdk_s3::types::{
 };
 use aws_sim::Sim;
 
-use crate::harness::{Cloud, Daemon, Database, settings_with_every_type, wait_for};
+use crate::harness::{Cloud, Daemon, Database, Options, settings_with_every_type, wait_for};
 
 mod access;
 mod stack;
@@ -112,6 +112,15 @@ struct Made {
     lines: Vec<String>,
 }
 
+/// moto takes its time where others have the cores: an answer is waited for as long as a daemon of the
+/// field would.
+fn patient(options: Options) -> Options {
+    options
+        .set("APONO__SYNC__LEASE", "15s")
+        .set("APONO__SYNC__HEARTBEAT", "5s")
+        .set("APONO__AWS__ATTEMPT_TIMEOUT", "10s")
+}
+
 #[tokio::test]
 async fn twenty_five_accounts_are_found_to_the_tag() {
     let moto = Moto::start().await;
@@ -127,7 +136,8 @@ async fn twenty_five_accounts_are_found_to_the_tag() {
     }
     cloud.deploy();
     let database = Database::create().await;
-    let daemon = Daemon::start(&cloud, &database);
+    let options = patient(Options::default().set("DATABASE_URL", &database.url));
+    let daemon = Daemon::start_with(&cloud, options);
     let api = daemon.api().await;
     let settings = IntegrationSettings {
         root_or_ou_id: made.root.clone(),
