@@ -69,7 +69,7 @@ matrix: ## Kills and stops the daemon at every effect of giving access, in every
 soak: ## Runs random histories of giving access: SEEDS=1000, RANDOM_SEED=7 to repeat some
 	tests/bin/setup
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
-		RANDOM_SEEDS=$(or $(SEEDS),1000) tests/bin/postgres \
+		RANDOM_STRICT=1 RANDOM_SEEDS=$(or $(SEEDS),1000) tests/bin/postgres \
 		cargo nextest run -p connector --test e2e --no-capture -E 'test(random::)' --profile long
 
 mutants: ## Plants bugs in how access is given, one at a time, and sees that the tests notice each

@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tonic::{Code, Status};
 
 use super::{
-    Tally,
-    lateness::{Excuses, Pace, Span},
+    Tally, UNEXCUSED_MAX,
+    lateness::{Excuses, Pace, Span, Waits},
     place::Place,
     round::Apis,
 };
@@ -294,7 +294,7 @@ impl History {
     }
 
     /// Everybody may do what live grants and others say, and nothing else.
-    pub(super) async fn judge(mut self, trouble: &Excuses, pace: &Pace) -> Tally {
+    pub(super) async fn judge(mut self, trouble: &Excuses, pace: &Pace, waits: &Waits) -> Tally {
         // From the start to the end of each grant.
         let mut ends: BTreeMap<Place, Vec<Span>> = BTreeMap::new();
         let mut live: BTreeMap<Place, Vec<String>> = BTreeMap::new();
@@ -325,6 +325,7 @@ impl History {
             let of = place.of(self.at);
             let lost = self.lost(&of).await;
             let excuses = trouble.clone().with_aws(&self.sim, (&self.organization, &of), &lost);
+            let excuses = excuses.with_waits(waits, (&format!("org-{}", self.at), &of));
             for gone in removals {
                 let before = ends.get(&place).into_iter().flatten();
                 let before = before.filter(|(start, _)| *start <= gone);
@@ -332,13 +333,43 @@ impl History {
                 let end = before.map(|(_, end)| *end).filter(|end| *end <= gone).max();
                 if let Some(end) = end {
                     self.tally.late.push((gone - end).to_std().unwrap_or_default());
-                    let left = excuses.left_of((end, gone));
-                    let left = left.div_f64(pace.slowness((end, gone)));
-                    self.tally.unexcused.push(left);
+                    let slowness = pace.slowness((end, gone));
+                    let left = excuses.left_of((end, gone)).div_f64(slowness);
+                    let told = if left > UNEXCUSED_MAX {
+                        let account = self.account((end, gone), &of).await;
+                        format!(
+                            "seed {}: {place:?} from {end} to {gone}, a machine {slowness:.1} times as slow, {excuses:?}: {account:#?}",
+                            self.seed
+                        )
+                    } else {
+                        String::new()
+                    };
+                    self.tally.unexcused.push((left, told));
                 }
             }
         }
         self.tally
+    }
+
+    /// What the connector and AWS did in a time.
+    async fn account(&self, (from, to): Span, place: &str) -> Vec<String> {
+        let acts = format!(
+            "SELECT concat_ws(' ', to_char(a.at AT TIME ZONE 'UTC', 'HH24:MI:SS.MS'), a.grant_id, a.verb, a.object, a.detail)
+             FROM connector.acts a JOIN connector.grants g USING (connector_id, grant_id)
+             JOIN connector.integrations i ON i.id = g.integration_id
+             WHERE i.name = 'org-{}' AND a.object LIKE '%{place}%'
+             AND a.at BETWEEN '{from}' AND '{to}' ORDER BY a.number",
+            self.at
+        );
+        let database = Database { url: self.database.clone() };
+        let mut lines = database.texts(&acts).await;
+        let world = self.sim.world();
+        let calls = world.journal.iter().filter(|entry| entry.account == self.management);
+        let calls = calls.filter(|entry| entry.at >= from && entry.at <= to);
+        lines.extend(
+            calls.map(|entry| format!("{} {} {}", entry.at.time(), entry.action, entry.code)),
+        );
+        lines
     }
 
     /// When the answer to a call was lost that was about a place.

@@ -2,8 +2,8 @@
 //! could work there.
 //!
 //! What excuses a removal is counted from what happened between the end and the removal: a daemon was
-//! down or without its database, AWS was at work in the account, or had refused a call. What
-//! is left when these times are taken away is the daemon's own; it is told in the time of a machine
+//! down or without its database, AWS was at work in the account, or had refused a call, after which
+//! the daemons wait for as long as their rows say ([`watch`]), and as back-off allows. What is left when these times are taken away is the daemon's own; it is told in the time of a machine
 //! that is not busy, by how much longer a little work took meanwhile than when it was quickest
 //! ([`metronome`]).
 
@@ -19,6 +19,8 @@ use aws_sim::{Sim, assignment::Status};
 use chrono::{DateTime, TimeDelta, Utc};
 use connector::base::clock;
 
+use crate::harness::Database;
+
 /// From a time to another.
 pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
 
@@ -30,8 +32,12 @@ const SETTLING: TimeDelta = TimeDelta::seconds(2);
 const SHOWS: TimeDelta = TimeDelta::seconds(4);
 /// A failed operation is noticed so long after: until the next poll, of a list that may be shared.
 const NOTICED: TimeDelta = TimeDelta::milliseconds(600);
-/// The first wait after a failure; each one doubles it, up to the last.
-const BACK_OFF: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(8));
+/// A call that was refused is tried again so soon within a step.
+const TRIED_AGAIN: TimeDelta = TimeDelta::seconds(2);
+/// The first wait after a failed step; each one doubles it.
+const FIRST_WAIT: TimeDelta = TimeDelta::seconds(1);
+/// From one look at what the daemons wait for to the next.
+const WATCHED: Duration = Duration::from_millis(100);
 
 /// From a beat of the metronome to the next.
 const BEAT: Duration = Duration::from_millis(20);
@@ -68,6 +74,30 @@ impl Pace {
     }
 }
 
+/// What the daemons waited for after failures: whose, in which place, and when.
+#[derive(Debug, Default)]
+pub(super) struct Waits(Vec<(String, String, Span)>);
+
+/// Looks again and again what the daemons wait for after failures.
+pub(super) async fn watch(database: &Database, is_over: &AtomicBool) -> Waits {
+    const WAITING: &str =
+        "SELECT json_build_array(i.name, t.place, connector.now(), t.next_at, t.failures)::text
+        FROM connector.targets t JOIN connector.integrations i ON i.id = t.integration_id
+        WHERE t.failures > 0 AND t.next_at > connector.now()";
+    let mut waits = Waits::default();
+    while !is_over.load(Ordering::SeqCst) {
+        for row in database.texts(WAITING).await {
+            let row = serde_json::from_str(&row).expect("a row");
+            let (whose, place, at, until, failures): (_, _, DateTime<Utc>, DateTime<Utc>, u32) =
+                row;
+            let most = at + FIRST_WAIT * 2_i32.pow(failures.min(10) - 1);
+            waits.0.push((whose, place, (at - TimeDelta::milliseconds(200), until.min(most))));
+        }
+        clock::sleep(WATCHED).await;
+    }
+    waits
+}
+
 /// When nobody could have done more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Excuses(Vec<Span>);
@@ -76,6 +106,13 @@ impl Excuses {
     /// A daemon was down, stood still, or had no database.
     pub(super) fn of_trouble(trouble: &[Span]) -> Self {
         Self(trouble.iter().map(|(from, to)| (*from, *to + LEASE + SETTLING)).collect())
+    }
+
+    /// The daemons waited after failures.
+    pub(super) fn with_waits(mut self, waits: &Waits, (whose, place): (&str, &str)) -> Self {
+        let own = waits.0.iter().filter(|(of, at, _)| of == whose && at == place);
+        self.0.extend(own.map(|(.., span)| *span));
+        self
     }
 
     /// AWS was at work in an account, or something had failed there. `lost`: when no answer came.
@@ -88,14 +125,12 @@ impl Excuses {
         let world = sim.world();
         let of = &world.organizations[organization];
         self.0.extend(lost.iter().map(|at| (*at, *at + SETTLING)));
-        let mut failures = lost.to_vec();
         for operation in &of.directory.operations {
             if operation.assignment.account == place {
                 let free = operation.ends + of.directory.pace.conflicts_for;
                 self.0.push((operation.created, free));
                 if matches!(operation.status, Status::Failed(_)) {
                     self.0.push((operation.ends, operation.ends + NOTICED));
-                    failures.push(operation.ends + NOTICED);
                 }
             }
         }
@@ -109,15 +144,7 @@ impl Excuses {
                 // That somebody is in no group is an answer.
                 && !matches!(entry.code.as_str(), "" | "ResourceNotFoundException")
         });
-        failures.extend(refused.map(|entry| entry.at));
-        failures.sort();
-        let (first, most) = BACK_OFF;
-        let (mut wait, mut until) = (first, DateTime::<Utc>::MIN_UTC);
-        for at in failures {
-            wait = if at <= until + wait { (wait * 2).min(most) } else { first };
-            until = at + wait;
-            self.0.push((at, until));
-        }
+        self.0.extend(refused.map(|entry| (entry.at, entry.at + TRIED_AGAIN)));
         self
     }
 

@@ -28,8 +28,13 @@ const AT_ONCE: usize = 25;
 const ROUNDS_TO_CALM: usize = 4;
 /// Our access is gone so soon after its end, whatever excuses it.
 const LATE_MAX: Duration = Duration::from_secs(30);
-/// As is promised.
+/// As is promised. On a machine that is its own every removal keeps to it (`RANDOM_STRICT`, as
+/// `make soak` sets it); where others work too, all but a few.
 const UNEXCUSED_MAX: Duration = Duration::from_secs(1);
+/// Of a hundred removals so many keep to it, whatever else the machine does.
+const PROMPT: usize = 95;
+/// None is later, whatever the machine does: a removal that waits for the next audit or back-off is.
+const UNEXCUSED_EVER: Duration = Duration::from_secs(10);
 
 /// What a round has met.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +50,8 @@ struct Tally {
     foreign: usize,
     /// From ends to the removal of what they ended.
     late: Vec<Duration>,
-    /// Of that, what nothing excuses, on a machine that is not busy ([`lateness`]).
-    unexcused: Vec<Duration>,
+    /// Of that, what nothing excuses, on a machine that is not busy ([`lateness`]), and what happened.
+    unexcused: Vec<(Duration, String)>,
 }
 
 impl AddAssign for Tally {
@@ -95,16 +100,21 @@ async fn however_it_goes_access_is_what_live_grants_and_others_say() {
     );
     tally.late.sort();
     tally.unexcused.sort();
-    for (what, times) in [("after an end", &tally.late), ("without excuse", &tally.unexcused)] {
+    let unexcused: Vec<Duration> = tally.unexcused.iter().map(|(late, _)| *late).collect();
+    for (what, times) in [("after an end", &tally.late), ("without excuse", &unexcused)] {
         let of = |share: usize| times.get(times.len() * share / 100);
         let (median, most, last) = (of(50), of(99), times.last());
         println!("{} gone {what}: median {median:?}, 99 % {most:?}, last {last:?}", times.len());
     }
     let seed = format!("RANDOM_SEED={first}");
-    for (times, most) in [(&tally.late, LATE_MAX), (&tally.unexcused, UNEXCUSED_MAX)] {
-        let last = times.last().copied().unwrap_or_default();
-        assert!(last <= most, "{seed}: gone {last:?} late, more than {most:?}");
-    }
+    let last = tally.late.last().copied().unwrap_or_default();
+    assert!(last <= LATE_MAX, "{seed}: gone {last:?} late, more than {LATE_MAX:?}");
+    let late = |most| tally.unexcused.iter().filter(move |(late, _)| *late > most);
+    let is_strict = number("RANDOM_STRICT").is_some();
+    let few = if is_strict { 0 } else { unexcused.len() * (100 - PROMPT) / 100 };
+    let is_prompt = late(UNEXCUSED_MAX).count() <= few && late(UNEXCUSED_EVER).count() == 0;
+    let too_late: Vec<_> = late(UNEXCUSED_MAX).map(|(_, told)| told).collect();
+    assert!(is_prompt, "{seed}: gone late, and nothing excuses it: {too_late:#?}");
     if usize::try_from(histories).is_ok_and(|count| count >= AT_ONCE) {
         assert!(
             tally.kills >= 2 * rounds && tally.stops + tally.cuts >= rounds,

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::{
     Tally,
     history::History,
-    lateness::{Excuses, Span, metronome},
+    lateness::{Excuses, Span, metronome, watch},
 };
 use crate::{
     access::{fast, membership, settings},
@@ -88,10 +88,12 @@ impl Round {
             (daemons, trouble, tally, histories)
         };
         let beats = metronome(Arc::clone(&is_at_rest));
-        let ((daemons, trouble, mut tally, histories), pace) = tokio::join!(resting, beats);
+        let watched = watch(&round.database, &is_at_rest);
+        let ((daemons, trouble, mut tally, histories), pace, waits) =
+            tokio::join!(resting, beats, watched);
         let excuses = Excuses::of_trouble(&trouble);
         for history in histories {
-            tally += history.judge(&excuses, &pace).await;
+            tally += history.judge(&excuses, &pace, &waits).await;
         }
         tally.lost = round.acts("verb = 'NO_ANSWER'").await;
         tally.conflicts = round.acts("detail LIKE '%ConflictException%'").await;
@@ -178,7 +180,7 @@ impl Round {
           + (SELECT count(*) FROM connector.targets t
              WHERE t.intent_verb IS NOT NULL OR t.doubt_create OR t.doubt_delete
                 OR (t.next_at IS NOT NULL AND NOT EXISTS (
-                    SELECT FROM connector.units u WHERE u.target_id = t.id AND u.state = 'ACTIVE')))";
+                    SELECT FROM connector.holdings h WHERE h.target_id = t.id AND h.state = 'ACTIVE')))";
         let resting = async {
             while self.database.count(restless).await > 0 {
                 clock::sleep(Duration::from_millis(100)).await;
