@@ -27,6 +27,7 @@ use crate::{
         self, PgConnection,
         acts::{self, New},
         grants::{self, Grant},
+        holdings,
         identity_centers::{self, Held},
         integrations,
         lookups::{self, Lookup, Told},
@@ -137,15 +138,18 @@ async fn tie_all(
     let mut objects = BTreeMap::new();
     let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
     for (unit, opened) in units.into_iter().zip(openings) {
-        let object = mechanisms::object(&unit.what, principal).map_err(|detail| {
+        units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
+        let needed = mechanisms::objects(&unit.what, principal).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;
-        objects.insert((object.key.clone(), object.mechanism), (object, unit.number, opened));
+        for object in needed {
+            objects.insert((object.key.clone(), object.mechanism, unit.number), object);
+        }
     }
-    for (object, number, opened) in objects.into_values() {
+    for ((.., number), object) in objects {
         let of = (&held.connector, held.integration);
         let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
-        units::tie(tx, &held.connector, (grant, number), target, opened).await?;
+        holdings::tie(tx, &held.connector, (grant, number), target, &object).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    mechanisms::MECHANISMS,
+    mechanisms,
     step::{Ground, renew_if_ended},
 };
 use crate::{
@@ -47,8 +47,8 @@ async fn changes(
     until: DateTime<Utc>,
 ) -> Result<Vec<Change>, ApiError> {
     let mut last: BTreeMap<String, Change> = BTreeMap::new();
-    for mechanism in MECHANISMS {
-        for change in mechanism.changes(&ground.site, since, Lane::Reconcile).await? {
+    for kind in mechanisms::kinds() {
+        for change in kind.changes(&ground.site, since, Lane::Reconcile).await? {
             let key = format!("{} {}", change.mechanism, change.key);
             // What came later is not ours: we do nothing.
             let is_last = last.get(&key).is_none_or(|known| known.at <= change.at);

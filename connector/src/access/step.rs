@@ -15,30 +15,28 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{info, warn};
+use serde_json::Value;
+use tracing::warn;
 
 use super::{
-    Engine, OnRemoval,
-    mechanisms::{self, Mechanism},
+    Config, Engine, OnRemoval,
+    mechanisms::{self, Answer, Call, Kind, Seen},
     site::Site,
 };
 use crate::{
     aws::ApiError,
     base::{backoff::Backoff, chain::Chain},
     model::{
-        errand::Errand,
         failure::{Lane, ReasonCode},
-        holding::{self, Holder},
+        holding::{self, Holder, Look},
         refusal::{Refusal, RefusalCode},
         target::{self, Next, Observed, Origin, Receipt, Target, Verb},
         unit::UnitState,
     },
     store::{
-        self, Db, Tx,
-        acts::{self, New},
+        self, Db, holdings,
         identity_centers::{self, Held},
-        targets::{self, Course, Due, Going, Outlook, Stored},
-        units,
+        targets::{self, Course, Due, Going, Stored},
     },
 };
 
@@ -53,6 +51,10 @@ const BETWEEN_DOUBTS: TimeDelta = TimeDelta::seconds(10);
 /// After a failure; it never gives up.
 const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_secs(1), max: Duration::from_mins(15) };
+
+mod locked;
+
+use self::locked::{Locked, Outcome, lock};
 
 /// The step could not be taken; it is taken again.
 #[derive(Debug, thiserror::Error)]
@@ -72,160 +74,85 @@ pub(super) struct Ground {
 
 /// Takes a step with a target.
 pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
-    let Some(stored) = read(&ground.engine.db, &ground.held, due).await? else { return Ok(()) };
-    let Some(mechanism) = mechanisms::of(&stored.mechanism) else {
+    let Some((stored, is_early)) = read(&ground.engine.db, &ground.held, due).await? else {
+        return Ok(());
+    };
+    let Some(kind) = mechanisms::kind(&stored.mechanism) else {
         return unknown(ground, &stored).await;
     };
+    if is_early {
+        return wait_for_others(ground, &stored).await;
+    }
     let lane = due.errand.lane();
-    let observed = mechanism.observe(&ground.site, &stored.object, &stored.target, lane).await;
-    let observed = match observed {
-        Ok(observed) => observed,
+    let seen = kind.observe(&ground.site, &stored.object, &stored.target, lane).await;
+    let seen = match seen {
+        Ok(seen) => seen,
         Err(error) => return unreadable(ground, &stored, error).await,
     };
-    let step = Step { ground, mechanism, stored };
-    let Some(verb) = step.decide(&observed).await? else { return Ok(()) };
-    let lane = if verb == Verb::Delete { Lane::Revoke } else { Lane::Grant };
-    let answer = mechanism.call(&ground.site, &step.stored.object, verb, lane).await;
-    step.receive(verb, answer).await
+    let step = Step { ground, kind, stored, before: seen.body.clone() };
+    let Some((call, lane)) = step.decide(&seen).await? else { return Ok(()) };
+    let answer = kind.call(&ground.site, &step.stored.object, &call, lane).await;
+    step.receive(call.verb, answer).await
 }
 
-async fn read(db: &Db, held: &Held, due: &Due) -> store::Result<Option<Stored>> {
+/// A target with what is known of those that it builds on, and whether it is too early to look at it:
+/// nothing of ours is there, and nothing can be made yet.
+async fn read(db: &Db, held: &Held, due: &Due) -> store::Result<Option<(Stored, bool)>> {
     let mut conn = db.conn().await?;
-    targets::get(&mut conn, &held.connector, due.id).await
-}
-
-/// A transaction that proves the lease, with the target as it is now and those who hold it.
-/// None: it is not as it was when we looked, so the look means nothing.
-struct Locked {
-    tx: Tx,
-    stored: Stored,
-    holders: Vec<Holder>,
-    now: DateTime<Utc>,
-}
-
-async fn lock(ground: &Ground, seen: &Stored) -> Result<Option<Locked>, Error> {
-    let mut tx = ground.engine.db.begin().await?;
-    identity_centers::lock(&mut tx, &ground.held).await?;
-    let Some(stored) = targets::lock(&mut tx, &ground.held, seen.id).await? else {
+    let Some(mut stored) = targets::get(&mut conn, &held.connector, due.id).await? else {
         return Ok(None);
     };
-    if stored.target != seen.target {
-        return Ok(None);
+    let below = holdings::facts_below(&mut conn, &held.connector, due.id).await?;
+    if let Value::Object(object) = &mut stored.object {
+        object.extend(below);
     }
-    let holders = targets::holders(&mut tx, &ground.held.connector, seen.id).await?;
-    let now = store::now(&mut tx).await?;
-    Ok(Some(Locked { tx, stored, holders, now }))
+    let holders = holdings::holders(&mut conn, &held.connector, due.id).await?;
+    let now = store::now(&mut conn).await?;
+    let has_ground = holders.is_empty() || holders.iter().any(Holder::may_begin);
+    let is_early = is_blank(&stored.target, now) && !has_ground;
+    Ok(Some((stored, is_early)))
 }
 
-/// A holder that moves on: where to, and what ends it if it is refused.
-type Move = (Holder, UnitState, Option<Refusal>);
-
-/// What comes of a look, for a target and those who hold it.
-struct Outcome {
-    target: Target,
-    course: Course,
-    moves: Vec<Move>,
-}
-
-impl Locked {
-    /// Stores what comes of a look.
-    async fn store(mut self, ground: &Ground, outcome: Outcome) -> Result<(), Error> {
-        let connector = &ground.held.connector;
-        let (id, key) = (self.stored.id, &self.stored.key);
-        for (holder, to, _) in &outcome.moves {
-            let mut held = self.holders.iter_mut();
-            if let Some(held) = held.find(|held| *held == holder) {
-                held.state = *to;
-            }
-        }
-        let next_at = outcome.course.next_at.unwrap_or(self.now);
-        let outlook = Outlook {
-            errand: Errand::at(next_at, &outcome.target, &self.holders),
-            unwanted_at: holding::last_end(&self.holders, self.now),
-        };
-        let Outcome { target, course, .. } = &outcome;
-        targets::write(&mut self.tx, connector, id, target, course, outlook).await?;
-        for (holder, to, refusal) in &outcome.moves {
-            let unit = (holder.grant.as_str(), holder.number);
-            let states = (holder.state, *to);
-            units::set_state(&mut self.tx, connector, unit, states, refusal.as_ref()).await?;
-            let detail = match refusal {
-                Some(refusal) => format!("{to}: {refusal}"),
-                None => to.to_string(),
-            };
-            let act = New {
-                grant: &holder.grant,
-                verb: "STATE",
-                actor: acts::CONNECTOR,
-                object: key,
-                detail: &detail,
-            };
-            acts::note(&mut self.tx, connector, act).await?;
-        }
-        self.tx.commit().await?;
-        for (holder, to, _) in &outcome.moves {
-            info!(grant.id = holder.grant, "{key} of grant {} is {to}", holder.grant);
-        }
-        Ok(())
-    }
-
-    /// Notes a call, or what AWS said to it, for each who holds the target.
-    async fn note(&mut self, ground: &Ground, verb: &str, detail: &str) -> Result<(), Error> {
-        let mut grants: Vec<&str> =
-            self.holders.iter().map(|holder| holder.grant.as_str()).collect();
-        if grants.is_empty() {
-            grants.push("");
-        }
-        for grant in grants {
-            let (actor, object) = (acts::CONNECTOR, self.stored.key.as_str());
-            let act = New { grant, verb, actor, object, detail };
-            acts::note(&mut self.tx, &ground.held.connector, act).await?;
-        }
-        Ok(())
-    }
-
-    /// How holders move on after a look. A refusal ends those who want the target.
-    fn moves(&self, next: &Next, refusal: Option<&Refusal>) -> Vec<Move> {
-        let is_wanted = refusal.is_none() && holding::is_wanted(&self.holders, self.now);
-        let moved = self.holders.iter().filter_map(|holder| {
-            if let Some(refusal) = refusal.filter(|_| holder.is_live(self.now)) {
-                return Some((holder.clone(), UnitState::Failed, Some(refusal.clone())));
-            }
-            let to = holding::state_after(holder, next, is_wanted, self.now)?;
-            Some((holder.clone(), to, None))
-        });
-        moved.collect()
-    }
-
-    /// When to look again after a failure: never behind an end.
-    fn after_failure(&self) -> DateTime<Utc> {
-        let failures = u32::try_from(self.stored.failures).unwrap_or_default();
-        let wait = AFTER_FAILURE.after(failures.saturating_add(1));
-        let again = self.now + TimeDelta::from_std(wait).unwrap_or_default();
-        holding::next_end(&self.holders, self.now).map_or(again, |end| end.min(again))
-    }
+/// Whether nothing of ours is there, or can still come.
+fn is_blank(target: &Target, now: DateTime<Utc>) -> bool {
+    target.origin != Some(Origin::Made)
+        && target.intent.is_none()
+        && !target.doubt.is_any()
+        && target.settles_at.is_none_or(|at| at <= now)
 }
 
 struct Step<'a> {
     ground: &'a Ground,
-    mechanism: &'static dyn Mechanism,
+    kind: &'static dyn Kind,
     stored: Stored,
+    /// What was in the target.
+    before: Value,
 }
 
 impl Step<'_> {
     /// Decides what comes next and stores it; the call to make, if one is.
-    async fn decide(&self, observed: &Observed) -> Result<Option<Verb>, Error> {
+    async fn decide(&self, seen: &Seen) -> Result<Option<(Call, Lane)>, Error> {
         let ground = self.ground;
         let config = &ground.engine.config;
         let Some(mut locked) = lock(ground, &self.stored).await? else { return Ok(None) };
         let now = locked.now;
         let settling = TimeDelta::from_std(config.settling).unwrap_or_default();
-        let is_wanted = holding::is_wanted(&locked.holders, now);
-        let look =
-            |is_wanted| target::decide(&self.stored.target, is_wanted, observed, now, settling);
-        let (mut target, mut next) = look(is_wanted);
+        let shares = self.kind.shares(&seen.body, &locked.holders, now);
+        let observed = Observed { content: shares.content, ..seen.observed.clone() };
+        let is_present = observed.is_present;
+        let wanted = holding::is_wanted(&locked.holders, now);
+        let decide = |is_wanted| {
+            let (target, next) =
+                target::decide(&self.stored.target, is_wanted, &observed, now, settling);
+            (target, Look { next, is_wanted, is_present, shares: shares.clone() })
+        };
+        let (mut target, mut look) = decide(wanted);
+        let makes = look.next == Next::Call(Verb::Create) && !is_present;
+        if makes && !holding::may_begin(&locked.holders, now) {
+            return self.look_again(locked, now + audit(config)).await;
+        }
         let was_there = locked.holders.iter().any(|holder| holder.state == UnitState::Active);
-        let is_missing = next == Next::Call(Verb::Create) && was_there;
+        let is_missing = makes && was_there;
         // Until our last call has settled, AWS may only show it late.
         let has_settled = self.stored.target.settles_at.is_none_or(|at| at <= now);
         let is_removed = is_missing && has_settled;
@@ -237,39 +164,54 @@ impl Step<'_> {
         if is_removed && reports {
             let finding = format!("{} was removed in AWS before its end", self.stored.key);
             refusal = Some(Refusal::new(RefusalCode::RemovedByOthers, finding));
-            (target, next) = look(false);
+            (target, look) = decide(false);
         }
-        if let Next::Failed(Verb::Create, words) = &next {
-            refusal = self.mechanism.refusal(words);
+        if let Next::Failed(Verb::Create, words) = &look.next {
+            refusal = self.kind.refusal(words);
         }
-        if matches!(next, Next::Call(_)) && self.is_full(&mut locked).await? {
+        if matches!(look.next, Next::Call(_)) && self.is_full(&mut locked).await? {
             return self.look_again(locked, now + TOO_MANY_WAIT).await;
         }
         if is_removed {
             self.removed_by_others(&mut locked).await?;
         }
-        if let Next::Call(verb) = next {
-            locked.note(ground, "CALL", verb.as_str()).await?;
+        let call = self.call(&locked, &look);
+        if let Some((call, _)) = &call {
+            locked.note(ground, "CALL", call.verb.as_str()).await?;
         }
-        let moves = locked.moves(&next, refusal.as_ref());
-        let course = self.course(&locked, &target, &next, refusal.is_some());
-        locked.store(ground, Outcome { target, course, moves }).await?;
-        Ok(match next {
-            Next::Call(verb) => Some(verb),
-            Next::Poll
-            | Next::Failed(..)
-            | Next::Hold
-            | Next::Done
-            | Next::Leave { .. }
-            | Next::Verify { .. } => None,
-        })
+        let moves = locked.moves(&look, refusal.as_ref());
+        let course = self.course(&locked, &target, &look.next, refusal.is_some());
+        let facts = seen.facts.clone();
+        locked.store(ground, Outcome { target, course, moves, facts }).await?;
+        Ok(call)
+    }
+
+    /// The call that comes next, and its lane: who waits for access, or for its end, comes before what
+    /// is only put in order.
+    fn call(&self, locked: &Locked, look: &Look) -> Option<(Call, Lane)> {
+        let Next::Call(verb) = look.next else { return None };
+        let now = locked.now;
+        let call = Call {
+            verb,
+            is_present: look.is_present,
+            before: self.before.clone(),
+            after: self.kind.body(&locked.holders, now),
+        };
+        let waits = |holder: &Holder| holder.is_live(now) && holder.state == UnitState::Pending;
+        let lane = if verb == Verb::Create && locked.holders.iter().any(waits) {
+            Lane::Grant
+        } else {
+            Lane::Revoke
+        };
+        Some((call, lane))
     }
 
     /// Leaves all as it was, and looks again.
-    async fn look_again(&self, locked: Locked, at: DateTime<Utc>) -> Result<Option<Verb>, Error> {
+    async fn look_again<T>(&self, locked: Locked, at: DateTime<Utc>) -> Result<Option<T>, Error> {
+        let end = holding::next_end(&locked.holders, locked.now);
+        let at = end.map_or(at, |end| at.min(end));
         let course = Course { next_at: Some(at), is_observed: true, going: Going::On };
-        let target = self.stored.target.clone();
-        locked.store(self.ground, Outcome { target, course, moves: Vec::new() }).await?;
+        locked.store(self.ground, Outcome::unchanged(&self.stored, course)).await?;
         Ok(None)
     }
 
@@ -277,7 +219,7 @@ impl Step<'_> {
     async fn is_full(&self, locked: &mut Locked) -> Result<bool, Error> {
         let (all, here) =
             targets::under_way(&mut locked.tx, &self.ground.held, &self.stored).await?;
-        let most = self.mechanism.calls_at_once(&self.ground.engine.config);
+        let most = self.kind.calls_at_once(&self.ground.engine.config);
         Ok(most.is_some_and(|most| all >= most) || here > 0)
     }
 
@@ -291,8 +233,7 @@ impl Step<'_> {
     /// When to look again, and whether something is wrong.
     fn course(&self, locked: &Locked, target: &Target, next: &Next, is_refused: bool) -> Course {
         let now = locked.now;
-        let config = &self.ground.engine.config;
-        let audit_at = now + TimeDelta::from_std(config.audit).unwrap_or_default();
+        let audit_at = now + audit(&self.ground.engine.config);
         let end = holding::next_end(&locked.holders, now).filter(|_| !is_refused);
         let mut going = Going::Well;
         let next_at = match next {
@@ -333,22 +274,24 @@ impl Step<'_> {
     }
 
     /// Stores what AWS said to the call.
-    async fn receive(&self, verb: Verb, answer: Result<String, ApiError>) -> Result<(), Error> {
+    async fn receive(&self, verb: Verb, answer: Result<Answer, ApiError>) -> Result<(), Error> {
         let ground = self.ground;
         let mut tx = ground.engine.db.begin().await?;
         identity_centers::lock(&mut tx, &ground.held).await?;
+        holdings::lock_all(&mut tx, &ground.held.connector, self.stored.id).await?;
         let Some(stored) = targets::lock(&mut tx, &ground.held, self.stored.id).await? else {
             return Ok(());
         };
-        let holders = targets::holders(&mut tx, &ground.held.connector, self.stored.id).await?;
+        let holders = holdings::holders(&mut tx, &ground.held.connector, self.stored.id).await?;
         let now = store::now(&mut tx).await?;
         let mut locked = Locked { tx, stored, holders, now };
-        let mut refusal = None;
+        let (mut refusal, mut facts) = (None, None);
         let mut course = Course { next_at: Some(now), is_observed: false, going: Going::On };
         let receipt = match answer {
-            Ok(request) => {
+            Ok(Answer { request, facts: told }) => {
+                facts = told;
                 locked.note(ground, "ACCEPTED", &format!("{} {request}", verb.as_str())).await?;
-                if !self.mechanism.is_done_at_once() {
+                if !self.kind.is_done_at_once() {
                     course.next_at = Some(now + BETWEEN_POLLS.0);
                 }
                 Receipt::Accepted(request)
@@ -376,10 +319,14 @@ impl Step<'_> {
         let target = target::receive(&locked.stored.target, receipt);
         // Without a refusal, all move on with the next look.
         let moves = match &refusal {
-            Some(_) => locked.moves(&Next::Poll, refusal.as_ref()),
+            Some(_) => {
+                let shares = self.kind.shares(&self.before, &locked.holders, now);
+                let look = Look { shares, ..Look::unseen(Next::Poll, true) };
+                locked.moves(&look, refusal.as_ref())
+            }
             None => Vec::new(),
         };
-        locked.store(ground, Outcome { target, course, moves }).await
+        locked.store(ground, Outcome { target, course, moves, facts }).await
     }
 }
 
@@ -399,8 +346,22 @@ async fn unknown(ground: &Ground, seen: &Stored) -> Result<(), Error> {
         is_observed: false,
         going: Going::Badly(why),
     };
-    let target = locked.stored.target.clone();
-    locked.store(ground, Outcome { target, course, moves: Vec::new() }).await
+    locked.store(ground, Outcome::unchanged(seen, course)).await
+}
+
+/// What a target builds on is not there. It is looked at when that comes, and nobody holds it who
+/// does not want it any more.
+async fn wait_for_others(ground: &Ground, seen: &Stored) -> Result<(), Error> {
+    let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
+    let now = locked.now;
+    let is_wanted = holding::is_wanted(&locked.holders, now);
+    let look = Look::unseen(if is_wanted { Next::Poll } else { Next::Done }, is_wanted);
+    let moves = locked.moves(&look, None);
+    let again = now + audit(&ground.engine.config);
+    let end = holding::next_end(&locked.holders, now);
+    let next_at = is_wanted.then(|| end.map_or(again, |end| end.min(again)));
+    let course = Course { next_at, is_observed: false, going: Going::Well };
+    locked.store(ground, Outcome { moves, ..Outcome::unchanged(seen, course) }).await
 }
 
 /// AWS could not be looked at. Nothing that we hold is taken for gone. Where nothing of ours can
@@ -408,13 +369,9 @@ async fn unknown(ground: &Ground, seen: &Stored) -> Result<(), Error> {
 async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(), Error> {
     renew_if_ended(ground, &error).await;
     let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
-    let target = locked.stored.target.clone();
-    // Nothing of ours is there, or can still come.
-    let is_blank = target.origin != Some(Origin::Made)
-        && target.intent.is_none()
-        && !target.doubt.is_any()
-        && target.settles_at.is_none_or(|at| at <= locked.now);
-    let look = if is_blank { Next::Done } else { Next::Poll };
+    let is_blank = is_blank(&locked.stored.target, locked.now);
+    let is_wanted = holding::is_wanted(&locked.holders, locked.now);
+    let look = Look::unseen(if is_blank { Next::Done } else { Next::Poll }, is_wanted);
     let moves = locked.moves(&look, error.refusal().filter(|_| is_blank).as_ref());
     let is_left =
         |holder: &&Holder| !moves.iter().any(|(moved, to, _)| moved == *holder && to.is_final());
@@ -425,5 +382,10 @@ async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(
         Course { next_at: Some(locked.after_failure()), is_observed: false, going }
     };
     warn!(error = %Chain(&error), "failed to look at {}; trying again", seen.key);
-    locked.store(ground, Outcome { target, course, moves }).await
+    locked.store(ground, Outcome { moves, ..Outcome::unchanged(seen, course) }).await
+}
+
+/// From one look at what is held to the next.
+fn audit(config: &Config) -> TimeDelta {
+    TimeDelta::from_std(config.audit).unwrap_or_default()
 }

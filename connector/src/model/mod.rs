@@ -28,6 +28,7 @@ pub mod resource;
 pub mod role;
 pub mod schedule;
 pub mod scope;
+pub mod share;
 pub mod status;
 pub mod sync;
 pub mod target;

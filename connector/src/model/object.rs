@@ -1,7 +1,7 @@
 //! What a target is in AWS, as its mechanism names it.
 
 /// An object in AWS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// The mechanism that gives access by it.
     pub mechanism: &'static str,
@@ -11,4 +11,8 @@ pub struct Object {
     pub place: String,
     /// In the mechanism's own words.
     pub object: serde_json::Value,
+    /// When it is made: after those of earlier stages, and removed before them.
+    pub stage: i16,
+    /// What its holder puts in; none: it needs no more than that it is there.
+    pub share: Option<serde_json::Value>,
 }

@@ -29,6 +29,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::share::Content;
+
 #[cfg(test)]
 mod histories;
 mod verb;
@@ -121,6 +123,10 @@ pub struct Operation {
 pub struct Observed {
     /// Whether the object is there.
     pub is_present: bool,
+    /// Whether it carries our mark: it is ours, whatever is remembered.
+    pub is_marked: bool,
+    /// What is in it.
+    pub content: Content,
     /// Operations on it: that of the intent, and all that are under way. Others that AWS has accepted
     /// since the intent, if they are known.
     pub operations: Vec<Operation>,
@@ -166,6 +172,9 @@ pub fn decide(
     settling: TimeDelta,
 ) -> (Target, Next) {
     let mut target = target.clone();
+    if observed.is_present && observed.is_marked {
+        target.origin = Some(Origin::Made);
+    }
     if let Some(next) = end_intent(&mut target, observed, settling) {
         return (target, next);
     }
@@ -180,7 +189,8 @@ pub fn decide(
     }
     let unsettled = target.settles_at.filter(|until| now < *until);
     let next = match (is_wanted, observed.is_present) {
-        (true, true) => hold(&mut target, unsettled),
+        (true, true) if observed.content == Content::Stale => Next::Call(Verb::Create),
+        (true, true) => hold(&mut target, observed.content, unsettled),
         (true, false) => Next::Call(Verb::Create),
         (false, true) => leave(&mut target),
         (false, false) => forget(&mut target, unsettled, now, settling),
@@ -199,7 +209,7 @@ pub fn decide(
 }
 
 /// It is there, and wanted.
-fn hold(target: &mut Target, unsettled: Option<DateTime<Utc>>) -> Next {
+fn hold(target: &mut Target, content: Content, unsettled: Option<DateTime<Utc>>) -> Next {
     if target.doubt.create {
         // A call of which we know no end may have made it.
         target.origin.get_or_insert(Origin::Made);
@@ -208,8 +218,9 @@ fn hold(target: &mut Target, unsettled: Option<DateTime<Utc>>) -> Next {
         target.origin.get_or_insert(Origin::Found);
         return Next::Hold;
     };
-    // A creation that may still arrive takes nothing away.
-    if target.doubt.delete || target.origin.is_none() {
+    // A creation that may still arrive takes nothing away, but for what was put in since.
+    let may_change = target.doubt.create && content != Content::None;
+    if target.doubt.delete || target.origin.is_none() || may_change {
         return Next::Verify { until, is_doubtful: true };
     }
     Next::Hold
@@ -390,7 +401,7 @@ mod tests {
             verb,
             progress,
         });
-        Observed { is_present, operations: operations.collect() }
+        Observed { is_present, operations: operations.collect(), ..Observed::default() }
     }
 
     fn look(target: &mut Target, is_wanted: bool, observed: &Observed, seconds: i64) -> Next {

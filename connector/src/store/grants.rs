@@ -182,10 +182,10 @@ pub async fn list(
                WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
                  AND u.state NOT IN ('ENDED', 'FAILED')))
            AND (NOT $5 OR g.stuck_since IS NOT NULL OR EXISTS (
-               SELECT FROM connector.units u
-               JOIN connector.targets t ON t.connector_id = u.connector_id AND t.id = u.target_id
-               WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
-                 AND u.state NOT IN ('ENDED', 'FAILED') AND t.stuck_since IS NOT NULL))
+               SELECT FROM connector.holdings h
+               JOIN connector.targets t ON t.connector_id = h.connector_id AND t.id = h.target_id
+               WHERE h.connector_id = g.connector_id AND h.grant_id = g.grant_id
+                 AND h.state NOT IN ('ENDED', 'FAILED') AND t.stuck_since IS NOT NULL))
          ORDER BY number DESC LIMIT $6",
         connector.as_str(),
         before,

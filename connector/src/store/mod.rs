@@ -34,6 +34,7 @@ pub mod filter;
 pub mod grants;
 pub mod groups;
 pub mod history;
+pub mod holdings;
 pub mod identity_centers;
 pub mod integrations;
 pub mod inventory;

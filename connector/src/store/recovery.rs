@@ -172,8 +172,8 @@ pub async fn report(
                    AND t.origin = 'found' AND t.observed_at > $5)
                ELSE EXISTS (
                  SELECT FROM connector.targets t
-                 JOIN connector.units u ON u.connector_id = $1 AND u.target_id = t.id
-                   AND u.state NOT IN ('ENDED', 'FAILED')
+                 JOIN connector.holdings h ON h.connector_id = $1 AND h.target_id = t.id
+                   AND h.state NOT IN ('ENDED', 'FAILED')
                  WHERE t.connector_id = $1 AND t.integration_id = $2
                    AND t.mechanism = $6 AND t.object_key = $7) END
              ON CONFLICT DO NOTHING",
@@ -235,12 +235,12 @@ pub async fn forgotten(conn: &mut PgConnection, connector: &ConnectorId) -> Resu
     let rows = sqlx::query!(
         r#"SELECT f.integration_id, f.request_id, f.verb, f.at, f.mechanism, f.object_key, f.object,
              f.account_id, ARRAY(
-               SELECT u.grant_id FROM connector.targets t
-               JOIN connector.units u ON u.connector_id = t.connector_id AND u.target_id = t.id
-                 AND u.state NOT IN ('ENDED', 'FAILED')
+               SELECT DISTINCT h.grant_id FROM connector.targets t
+               JOIN connector.holdings h ON h.connector_id = t.connector_id AND h.target_id = t.id
+                 AND h.state NOT IN ('ENDED', 'FAILED')
                WHERE t.connector_id = f.connector_id AND t.integration_id = f.integration_id
                  AND t.mechanism = f.mechanism AND t.object_key = f.object_key
-               ORDER BY u.grant_id) AS "grants!"
+               ORDER BY h.grant_id) AS "grants!"
            FROM connector.forgotten f WHERE f.connector_id = $1
            ORDER BY f.at, f.request_id"#,
         connector.as_str()

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::{Result, expect_one, identity_centers::Held, stored};
 use crate::model::{
     errand::Errand,
-    holding::Holder,
     ids::{ConnectorId, IntegrationId, TargetId},
     object::Object,
     target::{Doubt, Intent, Origin, Target},
@@ -24,7 +23,7 @@ const TABLE: &str = "targets";
 pub struct Stored {
     /// Id.
     pub id: TargetId,
-    /// How access is given.
+    /// What kind of object it is.
     pub mechanism: String,
     /// What tells it from others.
     pub key: String,
@@ -36,6 +35,8 @@ pub struct Stored {
     pub target: Target,
     /// Looks or calls in a row that failed.
     pub failures: i32,
+    /// What AWS has told of it that others need.
+    pub facts: serde_json::Value,
 }
 
 struct Row {
@@ -56,6 +57,7 @@ struct Row {
     missing_since: Option<DateTime<Utc>>,
     is_adopted: bool,
     failures: i32,
+    facts: serde_json::Value,
 }
 
 fn origin(column: &'static str, text: Option<&str>) -> Result<Option<Origin>> {
@@ -104,6 +106,7 @@ impl TryFrom<Row> for Stored {
                 is_adopted: row.is_adopted,
             },
             failures: row.failures,
+            facts: row.facts,
         })
     }
 }
@@ -280,7 +283,7 @@ pub async fn get(
         Row,
         "SELECT id, mechanism, object_key, object, place, origin, intent_verb,
              intent_since, intent_request, intent_settled_before, intent_origin_before,
-             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures
+             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures, facts
          FROM connector.targets WHERE connector_id = $1 AND id = $2",
         connector.as_str(),
         id.0
@@ -303,7 +306,7 @@ pub async fn lock(conn: &mut PgConnection, held: &Held, id: TargetId) -> Result<
          WHERE connector_id = $1 AND id = $2 AND next_at IS NOT NULL
          RETURNING id, mechanism, object_key, object, place, origin, intent_verb,
              intent_since, intent_request, intent_settled_before, intent_origin_before,
-             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures",
+             settles_at, doubt_create, doubt_delete, missing_since, is_adopted, failures, facts",
         held.connector.as_str(),
         id.0,
         held.fence
@@ -311,41 +314,6 @@ pub async fn lock(conn: &mut PgConnection, held: &Held, id: TargetId) -> Result<
     .fetch_optional(conn)
     .await?;
     row.map(TryInto::try_into).transpose()
-}
-
-/// Who holds a target.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn holders(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    id: TargetId,
-) -> Result<Vec<Holder>> {
-    let rows = sqlx::query!(
-        r#"SELECT u.grant_id, u.number, u.state,
-             least(g.expires_at, g.revoked_at) AS "until!"
-           FROM connector.units u
-           JOIN connector.grants g USING (connector_id, grant_id)
-           WHERE u.connector_id = $1 AND u.target_id = $2
-             AND u.state NOT IN ('ENDED', 'FAILED')
-           ORDER BY u.grant_id, u.number"#,
-        connector.as_str(),
-        id.0
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Holder {
-                grant: row.grant_id,
-                number: row.number,
-                state: stored("units", "state", row.state.parse())?,
-                until: row.until,
-            })
-        })
-        .collect()
 }
 
 /// How many calls of a target's mechanism are under way in an instance, and how many calls of any in
@@ -463,6 +431,28 @@ pub async fn write(
     expect_one(&done)
 }
 
+/// Notes what AWS has told of a locked target that others need.
+///
+/// # Errors
+///
+/// When it is gone.
+pub async fn note_facts(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+    facts: &serde_json::Value,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.targets SET facts = $3 WHERE connector_id = $1 AND id = $2",
+        connector.as_str(),
+        id.0,
+        facts
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
 /// Wakes the targets of a grant's units, for an errand.
 ///
 /// # Errors
@@ -479,10 +469,10 @@ pub async fn wake(
          FROM (
              SELECT id FROM connector.targets
              WHERE connector_id = $1 AND id IN (
-                 SELECT target_id FROM connector.units
+                 SELECT target_id FROM connector.holdings
                  WHERE connector_id = $1 AND grant_id = $2
                    AND state NOT IN ('ENDED', 'FAILED'))
-             ORDER BY object_key FOR UPDATE) AS held
+             ORDER BY object_key, id FOR UPDATE) AS held
          WHERE t.connector_id = $1 AND t.id = held.id",
         connector.as_str(),
         grant,

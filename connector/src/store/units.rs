@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::{Result, expect_one, json, stored};
 use crate::model::{
     assignment::InAccount,
-    ids::{AccountId, ConnectorId, TargetId},
+    ids::{AccountId, ConnectorId},
     refusal::Refusal,
     unit::UnitState,
 };
@@ -110,19 +110,40 @@ pub async fn list(
         r#"SELECT u.grant_id, u.number, u.account_id, u.resource, u.resource_type,
              u.resource_name, u.permission, u.mechanism, u.plan, u.openings, u.session_seconds, u.state,
              u.state_at, u.refusal, u.finding, u.is_forgotten, t.origin = 'found' AS "is_found?",
-             t.stuck_since AS "stuck_since?", t.stuck_reason AS "stuck_reason?",
+             stuck.stuck_since AS "stuck_since?", stuck.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
+             -- What it has put in itself is its own.
+             WHEN h.has_share THEN own.until
              ELSE (
                SELECT max(least(og.expires_at, og.revoked_at))
-               FROM connector.units o
+               FROM connector.holdings o
                JOIN connector.grants og USING (connector_id, grant_id)
-               WHERE o.connector_id = u.connector_id AND o.target_id = u.target_id
+               WHERE o.connector_id = u.connector_id AND o.target_id = t.id
                  AND o.state IN ('PENDING', 'ACTIVE')
                  AND least(og.expires_at, og.revoked_at) > connector.now())
              END AS effective_until
            FROM connector.units u
+           CROSS JOIN LATERAL (
+             SELECT least(g.expires_at, g.revoked_at) AS until FROM connector.grants g
+             WHERE (g.connector_id, g.grant_id) = (u.connector_id, u.grant_id)) AS own
+           -- The target of the last stage is what opens the access.
+           LEFT JOIN LATERAL (
+             SELECT last.target_id, bool_or(last.share IS NOT NULL) OVER () AS has_share
+             FROM connector.holdings last
+             WHERE (last.connector_id, last.grant_id, last.number)
+                 = (u.connector_id, u.grant_id, u.number)
+             ORDER BY last.stage DESC, last.target_id LIMIT 1) AS h ON true
            LEFT JOIN connector.targets t
-             ON t.connector_id = u.connector_id AND t.id = u.target_id
+             ON t.connector_id = u.connector_id AND t.id = h.target_id
+           LEFT JOIN LATERAL (
+             SELECT s.stuck_since, s.stuck_reason
+             FROM connector.holdings held
+             JOIN connector.targets s
+               ON s.connector_id = held.connector_id AND s.id = held.target_id
+             WHERE (held.connector_id, held.grant_id, held.number)
+                 = (u.connector_id, u.grant_id, u.number)
+               AND s.stuck_since IS NOT NULL
+             ORDER BY s.stuck_since LIMIT 1) AS stuck ON true
            WHERE u.connector_id = $1 AND u.grant_id = ANY ($2)
            ORDER BY u.grant_id, u.number"#,
         connector.as_str(),
@@ -165,25 +186,23 @@ pub async fn list(
         .collect()
 }
 
-/// Ties a unit to its target, and notes what it opens.
+/// Notes what a unit opens beside what it says.
 ///
 /// # Errors
 ///
 /// When the unit is gone.
-pub async fn tie(
+pub async fn set_openings(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     (grant, number): (&str, i16),
-    target: TargetId,
     openings: &[InAccount],
 ) -> Result<()> {
     let done = sqlx::query!(
-        "UPDATE connector.units SET target_id = $4, openings = $5
-         WHERE connector_id = $1 AND grant_id = $2 AND number = $3 AND target_id IS NULL",
+        "UPDATE connector.units SET openings = $4
+         WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
         connector.as_str(),
         grant,
         number,
-        target.0,
         json("units", "openings", &openings)?
     )
     .execute(conn)
@@ -234,8 +253,9 @@ pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
     let held = sqlx::query_scalar!(
         "SELECT id FROM connector.targets
          WHERE connector_id = $1 AND next_at IS NOT NULL AND id IN (
-             SELECT target_id FROM connector.units WHERE connector_id = $1 AND grant_id = $2)
-         ORDER BY object_key FOR UPDATE",
+             SELECT target_id FROM connector.holdings
+             WHERE connector_id = $1 AND grant_id = $2)
+         ORDER BY object_key, id FOR UPDATE",
         connector.as_str(),
         grant
     )
@@ -250,12 +270,20 @@ pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
              intent_verb = NULL, intent_since = NULL, intent_request = NULL,
              intent_settled_before = NULL, intent_origin_before = NULL
          WHERE connector_id = $1 AND id = ANY ($3) AND NOT EXISTS (
-             SELECT FROM connector.units other
+             SELECT FROM connector.holdings other
              WHERE other.connector_id = $1 AND other.target_id = t.id
                AND other.grant_id <> $2 AND other.state NOT IN ('ENDED', 'FAILED'))",
         connector.as_str(),
         grant,
         &held
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE connector.holdings SET state = 'ENDED'
+         WHERE connector_id = $1 AND grant_id = $2 AND state NOT IN ('ENDED', 'FAILED')",
+        connector.as_str(),
+        grant
     )
     .execute(&mut *conn)
     .await?;

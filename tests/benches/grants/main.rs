@@ -181,16 +181,21 @@ impl Scene {
                  SELECT t.connector_id, md5(n::text)::uuid, t.integration_id, t.mechanism,
                      {key}, {object}::jsonb, account, 'made', connector.now(), {next_at}, {errand}
                  FROM pairs, connector.targets t
-                 JOIN connector.units u ON u.target_id = t.id WHERE u.grant_id = 'model';
+                 JOIN connector.holdings h ON h.target_id = t.id WHERE h.grant_id = 'model';
                  INSERT INTO connector.units (connector_id, grant_id, number, account_id,
                      resource, resource_type, resource_name, permission, mechanism, plan,
-                     session_seconds, target_id, state)
+                     session_seconds, state)
                  SELECT u.connector_id, 'seeded-' || n, 0, account, '', u.resource_type,
                      u.resource_name, u.permission, u.mechanism,
                      jsonb_set(u.plan, '{{account}}', to_jsonb(account)), u.session_seconds,
-                     md5(n::text)::uuid, 'ACTIVE'
+                     'ACTIVE'
                  FROM pairs, connector.units u WHERE u.grant_id = 'model';
-                 ANALYZE connector.grants; ANALYZE connector.targets; ANALYZE connector.units;"
+                 INSERT INTO connector.holdings (connector_id, grant_id, number, target_id, stage,
+                     state)
+                 SELECT u.connector_id, 'seeded-' || n, 0, md5(n::text)::uuid, 0, 'ACTIVE'
+                 FROM pairs, connector.units u WHERE u.grant_id = 'model';
+                 ANALYZE connector.grants; ANALYZE connector.targets; ANALYZE connector.units;
+                 ANALYZE connector.holdings;"
             ))
             .await;
     }

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Error, Mechanism, On, Permission, Plan, Right, To, read};
+use super::{Answer, Call, Error, Kind, Mechanism, On, Permission, Plan, Right, Seen, To, read};
 use crate::{
     access::{Config, site::Site},
     aws::{ApiError, error::assignment_refusal},
@@ -137,8 +137,8 @@ impl Mechanism for Assignments {
         RIGHTS
     }
 
-    fn calls_at_once(&self, config: &Config) -> Option<i64> {
-        Some(config.assignments_at_once.into())
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        &[&Assignments]
     }
 
     fn permissions(&self, kind: &str) -> &'static [Permission] {
@@ -154,16 +154,18 @@ impl Mechanism for Assignments {
         Err(Refusal::new(RefusalCode::PermissionUnknown, finding))
     }
 
-    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError> {
+    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError> {
         let InAccount { account, permission_set } = read(CREATE, plan)?;
         let place = account.to_string();
         let assignment = Assignment { account, permission_set, principal: principal.clone() };
-        Ok(Object {
+        Ok(vec![Object {
             mechanism: NAME,
             key: assignment.to_string(),
             place,
             object: json!(assignment),
-        })
+            stage: 0,
+            share: None,
+        }])
     }
 
     async fn openings(&self, _site: &Site, _plan: &Value) -> Result<Vec<InAccount>, Error> {
@@ -173,6 +175,17 @@ impl Mechanism for Assignments {
     fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details {
         details::of_role(portal, sso_region, &what.account, &what.permission)
     }
+}
+
+#[async_trait]
+impl Kind for Assignments {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn calls_at_once(&self, config: &Config) -> Option<i64> {
+        Some(config.assignments_at_once.into())
+    }
 
     async fn observe(
         &self,
@@ -180,7 +193,7 @@ impl Mechanism for Assignments {
         object: &Value,
         target: &Target,
         lane: Lane,
-    ) -> Result<Observed, ApiError> {
+    ) -> Result<Seen, ApiError> {
         let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let mut operations = Vec::new();
         let ours = target.intent.as_ref().and_then(|intent| {
@@ -197,7 +210,7 @@ impl Mechanism for Assignments {
             operations.extend(progress.map(|progress| Operation { request, verb, progress }));
             if operations.first().is_some_and(|ours| ours.progress == Progress::Running) {
                 // Until it ends, nothing else counts.
-                return Ok(Observed { is_present: false, operations });
+                return Ok(Observed { operations, ..Observed::default() }.into());
             }
         }
         let is_lost = |intent: &Intent| intent.request.is_none();
@@ -208,7 +221,7 @@ impl Mechanism for Assignments {
             }
         }
         let is_present = is_present(site, &wanted, lane).await?;
-        Ok(Observed { is_present, operations })
+        Ok(Observed { is_present, operations, ..Observed::default() }.into())
     }
 
     fn is_done_at_once(&self) -> bool {
@@ -219,16 +232,16 @@ impl Mechanism for Assignments {
         &self,
         site: &Site,
         object: &Value,
-        verb: Verb,
+        call: &Call,
         lane: Lane,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let instance = site.instance(lane).await?.arn.clone();
         let client = site.access(lane).await?.sso_admin();
         let (kind, id) = principal(&wanted.principal);
         // A retry inside the SDK would lose the id of the first request.
         let once = aws_sdk_ssoadmin::config::Builder::new().retry_config(RetryConfig::disabled());
-        let request = match verb {
+        let request = match call.verb {
             Verb::Create => {
                 let call = client
                     .create_account_assignment()
@@ -256,13 +269,13 @@ impl Mechanism for Assignments {
                 answer.account_assignment_deletion_status.and_then(|status| status.request_id)
             }
         };
-        let action = if verb == Verb::Create { CREATE } else { DELETE };
+        let action = if call.verb == Verb::Create { CREATE } else { DELETE };
         let request = request.ok_or_else(|| ApiError {
             leaves_doubt: true,
             ..ApiError::answered(action, "", "an answer without a request id", 200)
         })?;
         site.requests.remember(&request, Some(wanted));
-        Ok(request)
+        Ok(request.into())
     }
 
     async fn changes(
@@ -290,7 +303,7 @@ impl Mechanism for Assignments {
                 request,
                 verb,
                 at,
-                mechanism: self.name().to_owned(),
+                mechanism: NAME.to_owned(),
                 key: object.to_string(),
                 account: object.account.clone(),
                 object: json!(object),

@@ -11,18 +11,18 @@
 use async_trait::async_trait;
 use aws_sdk_identitystore::{config::retry::RetryConfig, types::MemberId};
 use aws_types::request_id::RequestId as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    Error, Mechanism, On, Permission, Plan, Right, To,
+    Answer, Call, Error, Kind, Mechanism, On, Permission, Plan, Right, Seen, To,
     assignment::{LIST_ASSIGNMENTS, of_principal},
     read,
 };
 use crate::{
-    access::{Config, principals, site::Site},
+    access::{principals, site::Site},
     aws::ApiError,
     base::clock,
     catalog::identity_center::LIST_INSTANCES,
@@ -33,7 +33,6 @@ use crate::{
         grant::Recipient,
         ids::Region,
         object::Object,
-        recovery::Change,
         refusal::{Refusal, RefusalCode},
         target::{Observed, Operation, Progress, Target, Verb},
     },
@@ -65,6 +64,8 @@ const RIGHTS: &[Right] = &[
 /// Memberships in groups.
 pub(super) static MEMBERSHIPS: &dyn Mechanism = &Memberships;
 
+const NAME: &str = "aws-identity-center-group-membership";
+
 struct Memberships;
 
 /// The group that somebody is to be in, by id and by the name that rules have judged.
@@ -84,7 +85,7 @@ struct Membership {
 #[async_trait]
 impl Mechanism for Memberships {
     fn name(&self) -> &'static str {
-        "aws-identity-center-group-membership"
+        NAME
     }
 
     fn title(&self) -> &'static str {
@@ -99,8 +100,8 @@ impl Mechanism for Memberships {
         RIGHTS
     }
 
-    fn calls_at_once(&self, _config: &Config) -> Option<i64> {
-        None
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        &[&Memberships]
     }
 
     fn permissions(&self, kind: &str) -> &'static [Permission] {
@@ -128,15 +129,17 @@ impl Mechanism for Memberships {
         Ok(Plan { plan: json!(planned), session: SESSION_MAX + AFTER_LEAVING })
     }
 
-    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError> {
+    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError> {
         let Planned { group, .. } = read(CREATE, plan)?;
         let user = principal.id().to_owned();
-        Ok(Object {
-            mechanism: self.name(),
+        Ok(vec![Object {
+            mechanism: NAME,
             key: format!("group/{group}/user/{user}"),
             place: format!("group/{group}"),
             object: json!(Membership { group, user }),
-        })
+            stage: 0,
+            share: None,
+        }])
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
@@ -156,6 +159,13 @@ impl Mechanism for Memberships {
     fn details(&self, _what: &What, portal: &Url, _sso_region: &Region) -> Details {
         Details { sign_in_url: start(portal), ..Details::default() }
     }
+}
+
+#[async_trait]
+impl Kind for Memberships {
+    fn name(&self) -> &'static str {
+        NAME
+    }
 
     async fn observe(
         &self,
@@ -163,7 +173,7 @@ impl Mechanism for Memberships {
         object: &Value,
         target: &Target,
         lane: Lane,
-    ) -> Result<Observed, ApiError> {
+    ) -> Result<Seen, ApiError> {
         let membership = read(GET, object)?;
         let is_present = id(site, &membership, lane).await?.is_some();
         // What AWS has accepted, it has done; it may show a little later.
@@ -175,7 +185,7 @@ impl Mechanism for Memberships {
             let progress = if is_over { Progress::Succeeded } else { Progress::Running };
             Some(Operation { request, verb, progress })
         });
-        Ok(Observed { is_present, operations: done.collect() })
+        Ok(Observed { is_present, operations: done.collect(), ..Observed::default() }.into())
     }
 
     fn is_done_at_once(&self) -> bool {
@@ -186,15 +196,15 @@ impl Mechanism for Memberships {
         &self,
         site: &Site,
         object: &Value,
-        verb: Verb,
+        call: &Call,
         lane: Lane,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Answer, ApiError> {
         let membership: Membership = read(GET, object)?;
         let client = site.access(lane).await?.identity_store();
         let store = &site.instance(lane).await?.identity_store;
         let once = aws_sdk_identitystore::config::Builder::new();
         let once = once.retry_config(RetryConfig::disabled());
-        let request = match verb {
+        let request = match call.verb {
             Verb::Create => client
                 .create_group_membership()
                 .identity_store_id(store)
@@ -234,24 +244,7 @@ impl Mechanism for Memberships {
                 }
             }
         };
-        Ok(request.unwrap_or_else(|| "without an id".to_owned()))
-    }
-
-    async fn changes(
-        &self,
-        _site: &Site,
-        _since: DateTime<Utc>,
-        _lane: Lane,
-    ) -> Result<Vec<Change>, ApiError> {
-        Ok(Vec::new())
-    }
-
-    fn is_recorded(&self) -> bool {
-        false
-    }
-
-    fn refusal(&self, _words: &str) -> Option<Refusal> {
-        None
+        Ok(request.unwrap_or_else(|| "without an id".to_owned()).into())
     }
 }
 

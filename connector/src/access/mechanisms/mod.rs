@@ -1,8 +1,9 @@
 //! The ways in which access is given, one file each.
 //!
-//! A mechanism knows one kind of object in AWS: how to look at it, and how to make and remove it. It
-//! decides nothing and remembers nothing; what comes next is [`crate::model::target::decide`]'s.
-//! A new one is a file here and a word in [`MECHANISMS`].
+//! A mechanism says which permissions it gives, what giving one takes, and which objects in AWS that
+//! means. A [`Kind`] of object knows how to look at one, and how to make and remove it. Neither decides
+//! or remembers anything; what comes next is [`crate::model::target::decide`]'s. A new mechanism
+//! is a file here and a word in [`MECHANISMS`].
 
 use std::fmt;
 
@@ -20,10 +21,12 @@ use crate::{
         details::Details,
         failure::Lane,
         grant::Recipient,
+        holding::Holder,
         ids::Region,
         object::Object,
         recovery::Change,
         refusal::Refusal,
+        share::Shares,
         target::{Observed, Target, Verb},
     },
     store::{resources::Stored as Resource, units::What},
@@ -94,8 +97,8 @@ pub trait Mechanism: Send + Sync {
     /// What it takes in the management account, beside looking recipients up.
     fn rights(&self) -> &'static [Right];
 
-    /// Calls that AWS works on at once in one instance; none: as many as are asked for.
-    fn calls_at_once(&self, config: &Config) -> Option<i64>;
+    /// The kinds of objects that it makes.
+    fn kinds(&self) -> &'static [&'static dyn Kind];
 
     /// The permissions that it gives on resources of a type.
     fn permissions(&self, kind: &str) -> &'static [Permission];
@@ -107,12 +110,12 @@ pub trait Mechanism: Send + Sync {
     /// When it is known to be impossible.
     fn plan(&self, on: &Resource, recipient: &Recipient) -> Result<Plan, Refusal>;
 
-    /// The object that a plan means for somebody.
+    /// The objects that a plan means for somebody.
     ///
     /// # Errors
     ///
     /// When the plan is not one of this version.
-    fn object(&self, plan: &Value, principal: &Principal) -> Result<Object, ApiError>;
+    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError>;
 
     /// What a plan opens beside what it says; refused is what AWS tells to be impossible. Asked before
     /// anything is done.
@@ -121,6 +124,23 @@ pub trait Mechanism: Send + Sync {
     /// How a person gets in.
     fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details;
 
+    /// Whether AWS can be asked for what was changed.
+    fn is_recorded(&self) -> bool {
+        self.kinds().iter().all(|kind| kind.is_recorded())
+    }
+}
+
+/// A kind of object in AWS.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// Stable name, in rows.
+    fn name(&self) -> &'static str;
+
+    /// Calls that AWS works on at once in one instance; none: as many as are asked for.
+    fn calls_at_once(&self, _config: &Config) -> Option<i64> {
+        None
+    }
+
     /// Looks at an object. Operations are read before the object itself.
     async fn observe(
         &self,
@@ -128,34 +148,95 @@ pub trait Mechanism: Send + Sync {
         object: &Value,
         target: &Target,
         lane: Lane,
-    ) -> Result<Observed, ApiError>;
+    ) -> Result<Seen, ApiError>;
 
     /// Whether what AWS has accepted is done; else it is looked for.
     fn is_done_at_once(&self) -> bool;
 
-    /// Makes or removes an object, with one attempt; the id of AWS's request.
+    /// Makes or removes an object, or brings it up to date, with one attempt.
     async fn call(
         &self,
         site: &Site,
         object: &Value,
-        verb: Verb,
+        call: &Call,
         lane: Lane,
-    ) -> Result<String, ApiError>;
+    ) -> Result<Answer, ApiError>;
+
+    /// What of its holders' shares is in an object, as it was seen.
+    fn shares(&self, _body: &Value, _holders: &[Holder], _now: DateTime<Utc>) -> Shares {
+        Shares::default()
+    }
+
+    /// What should be in an object by now.
+    fn body(&self, _holders: &[Holder], _now: DateTime<Utc>) -> Value {
+        Value::Null
+    }
 
     /// What was changed since, by whomever: objects that were made and are there, and objects that
-    /// were removed and are not. None where AWS keeps no record ([`Mechanism::is_recorded`]).
+    /// were removed and are not. None where AWS keeps no record ([`Kind::is_recorded`]).
     async fn changes(
         &self,
-        site: &Site,
-        since: DateTime<Utc>,
-        lane: Lane,
-    ) -> Result<Vec<Change>, ApiError>;
+        _site: &Site,
+        _since: DateTime<Utc>,
+        _lane: Lane,
+    ) -> Result<Vec<Change>, ApiError> {
+        Ok(Vec::new())
+    }
 
     /// Whether AWS can be asked for what was changed.
-    fn is_recorded(&self) -> bool;
+    fn is_recorded(&self) -> bool {
+        false
+    }
 
     /// Why an object whose making has failed cannot be made; none: it may be the next time.
-    fn refusal(&self, words: &str) -> Option<Refusal>;
+    fn refusal(&self, _words: &str) -> Option<Refusal> {
+        None
+    }
+}
+
+/// What a look has shown.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Whether the object is there, and what is under way.
+    pub observed: Observed,
+    /// What is in it, in its kind's own words.
+    pub body: Value,
+    /// What AWS has told of it that others need, if it has.
+    pub facts: Option<Value>,
+}
+
+impl From<Observed> for Seen {
+    fn from(observed: Observed) -> Self {
+        Self { observed, ..Self::default() }
+    }
+}
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it does.
+    pub verb: Verb,
+    /// Whether the object is there.
+    pub is_present: bool,
+    /// What was seen in it.
+    pub before: Value,
+    /// What should be in it.
+    pub after: Value,
+}
+
+/// What AWS has answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The id of the request.
+    pub request: String,
+    /// What it has told of the object that others need, if it has.
+    pub facts: Option<Value>,
+}
+
+impl From<String> for Answer {
+    fn from(request: String) -> Self {
+        Self { request, facts: None }
+    }
 }
 
 /// A permission on resources of a type.
@@ -210,23 +291,32 @@ pub fn giving(kind: &str, permission: &str) -> Option<&'static dyn Mechanism> {
     MECHANISMS.iter().copied().find(gives)
 }
 
-/// The object in AWS that a unit means for somebody.
+/// The objects in AWS that a unit means for somebody.
 ///
 /// # Errors
 ///
 /// When its mechanism is not known to this version, or its plan cannot be read.
-pub(super) fn object(what: &What, principal: &Principal) -> Result<Object, String> {
+pub(super) fn objects(what: &What, principal: &Principal) -> Result<Vec<Object>, String> {
     let mechanism =
         of(&what.mechanism).ok_or_else(|| format!("{:?} is unknown", what.mechanism))?;
-    mechanism.object(&what.plan, principal).map_err(|error| error.to_string())
+    mechanism.objects(&what.plan, principal).map_err(|error| error.to_string())
 }
 
-/// The mechanisms of which AWS works on so many calls at once, and how many.
+/// Every kind of object.
+pub(super) fn kinds() -> impl Iterator<Item = &'static dyn Kind> {
+    MECHANISMS.iter().flat_map(|mechanism| mechanism.kinds().iter().copied())
+}
+
+/// The kind of a name.
+pub(super) fn kind(name: &str) -> Option<&'static dyn Kind> {
+    kinds().find(|kind| kind.name() == name)
+}
+
+/// The kinds of which AWS works on so many calls at once, and how many.
 pub(super) fn limits(config: &Config) -> (Vec<String>, i64) {
-    let most = |mechanism: &&&dyn Mechanism| {
-        Some((mechanism.name().to_owned(), mechanism.calls_at_once(config)?))
-    };
-    let limited: Vec<_> = MECHANISMS.iter().filter_map(|one| most(&one)).collect();
+    let most =
+        |kind: &'static dyn Kind| Some((kind.name().to_owned(), kind.calls_at_once(config)?));
+    let limited: Vec<_> = kinds().filter_map(most).collect();
     let calls = limited.iter().map(|(_, calls)| *calls).min().unwrap_or(i64::MAX);
     (limited.into_iter().map(|(name, _)| name).collect(), calls)
 }
@@ -245,6 +335,12 @@ pub fn of(name: &str) -> Option<&'static dyn Mechanism> {
 }
 
 impl fmt::Debug for dyn Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for dyn Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

@@ -157,7 +157,8 @@ impl World {
             self.late.filter(|(until, _)| self.now < *until).map_or(self.now, |late| late.1);
         let mut before = self.changes.iter().rev();
         let is_present = before.find(|(at, _)| *at <= seen_as_of).is_some_and(|(_, there)| *there);
-        Observed { is_present, operations: told.map(|sent| sent.operation.clone()).collect() }
+        let operations = told.map(|sent| sent.operation.clone()).collect();
+        Observed { is_present, operations, ..Observed::default() }
     }
 
     fn step(&mut self, goes: &Call) -> Next {

@@ -1,0 +1,211 @@
+//! What units need in AWS: which targets, in which stages, and how these stand for them.
+
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+
+use super::{Result, expect_one, stored};
+use crate::model::{
+    errand::Errand,
+    holding::{Holder, Others},
+    ids::{ConnectorId, TargetId},
+    object::Object,
+    unit::UnitState,
+};
+
+const TABLE: &str = "holdings";
+
+/// Ties a unit to a target.
+///
+/// # Errors
+///
+/// When it is tied to it already.
+pub async fn tie(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (grant, number): (&str, i16),
+    target: TargetId,
+    object: &Object,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "INSERT INTO connector.holdings (connector_id, grant_id, number, target_id, stage, share)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        connector.as_str(),
+        grant,
+        number,
+        target.0,
+        object.stage,
+        object.share
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Who holds a target.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn holders(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+) -> Result<Vec<Holder>> {
+    let rows = sqlx::query!(
+        r#"SELECT h.grant_id, h.number, h.state, h.share, u.state AS unit,
+             CASE WHEN u.state IN ('ENDED', 'FAILED')
+                 THEN least(g.expires_at, g.revoked_at, u.state_at)
+                 ELSE least(g.expires_at, g.revoked_at) END AS "until!",
+             ARRAY(SELECT o.state FROM connector.holdings o
+                 WHERE (o.connector_id, o.grant_id, o.number)
+                     = (h.connector_id, h.grant_id, h.number)
+                   AND o.stage < h.stage) AS "earlier!",
+             ARRAY(SELECT o.state FROM connector.holdings o
+                 WHERE (o.connector_id, o.grant_id, o.number)
+                     = (h.connector_id, h.grant_id, h.number)
+                   AND o.stage = h.stage AND o.target_id <> h.target_id) AS "beside!",
+             ARRAY(SELECT o.state FROM connector.holdings o
+                 WHERE (o.connector_id, o.grant_id, o.number)
+                     = (h.connector_id, h.grant_id, h.number)
+                   AND o.stage > h.stage) AS "later!"
+           FROM connector.holdings h
+           JOIN connector.units u USING (connector_id, grant_id, number)
+           JOIN connector.grants g USING (connector_id, grant_id)
+           WHERE h.connector_id = $1 AND h.target_id = $2
+             AND h.state NOT IN ('ENDED', 'FAILED')
+           ORDER BY h.grant_id, h.number"#,
+        connector.as_str(),
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Holder {
+                grant: row.grant_id,
+                number: row.number,
+                state: stored(TABLE, "state", row.state.parse())?,
+                others: Others {
+                    earlier: states(&row.earlier)?,
+                    beside: states(&row.beside)?,
+                    later: states(&row.later)?,
+                },
+                unit: stored("units", "state", row.unit.parse())?,
+                until: row.until,
+                share: row.share,
+            })
+        })
+        .collect()
+}
+
+fn states(words: &[String]) -> Result<Vec<UnitState>> {
+    words.iter().map(|word| stored(TABLE, "state", word.parse())).collect()
+}
+
+/// Moves a holder of a target on, from the state that the caller has read.
+///
+/// # Errors
+///
+/// When somebody else has moved it.
+pub async fn set_state(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (holder, target): (&Holder, TargetId),
+    to: UnitState,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.holdings SET state = $5
+         WHERE connector_id = $1 AND grant_id = $2 AND number = $3 AND target_id = $4
+           AND state = $6",
+        connector.as_str(),
+        holder.grant,
+        holder.number,
+        target.0,
+        to.as_str(),
+        holder.state.as_str()
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// What AWS has told of the targets that one builds on, all together.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn facts_below(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+) -> Result<Map<String, Value>> {
+    let rows = sqlx::query_scalar!(
+        "SELECT t.facts FROM connector.holdings h
+         JOIN connector.holdings below USING (connector_id, grant_id, number)
+         JOIN connector.targets t
+           ON t.connector_id = below.connector_id AND t.id = below.target_id
+         WHERE h.connector_id = $1 AND h.target_id = $2 AND below.stage < h.stage",
+        connector.as_str(),
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let facts = rows.iter().filter_map(Value::as_object);
+    Ok(facts.flatten().map(|(name, fact)| (name.clone(), fact.clone())).collect())
+}
+
+/// Locks a target and those that its holders hold beside it, in the order in which all lock targets.
+///
+/// # Errors
+///
+/// When they are not had in time.
+pub async fn lock_all(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: TargetId,
+) -> Result<()> {
+    sqlx::query_scalar!(
+        "SELECT t.id FROM connector.targets t
+         WHERE t.connector_id = $1 AND (t.id = $2 OR t.id IN (
+             SELECT o.target_id FROM connector.holdings h
+             JOIN connector.holdings o USING (connector_id, grant_id, number)
+             WHERE h.connector_id = $1 AND h.target_id = $2
+               AND h.state NOT IN ('ENDED', 'FAILED')))
+         ORDER BY t.object_key, t.id FOR UPDATE",
+        connector.as_str(),
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(())
+}
+
+/// Wakes what a holder of a target, which is locked with all of them, holds beside it: what holds
+/// for that may be another thing now.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn wake_beside(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    holder: &Holder,
+    but: TargetId,
+    errand: Errand,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.targets SET next_at = connector.now(), errand = least(errand, $5)
+         WHERE connector_id = $1 AND id <> $4 AND next_at IS NOT NULL AND id IN (
+             SELECT target_id FROM connector.holdings
+             WHERE connector_id = $1 AND grant_id = $2 AND number = $3
+               AND state NOT IN ('ENDED', 'FAILED'))",
+        connector.as_str(),
+        holder.grant,
+        holder.number,
+        but.0,
+        errand.number()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
