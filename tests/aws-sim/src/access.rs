@@ -37,12 +37,17 @@ impl World {
     /// The same by user name or e-mail address, in the first organization that has such a user;
     /// none: no organization has.
     pub fn access_by_name(&mut self, user: &str) -> Option<BTreeSet<(String, String)>> {
-        let (organization, id) = self.organizations.values().find_map(|organization| {
+        let (organization, id) = self.user_by_name(user)?;
+        Some(self.access_of(&organization, &id))
+    }
+
+    /// The first organization that has a user of a name or an e-mail address, and the user's id.
+    pub(crate) fn user_by_name(&self, user: &str) -> Option<(String, String)> {
+        self.organizations.values().find_map(|organization| {
             let mut users = organization.directory.users.iter();
             let found = users.find(|one| one.name == user || one.email == user)?;
             Some((organization.id.clone(), found.id.clone()))
-        })?;
-        Some(self.access_of(&organization, &id))
+        })
     }
 
     /// Puts an assignment in by somebody else's hand, with the role that it needs.
@@ -68,10 +73,11 @@ impl World {
         let (directory, account) = self.settled(organization, &assignment);
         if is_there {
             directory.assignments.insert(assignment.clone());
+            directory.refresh(&assignment.account, &assignment.permission_set, at);
         } else {
             directory.assignments.remove(&assignment);
         }
-        directory.provision(account, &assignment);
+        directory.provision(account, &assignment, at);
         directory.changes.push(Change { at, assignment, is_there, is_by_hand: true });
     }
 

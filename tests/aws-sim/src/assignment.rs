@@ -6,18 +6,21 @@
 //! the API reference of IAM Identity Center (`CreateAccountAssignment` and what describes its
 //! status) and its quotas page: 15 creations at a time, one role update at a time in an account.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     directory::{Change, Directory},
+    provisioning::Provisioned,
     template::Role,
     world::{Account, World},
 };
 
 /// Operations that may be under way in one instance, unless AWS has raised the quota.
 const RUNNING_MAX: usize = 15;
+/// The same of those that bring a changed permission set to its accounts.
+const PROVISIONING_MAX: usize = 3;
 
 /// Who has access by an assignment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +87,8 @@ pub struct Pace {
     pub takes: TimeDelta,
     /// How many may be under way.
     pub at_once: usize,
+    /// How many of `ProvisionPermissionSet` may be.
+    pub provisioning_at_once: usize,
     /// For how long after an operation AWS refuses another on the same assignment, as being in
     /// conflict with it.
     pub conflicts_for: TimeDelta,
@@ -96,6 +101,7 @@ impl Default for Pace {
         Self {
             takes: TimeDelta::zero(),
             at_once: RUNNING_MAX,
+            provisioning_at_once: PROVISIONING_MAX,
             conflicts_for: TimeDelta::zero(),
             next: VecDeque::new(),
         }
@@ -144,11 +150,7 @@ impl Directory {
         if self.running() >= self.pace.at_once {
             return Err(Refused::TooMany);
         }
-        // One after the other in each account.
-        let same_account =
-            |operation: &&Operation| operation.assignment.account == assignment.account;
-        let before = self.operations.iter().filter(running).filter(same_account);
-        let starts = before.map(|operation| operation.ends).max().unwrap_or(now).max(now);
+        let starts = self.free(std::slice::from_ref(&assignment.account), now);
         let turn = self.pace.next.pop_front().unwrap_or_default();
         let number = self.operations.len() + 1;
         self.operations.push(Operation {
@@ -169,17 +171,51 @@ impl Directory {
         self.operations.iter().filter(|one| one.status == Status::InProgress).count()
     }
 
-    /// The operations whose time has come, in its order.
-    fn due(&mut self, now: DateTime<Utc>) -> Vec<usize> {
-        let mut due: Vec<usize> = (0..self.operations.len())
-            .filter(|at| {
-                let operation = &self.operations[*at];
-                operation.status == Status::InProgress && operation.ends <= now
-            })
-            .collect();
-        due.sort_by_key(|at| self.operations[*at].ends);
-        due
+    /// When AWS gets to a new operation in some accounts: it has one at a time in each.
+    pub(crate) fn free(&self, accounts: &[String], now: DateTime<Utc>) -> DateTime<Utc> {
+        let assignments = self.operations.iter().filter(|one| {
+            one.status == Status::InProgress && accounts.contains(&one.assignment.account)
+        });
+        let provisionings = self.provisionings.iter().filter(|one| {
+            one.status == Status::InProgress
+                && one.accounts.iter().any(|account| accounts.contains(account))
+        });
+        let ends = assignments.map(|one| one.ends).chain(provisionings.map(|one| one.ends));
+        ends.max().unwrap_or(now).max(now)
     }
+
+    /// Whether an operation on a permission set is under way.
+    #[must_use]
+    pub fn is_busy(&self, set: &str) -> bool {
+        self.is_provisioning(set)
+            || self
+                .operations
+                .iter()
+                .any(|one| one.status == Status::InProgress && one.assignment.permission_set == set)
+    }
+
+    /// The operations whose time has come, in its order.
+    fn due(&self, now: DateTime<Utc>) -> Vec<Due> {
+        let is_due =
+            |status: &Status, ends: DateTime<Utc>| *status == Status::InProgress && ends <= now;
+        let operations = self.operations.iter().enumerate();
+        let operations = operations.filter(|(_, one)| is_due(&one.status, one.ends));
+        let provisionings = self.provisionings.iter().enumerate();
+        let provisionings = provisionings.filter(|(_, one)| is_due(&one.status, one.ends));
+        let mut due: Vec<(DateTime<Utc>, Due)> = operations
+            .map(|(at, one)| (one.ends, Due::Assignment(at)))
+            .chain(provisionings.map(|(at, one)| (one.ends, Due::Provisioning(at))))
+            .collect();
+        due.sort_by_key(|(ends, _)| *ends);
+        due.into_iter().map(|(_, due)| due).collect()
+    }
+}
+
+/// An operation whose time has come, by its place.
+#[derive(Clone, Copy)]
+enum Due {
+    Assignment(usize),
+    Provisioning(usize),
 }
 
 impl World {
@@ -187,45 +223,73 @@ impl World {
     pub fn settle(&mut self, organization: &str) {
         let now = self.clock.now();
         let Some(organization) = self.organizations.get_mut(organization) else { return };
+        let (partition, accounts) = (&organization.partition, &mut self.accounts);
         let directory = &mut organization.directory;
-        for at in directory.due(now) {
-            let operation = &mut directory.operations[at];
-            let assignment = operation.assignment.clone();
-            let is_there = directory.assignments.contains(&assignment);
-            let fails = match operation.verb {
-                // In these words the reason is told.
-                Verb::Delete if !is_there => Some(format!(
-                    "Received a 404 status error: Not supported: assignment of {} does not exist.",
-                    assignment.permission_set
-                )),
-                Verb::Create | Verb::Delete => operation.fails.clone(),
-            };
-            operation.status = if let Some(reason) = fails {
-                Status::Failed(reason)
-            } else {
-                let (at, is_there) = (operation.ends, operation.verb == Verb::Create);
-                let is_change = match operation.verb {
-                    Verb::Create => directory.assignments.insert(assignment.clone()),
-                    Verb::Delete => directory.assignments.remove(&assignment),
-                };
-                if is_change {
-                    let assignment = assignment.clone();
-                    let change = Change { at, assignment, is_there, is_by_hand: false };
-                    directory.changes.push(change);
-                }
-                Status::Succeeded
-            };
-            if let Some(account) = self.accounts.get_mut(&assignment.account) {
-                directory.provision(account, &assignment);
+        for due in directory.due(now) {
+            match due {
+                Due::Assignment(at) => directory.settle_assignment(at, partition, accounts),
+                Due::Provisioning(at) => directory.settle_provisioning(at, partition, accounts),
             }
         }
     }
 }
 
 impl Directory {
+    fn settle_assignment(
+        &mut self,
+        at: usize,
+        partition: &str,
+        accounts: &mut BTreeMap<String, Account>,
+    ) {
+        let operation = &self.operations[at];
+        let (verb, ends) = (operation.verb, operation.ends);
+        let (assignment, fails) = (operation.assignment.clone(), operation.fails.clone());
+        let Some(account) = accounts.get_mut(&assignment.account) else {
+            let reason = "Received a 404 status error: there is no such account.";
+            self.operations[at].status = Status::Failed(reason.to_owned());
+            return;
+        };
+        let is_there = self.assignments.contains(&assignment);
+        let set = self.permission_set(&assignment.permission_set);
+        let fails = match verb {
+            // In these words the reason is told.
+            Verb::Delete if !is_there => Some(format!(
+                "Received a 404 status error: Not supported: assignment of {} does not exist.",
+                assignment.permission_set
+            )),
+            Verb::Delete => fails,
+            Verb::Create => fails.or_else(|| {
+                let place = (partition, assignment.account.as_str());
+                set.and_then(|set| self.lacks(set, account, place, ends))
+            }),
+        };
+        self.operations[at].status = if let Some(reason) = fails {
+            Status::Failed(reason)
+        } else {
+            let (is_there, is_change) = match verb {
+                Verb::Create => (true, self.assignments.insert(assignment.clone())),
+                Verb::Delete => (false, self.assignments.remove(&assignment)),
+            };
+            if is_change {
+                let (at, assignment) = (ends, assignment.clone());
+                self.changes.push(Change { at, assignment, is_there, is_by_hand: false });
+            }
+            if is_there {
+                self.refresh(&assignment.account, &assignment.permission_set, ends);
+            }
+            Status::Succeeded
+        };
+        self.provision(account, &assignment, ends);
+    }
+
     /// Makes or removes the role of a permission set in an account, as it has assignments there:
     /// under a new name each time.
-    pub(crate) fn provision(&mut self, account: &mut Account, assignment: &Assignment) {
+    pub(crate) fn provision(
+        &mut self,
+        account: &mut Account,
+        assignment: &Assignment,
+        at: DateTime<Utc>,
+    ) {
         let is_used = self.assignments.iter().any(|one| {
             one.account == assignment.account && one.permission_set == assignment.permission_set
         });
@@ -234,18 +298,24 @@ impl Directory {
         set.accounts.retain(|id| *id != assignment.account);
         let prefix = format!("AWSReservedSSO_{}_", set.name);
         let is_role = |name: &str| name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 16);
+        let place = (assignment.account.clone(), set.id.clone());
         if !is_used {
             account.roles.retain(|name, _| !is_role(name));
+            self.provisioned.remove(&place);
             return;
         }
         set.accounts.push(assignment.account.clone());
-        if !account.roles.keys().any(|name| is_role(name)) {
+        let found = account.roles.keys().find(|name| is_role(name)).cloned();
+        let role = found.unwrap_or_else(|| {
             self.roles_made += 1;
             let name = format!("{prefix}{:016x}", self.roles_made);
             let role =
                 Role { name: name.clone(), trust: serde_json::Value::Null, policies: vec![] };
-            account.roles.insert(name, role);
-        }
+            account.roles.insert(name.clone(), role);
+            name
+        });
+        let now = || Provisioned::of(set, at);
+        self.provisioned.entry(place).or_insert_with(now).role = role;
     }
 }
 

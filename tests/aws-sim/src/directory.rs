@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     assignment::{Assignment, Operation, Pace},
+    managed_policy::PolicyName,
+    provisioning::{Provisioned, Provisioning},
     text::Text,
 };
 
@@ -26,8 +28,20 @@ pub struct Directory {
     pub changes: Vec<Change>,
     /// When memberships in groups came and went, but for those that are written into a group.
     pub membership_changes: Vec<MembershipChange>,
+    /// What permission sets are in accounts, by account and id: they may have changed since. Those
+    /// that were written into a set have no entry.
+    pub provisioned: BTreeMap<(String, String), Provisioned>,
+    /// Operations that brought changed sets to accounts, whatever became of them.
+    pub provisionings: Vec<Provisioning>,
+    /// Customer managed policies that every account has from elsewhere, for sets to refer to: no
+    /// call shows them, and they allow nothing.
+    pub policies_everywhere: BTreeSet<PolicyName>,
     /// How operations go.
     pub pace: Pace,
+    /// How many permission sets there may be.
+    pub limits: Limits,
+    /// How many permission sets calls ever made.
+    pub(crate) sets_made: u64,
     /// How many roles of permission sets were ever made.
     pub(crate) roles_made: u64,
     /// How often each membership has ended, by the ids of its group and its user.
@@ -39,6 +53,21 @@ impl Directory {
     #[must_use]
     pub fn permission_set(&self, id: &str) -> Option<&PermissionSet> {
         self.permission_sets.iter().find(|set| set.id == id)
+    }
+}
+
+/// How many permission sets there may be. Source: "IAM Identity Center quotas".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In the instance.
+    pub sets: usize,
+    /// Provisioned in an account.
+    pub provisioned: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sets: 3500, provisioned: 500 }
     }
 }
 
@@ -79,18 +108,31 @@ pub struct PermissionSet {
     pub name: String,
     /// Description; empty: none.
     pub description: String,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// How long sessions are: `PT8H`; empty: an hour.
+    pub session_duration: String,
     /// ARNs of AWS managed policies.
     pub managed: Vec<String>,
-    /// Names of customer-managed policies.
-    pub customer_managed: Vec<String>,
+    /// Customer managed policies, each account's own.
+    pub customer_managed: Vec<PolicyName>,
     /// Inline policy; empty: none.
     pub inline: String,
-    /// ARN of the permissions boundary; empty: none.
-    pub boundary: String,
+    /// Permissions boundary.
+    pub boundary: Option<Boundary>,
     /// Accounts that it is provisioned in.
     pub accounts: Vec<String>,
     /// Tags.
     pub tags: BTreeMap<Text, Text>,
+}
+
+/// What bounds the permissions of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// The ARN of an AWS managed policy.
+    Managed(String),
+    /// A customer managed policy, each account's own.
+    Customer(PolicyName),
 }
 
 /// A user.

@@ -1,8 +1,16 @@
 //! IAM policies, as far as the simulator judges them: trust by principal, action and
 //! external id, where a condition that it does not understand never holds; permissions by
-//! action, and by resource where the caller tells which.
+//! action and condition, and by resource where the caller tells which.
 
 use serde_json::Value;
+
+use crate::{
+    condition::{self, Context},
+    pattern::{Pattern, Scope},
+};
+
+/// The version of the policy language that has variables.
+const VERSION: &str = "2012-10-17";
 
 /// A caller of `AssumeRole`, as a trust policy sees it.
 #[derive(Clone, Debug)]
@@ -24,33 +32,55 @@ pub fn trusts(document: &Value, action: &str, request: &Request<'_>) -> bool {
 }
 
 /// Whether policies of an identity allow an action on a resource, an ARN; none: they are
-/// judged by action alone.
+/// judged by action alone. Conditions are judged by the context ([`crate::condition`]).
 #[must_use]
-pub fn allows(documents: &[Value], action: &str, resource: Option<&str>) -> bool {
-    let statements = documents.iter().flat_map(statements);
-    judge(statements, |statement| {
-        matches_any(statement.get("Action"), action)
-            && resource.is_none_or(|resource| concerns(statement, resource))
-    })
-}
-
-/// Whether policies of an identity allow an action on every one of some resources; none: they
-/// are judged by action alone.
-#[must_use]
-pub fn allows_on_all(documents: &[Value], action: &str, resources: &[String]) -> bool {
-    if resources.is_empty() {
-        return allows(documents, action, None);
+pub fn allows(
+    documents: &[Value],
+    action: &str,
+    resource: Option<&str>,
+    context: &Context,
+) -> bool {
+    let mut is_allowed = false;
+    for document in documents {
+        let has_variables = document.get("Version").and_then(Value::as_str) == Some(VERSION);
+        let scope = Scope { context, has_variables };
+        for statement in statements(document) {
+            if !names_action(statement, action)
+                || !resource.is_none_or(|resource| concerns(statement, resource, scope))
+            {
+                continue;
+            }
+            let is_allow = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
+            match condition::holds(statement.get("Condition"), scope) {
+                Some(false) => {}
+                Some(true) if is_allow => is_allowed = true,
+                // What is not understood allows nothing.
+                None if is_allow => {}
+                Some(true) | None => return false,
+            }
+        }
     }
-    resources.iter().all(|resource| allows(documents, action, Some(resource.as_str())))
+    is_allowed
 }
 
-/// Whether a statement is about a resource. One that names none is about all.
-fn concerns(statement: &Value, resource: &str) -> bool {
-    let names = |patterns: &Value| {
-        texts(Some(patterns)).into_iter().any(|pattern| matches_exactly(pattern, resource))
+fn names_action(statement: &Value, action: &str) -> bool {
+    match (statement.get("Action"), statement.get("NotAction")) {
+        (None, Some(others)) => !matches_any(Some(others), action),
+        (named, _) => matches_any(named, action),
+    }
+}
+
+/// Whether a statement is about a resource. One that names none is about all; one with a variable
+/// that stands for nothing is about none.
+fn concerns(statement: &Value, resource: &str, scope: Scope<'_>) -> bool {
+    let names = |pattern: &str| {
+        let is_named = |read: Pattern| read.is_all() || read.matches_arn(resource);
+        if pattern == "*" { Some(true) } else { Pattern::read(pattern, scope).map(is_named) }
     };
-    statement.get("Resource").is_none_or(names)
-        && statement.get("NotResource").is_none_or(|others| !names(others))
+    let named = statement.get("Resource");
+    let others = statement.get("NotResource");
+    (named.is_none() || texts(named).into_iter().any(|pattern| names(pattern) == Some(true)))
+        && texts(others).into_iter().all(|pattern| names(pattern) == Some(false))
 }
 
 /// An allow, and no deny.
@@ -91,33 +121,12 @@ fn matches_any(patterns: Option<&Value>, text: &str) -> bool {
 
 /// `*` matches any run of characters; letter case does not count, as in actions.
 fn matches(pattern: &str, text: &str) -> bool {
-    matches_exactly(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
-}
-
-/// `*` matches any run of characters; letter case counts, as in ARNs.
-fn matches_exactly(pattern: &str, text: &str) -> bool {
-    let mut rest = text;
-    let mut parts = pattern.split('*').peekable();
-    let Some(first) = parts.next() else {
-        return false;
-    };
-    let Some(stripped) = rest.strip_prefix(first) else {
-        return false;
-    };
-    if parts.peek().is_none() {
-        return stripped.is_empty();
+    if !pattern.contains(['*', '?']) {
+        return pattern.eq_ignore_ascii_case(text);
     }
-    rest = stripped;
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else {
-            return false;
-        };
-        rest = &rest[at + part.len()..];
-    }
-    true
+    let scope = Scope { context: &Context::default(), has_variables: false };
+    let pattern = Pattern::read(&pattern.to_ascii_lowercase(), scope);
+    pattern.is_some_and(|pattern| pattern.matches(&text.to_ascii_lowercase()))
 }
 
 fn matches_principal(principal: Option<&Value>, caller: &str) -> bool {
@@ -181,6 +190,10 @@ mod tests {
         assert!(!trusts(&document, "sts:AssumeRole", &caller(other, Some("secret"))));
     }
 
+    fn allows(documents: &[Value], action: &str, resource: Option<&str>) -> bool {
+        super::allows(documents, action, resource, &Context::default())
+    }
+
     #[test]
     fn a_deny_wins_and_stars_match() {
         let allow = json!({ "Statement": { "Effect": "Allow", "Action": "ec2:Describe*" } });
@@ -225,19 +238,47 @@ mod tests {
     }
 
     #[test]
-    fn a_call_about_several_things_is_allowed_only_where_each_of_them_is() {
-        let action = "identitystore:CreateGroupMembership";
-        let (group, user) = ("arn:aws:identitystore:::group/g", "arn:aws:identitystore:::user/u");
-        let about = [group, user].map(str::to_owned);
-        let allow = |resource: &str| {
-            let statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
-            json!({ "Statement": [statement] })
+    fn a_condition_narrows_an_allow_and_a_deny() {
+        let action = "iam:CreatePolicyVersion";
+        let arn = "arn:aws:iam::222222222222:policy/ours/ann";
+        let of = |effect: &str, operator: &str| {
+            let condition = json!({ operator: { "aws:ResourceTag/by": "us" } });
+            json!({ "Statement": {
+                "Effect": effect, "Action": "iam:*", "Resource": "*", "Condition": condition,
+            } })
         };
-        assert!(!allows_on_all(&[allow(group)], action, &about));
-        assert!(!allows_on_all(&[allow(user)], action, &about));
-        assert!(allows_on_all(&[allow(group), allow(user)], action, &about));
-        assert!(allows_on_all(&[allow("*")], action, &about));
-        assert!(allows_on_all(&[allow(group)], action, &[]), "by action alone");
-        assert!(!allows_on_all(&[allow("*")], "identitystore:DeleteGroupMembership", &[]));
+        let all = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
+        let may = |documents: &[Value], tag: &str| {
+            let context = Context::default().with("aws:ResourceTag/by", tag);
+            super::allows(documents, action, Some(arn), &context)
+        };
+        for (documents, ours, theirs) in [
+            (vec![of("Allow", "StringEquals")], true, false),
+            (vec![all.clone(), of("Deny", "StringEquals")], false, true),
+            (vec![all.clone(), of("Deny", "StringNotEquals")], true, false),
+            (vec![of("Allow", "Unheard")], false, false),
+            (vec![all, of("Deny", "Unheard")], false, false),
+        ] {
+            assert_eq!(may(&documents, "us"), ours, "{documents:?}");
+            assert_eq!(may(&documents, "them"), theirs, "{documents:?}");
+        }
+        assert!(!allows(&[of("Allow", "StringEquals")], action, Some(arn)), "no tag");
+    }
+
+    #[test]
+    fn resources_have_variables_and_actions_may_be_all_but_some() {
+        let of = |version: &str| {
+            json!({ "Version": version, "Statement": [{
+                "Effect": "Allow", "NotAction": "iam:*", "Resource": "arn:aws:s3:::b/${aws:userid}",
+            }] })
+        };
+        let context = Context::default().with("aws:userid", "ann");
+        let may = |version: &str, action: &str, context: &Context| {
+            super::allows(&[of(version)], action, Some("arn:aws:s3:::b/ann"), context)
+        };
+        assert!(may("2012-10-17", "s3:GetObject", &context));
+        assert!(!may("2012-10-17", "iam:GetRole", &context));
+        assert!(!may("2012-10-17", "s3:GetObject", &Context::default()));
+        assert!(!may("2008-10-17", "s3:GetObject", &context), "that version has none");
     }
 }

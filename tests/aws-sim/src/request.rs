@@ -65,7 +65,9 @@ impl Call {
 
     /// What the call changes, for the journal, as the call names it:
     /// `account/permission-set-id/principal-id` of an assignment; of a membership `group-id/user-id`
-    /// when it is made, and its id when it is removed; empty: nothing that is told apart.
+    /// when it is made, and its id when it is removed; the ARN of a customer managed policy, or its
+    /// path and name when it is made; the id of a permission set, or its name when it is made; empty:
+    /// nothing that is told apart.
     #[must_use]
     pub fn object(&self) -> String {
         match (self.service.as_str(), self.operation.as_str()) {
@@ -77,6 +79,24 @@ impl Call {
                 format!("{}/{}", self.text("GroupId"), self.member())
             }
             ("identitystore", "DeleteGroupMembership") => self.text("MembershipId").to_owned(),
+            ("iam", "CreatePolicy") => {
+                let form = |name: &str| self.form.get(name).map(String::as_str);
+                let path = form("Path").unwrap_or("/");
+                format!("{path}{}", form("PolicyName").unwrap_or_default())
+            }
+            (
+                "iam",
+                "CreatePolicyVersion"
+                | "DeletePolicy"
+                | "DeletePolicyVersion"
+                | "TagPolicy"
+                | "UntagPolicy",
+            ) => self.form.get("PolicyArn").cloned().unwrap_or_default(),
+            ("sso", "CreatePermissionSet") => self.text("Name").to_owned(),
+            ("sso", operation) if !is_look(operation) => {
+                let named = [self.text("PermissionSetArn"), self.text("ResourceArn")].concat();
+                named.rsplit('/').next().unwrap_or_default().to_owned()
+            }
             _ => String::new(),
         }
     }
@@ -121,6 +141,11 @@ impl Call {
         let number = self.token().and_then(|token| token.rsplit('.').next());
         number.and_then(|number| usize::from_str_radix(number, 16).ok()).unwrap_or(1)
     }
+}
+
+/// Whether an operation changes nothing, by its name.
+fn is_look(operation: &str) -> bool {
+    ["Describe", "Get", "List"].iter().any(|verb| operation.starts_with(verb))
 }
 
 /// The operation of a service that tells it by the path.

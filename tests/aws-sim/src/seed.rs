@@ -8,7 +8,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
 use crate::{
-    directory::{Group, PermissionSet, User},
+    directory::{Boundary, Group, PermissionSet, User},
+    managed_policy::PolicyName,
     template,
     text::Text,
     thing::{Kind, Thing},
@@ -199,18 +200,19 @@ pub fn enroll(
     region.clone_into(&mut organization.sso_region);
     let directory = &mut organization.directory;
     for at in 0..of_each {
+        let of_team = PolicyName::new("/", &format!("team-{at}"));
+        directory.policies_everywhere.insert(of_team.clone());
         directory.permission_sets.push(PermissionSet {
             id: format!("ps-{at:016x}"),
             name: format!("Team{at}"),
             description: if at == 0 { String::new() } else { "For the team".to_owned() },
+            created: DateTime::<Utc>::from_timestamp(1_750_000_000, 0).unwrap_or_default(),
+            session_duration: String::new(),
             managed: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()],
-            customer_managed: vec![format!("team-{at}")],
+            customer_managed: vec![of_team.clone()],
             inline: if at == 0 { "{}".to_owned() } else { String::new() },
-            boundary: if at == 0 {
-                "arn:aws:iam::aws:policy/Bounds".to_owned()
-            } else {
-                String::new()
-            },
+            boundary: (at == 0)
+                .then(|| Boundary::Managed("arn:aws:iam::aws:policy/Bounds".to_owned())),
             accounts: accounts.iter().map(ToString::to_string).collect(),
             tags: tags(&[("team", if at % 2 == 0 { "red" } else { "blue" })]),
         });

@@ -25,7 +25,6 @@ use crate::{
     identity::Session,
     journal::Entry,
     latency::Latency,
-    policy,
     request::Call,
     services,
     trap::{self, Caught, Moment, Release},
@@ -190,11 +189,10 @@ fn enter(world: &mut World, call: &Call) -> (Option<Session>, Result<Option<Effe
 /// A call outside the role's policy is refused. `GetCallerIdentity` needs nothing.
 fn permit(world: &World, session: &Session, call: &Call) -> Result<(), Refusal> {
     let action = call.action();
-    let resources = services::resources::judged(world, session, call);
-    let is_free = action == "sts:GetCallerIdentity"
-        || (session.is_hub && action == "sts:AssumeRole")
-        || policy::allows_on_all(world.policies(session), &action, &resources);
-    if !is_free {
+    let is_free =
+        action == "sts:GetCallerIdentity" || (session.is_hub && action == "sts:AssumeRole");
+    let refused = if is_free { None } else { services::resources::refused(world, session, call) };
+    if let Some(action) = refused {
         return Err(Refusal::denied(
             &call.service,
             format!(

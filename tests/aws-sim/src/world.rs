@@ -12,6 +12,7 @@ use crate::{
     identity::{Credentials, Session},
     journal::{Entry, Tally},
     latency::Latency,
+    managed_policy::{ManagedPolicy, PolicyChange, PolicyName, State},
     quota::Quotas,
     template::{Deployment, Role},
     text::Text,
@@ -43,6 +44,8 @@ pub struct World {
     pub latency: Option<Latency>,
     /// Every call.
     pub journal: Vec<Entry>,
+    /// When customer managed policies came to say something else, or went.
+    pub policy_changes: Vec<PolicyChange>,
     /// How often each action was called, journal or not.
     pub tally: BTreeMap<String, Tally>,
     /// Whether calls are only counted: a million of them would fill the memory.
@@ -116,6 +119,14 @@ pub struct Account {
     pub profiles: BTreeMap<String, Vec<String>>,
     /// Everything else that lives in a region.
     pub things: Vec<Thing>,
+    /// Customer managed policies, as whoever changes them finds them.
+    pub managed_policies: BTreeMap<PolicyName, ManagedPolicy>,
+    /// How long after the next changes of customer managed policies they show and count.
+    pub iam_lag: TimeDelta,
+    /// What shows of policies that have just changed, the oldest state first.
+    pub(crate) policy_states: BTreeMap<PolicyName, Vec<State>>,
+    /// How many policies were ever made.
+    pub(crate) policies_made: u64,
 }
 
 /// An EC2 instance.
@@ -208,6 +219,10 @@ impl World {
             buckets: Vec::new(),
             profiles: BTreeMap::new(),
             things: Vec::new(),
+            managed_policies: BTreeMap::new(),
+            iam_lag: TimeDelta::zero(),
+            policy_states: BTreeMap::new(),
+            policies_made: 0,
         })
     }
 

@@ -1,8 +1,9 @@
 //! IAM: instance profiles and their roles, and what a role's policies allow.
 
-use super::{iam_details, unknown};
+use super::{iam_details, iam_policies, unknown};
 use crate::{
     answer::{Answer, Refusal},
+    condition::Context,
     identity::Session,
     policy,
     request::Call,
@@ -11,9 +12,11 @@ use crate::{
 };
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    if iam_policies::is_about(call) {
+        return iam_policies::answer(world, session, call);
+    }
     match call.operation.as_str() {
         "GetAccountAuthorizationDetails" => iam_details::answer(world, session, call),
-        "ListPolicyTags" => iam_details::policy_tags(world, session, call),
         "GetInstanceProfile" => profile(world, session, call),
         "ListAttachedRolePolicies" => policies(world, session, call),
         "SimulatePrincipalPolicy" => simulate(world, session, call),
@@ -84,7 +87,8 @@ fn policies(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
     Ok(Answer::xml(xml))
 }
 
-/// `SimulatePrincipalPolicy`: the decision for each action, as the role's policies have it.
+/// `SimulatePrincipalPolicy`: the decision for each action, as the role's policies have it, on the
+/// resources and with the context that the caller names.
 fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     let arn = call.form.get("PolicySourceArn").map(String::as_str).unwrap_or_default();
     let name = arn.rsplit('/').next().unwrap_or_default();
@@ -94,21 +98,40 @@ fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
         .and_then(|account| account.roles.get(name))
         .filter(|_| arn.contains(&format!("::{}:role/", session.account)))
         .ok_or_else(|| missing(arn))?;
+    let context = context(call);
+    let mut resources: Vec<Option<&str>> =
+        call.members("ResourceArns.member").into_iter().map(Some).collect();
+    if resources.is_empty() {
+        resources.push(None);
+    }
     let mut xml = Xml::default();
     xml.element("SimulatePrincipalPolicyResponse", |xml| {
         xml.element("SimulatePrincipalPolicyResult", |xml| {
             xml.element("EvaluationResults", |xml| {
                 for action in call.members("ActionNames.member") {
-                    let allowed = policy::allows(&role.policies, action, None);
-                    xml.element("member", |xml| {
-                        xml.text("EvalActionName", action)
-                            .text("EvalResourceName", "*")
-                            .text("EvalDecision", if allowed { "allowed" } else { "implicitDeny" });
-                    });
+                    for resource in &resources {
+                        let allowed = policy::allows(&role.policies, action, *resource, &context);
+                        let decision = if allowed { "allowed" } else { "implicitDeny" };
+                        xml.element("member", |xml| {
+                            xml.text("EvalActionName", action)
+                                .text("EvalResourceName", resource.unwrap_or("*"))
+                                .text("EvalDecision", decision);
+                        });
+                    }
                 }
             });
             xml.text("IsTruncated", "false");
         });
     });
     Ok(Answer::xml(xml))
+}
+
+/// The condition keys that a simulation is told of.
+fn context(call: &Call) -> Context {
+    let entries = (1..).map_while(|at| {
+        let entry = format!("ContextEntries.member.{at}");
+        let key = call.form.get(&format!("{entry}.ContextKeyName"))?;
+        Some((key, call.members(&format!("{entry}.ContextKeyValues.member"))))
+    });
+    entries.fold(Context::default(), |context, (key, values)| context.with_all(key, values))
 }

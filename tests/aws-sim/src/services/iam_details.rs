@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::{page, things};
+use super::{iam_policies_read, page, things};
 use crate::{
     answer::{Answer, Refusal},
     identity::Session,
+    managed_policy::PolicyName,
     request::Call,
     text::Text,
     thing::{Kind, Thing},
@@ -31,10 +32,11 @@ const LISTS: [(Kind, &str, &str, &str); 4] = [
 pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     let wanted = call.members("Filter.member");
     let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
-    let deployed = deployed(world, session);
+    let mut others = deployed(world, session);
+    others.extend(iam_policies_read::things(world, session));
     let seeded = things::all(world, session, call, None).into_iter().map(|found| found.thing);
     let all: Vec<&Thing> = seeded
-        .chain(&deployed)
+        .chain(&others)
         .filter(|thing| {
             let word =
                 LISTS.iter().find(|(kind, ..)| *kind == thing.kind).map(|(_, word, ..)| *word);
@@ -52,7 +54,7 @@ pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<An
             for (kind, _, list, name) in LISTS {
                 xml.element(list, |xml| {
                     for thing in items.iter().filter(|thing| thing.kind == kind) {
-                        let arn = thing.arn(partition, &session.account);
+                        let arn = arn(thing, partition, &session.account);
                         xml.element("member", |xml| write(xml, thing, name, &arn));
                     }
                 });
@@ -65,6 +67,14 @@ pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<An
     Ok(Answer::xml(xml))
 }
 
+/// Of policies, there are some in paths.
+fn arn(thing: &Thing, partition: &str, account: &str) -> String {
+    match (thing.kind == Kind::IamPolicy, thing.fields["Path"].as_str()) {
+        (true, Some(path)) => PolicyName::new(path, &thing.name).arn(partition, account),
+        _ => thing.arn(partition, account),
+    }
+}
+
 fn write(xml: &mut Xml, thing: &Thing, name: &str, arn: &str) {
     xml.text(name, &thing.name).text("Arn", arn);
     xml.fields(&thing.fields);
@@ -74,7 +84,7 @@ fn write(xml: &mut Xml, thing: &Thing, name: &str, arn: &str) {
     }
 }
 
-fn tags(xml: &mut Xml, tags: &BTreeMap<Text, Text>) {
+pub(super) fn tags(xml: &mut Xml, tags: &BTreeMap<Text, Text>) {
     xml.element("Tags", |xml| {
         for (key, value) in tags {
             xml.element("member", |xml| {

@@ -12,6 +12,8 @@ mod ec2;
 mod eks;
 mod iam;
 mod iam_details;
+mod iam_policies;
+mod iam_policies_read;
 mod identitystore;
 mod lambda;
 mod memberships;
@@ -25,8 +27,11 @@ mod sqs;
 mod ssm;
 mod sso;
 mod sso_assignments;
+mod sso_provisioning;
+mod sso_sets;
 pub(crate) mod sts;
 mod tagging;
+mod tags;
 mod things;
 
 /// Answers a call whose caller may make it.
@@ -90,7 +95,7 @@ fn page<'a, T>(
 /// it and the number of its page.
 fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
     let list = format!(
-        "{account}/{}/{}/{}/{}/{}/{}/{}/{}/{at}",
+        "{account}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{at}",
         call.service,
         call.operation,
         call.region,
@@ -99,6 +104,7 @@ fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
         call.text("GroupId"),
         call.text("AccountId"),
         call.text("PrincipalId"),
+        call.form.get("PolicyArn").map(String::as_str).unwrap_or_default(),
     );
     let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -170,5 +176,25 @@ mod tests {
         let session = session(world);
         let answer = answer(world, &session, &call(service, operation, json))?;
         Ok(serde_json::from_slice(&answer.body).expect("JSON"))
+    }
+
+    /// Asks IAM something of an account, and gets the answer's text.
+    pub(super) fn ask_iam(
+        world: &mut World,
+        account: &str,
+        operation: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String, Refusal> {
+        let session = Session { account: account.to_owned(), ..session(world) };
+        let mut call = call("iam", operation, json!({}));
+        call.form = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let answer = answer(world, &session, &call)?;
+        Ok(String::from_utf8(answer.body).expect("text"))
+    }
+
+    /// What stands in an element, wherever it is.
+    pub(super) fn texts<'a>(xml: &'a str, element: &str) -> Vec<&'a str> {
+        let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+        xml.split(&open).skip(1).filter_map(|rest| rest.split(&close).next()).collect()
     }
 }

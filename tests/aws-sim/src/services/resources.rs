@@ -1,23 +1,161 @@
-//! What a call is about: the ARNs by which policies judge it, beside its action.
+//! What a call is about: the ARNs by which policies judge it, beside its action, and the condition
+//! keys.
 //!
-//! Told of calls that change access, and of one that goes before them; the others are judged by
-//! action alone. Sources: "Delegate permission set administration" in the user guide of IAM
-//! Identity Center, for assignments; "Actions, resources, and condition keys for AWS Identity
-//! Store" in the service authorization reference, for memberships: there each of the resources
-//! is required.
+//! Told of calls that change access, and of those that go before them; the others are judged by
+//! action and the keys that every call has. Sources: "Actions, resources, and condition keys" for AWS
+//! Identity Store, for AWS IAM Identity Center and for AWS IAM in the service authorization reference:
+//! each of the resources there is required, but for a call that tags.
 
-use super::memberships;
-use crate::{identity::Session, request::Call, world::World};
+use std::collections::BTreeMap;
 
-/// ARNs of what a call is about; none: it is judged by action alone.
-pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<String> {
-    match (call.service.as_str(), call.operation.as_str()) {
-        ("sso", "CreateAccountAssignment" | "DeleteAccountAssignment") => {
-            vec![format!("arn:{}:sso:::account/{}", partition(session), call.text("TargetId"))]
+use chrono::SecondsFormat;
+
+use super::{iam_policies, memberships, sso, sso_sets, tags};
+use crate::{
+    condition::Context, identity::Session, managed_policy::PolicyName, policy, request::Call,
+    text::Text, world::World,
+};
+
+/// One thing that a call is about.
+pub(crate) struct Subject {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// The condition keys that it has by itself.
+    pub(crate) keys: Context,
+}
+
+impl Subject {
+    fn new(arn: String) -> Self {
+        Self { arn, keys: Context::default() }
+    }
+
+    fn tagged(mut self, tags: &BTreeMap<Text, Text>) -> Self {
+        for (key, value) in tags {
+            let key = format!("aws:ResourceTag/{}", key.lossy());
+            self.keys = self.keys.with(&key, value.lossy());
         }
-        ("identitystore", _) if memberships::is_about(call) => membership(world, session, call),
+        self
+    }
+}
+
+/// The action that the policies of a session do not allow, of those that a call needs; none: they
+/// allow it.
+pub(crate) fn refused(world: &World, session: &Session, call: &Call) -> Option<String> {
+    let documents = world.policies(session);
+    let subjects = judged(world, session, call);
+    let context = asked(world, session, call);
+    let allows = |action: &str| {
+        let mut subjects = subjects.iter();
+        if subjects.len() == 0 {
+            return policy::allows(documents, action, None, &context);
+        }
+        subjects.all(|subject| {
+            let context = context.clone().and(&subject.keys);
+            policy::allows(documents, action, Some(&subject.arn), &context)
+        })
+    };
+    actions(call).into_iter().find(|action| !allows(action))
+}
+
+/// The actions that a call needs. A policy that is made with tags is tagged, too ("Tagging customer
+/// managed policies" in the IAM user guide).
+fn actions(call: &Call) -> Vec<String> {
+    let mut actions = vec![call.action()];
+    if actions[0] == "iam:CreatePolicy" && !tags::given(call).is_empty() {
+        actions.push("iam:TagPolicy".to_owned());
+    }
+    actions
+}
+
+/// The condition keys of a call, whatever it is about.
+fn asked(world: &World, session: &Session, call: &Call) -> Context {
+    let name = session.arn.rsplit('/').next().unwrap_or_default();
+    let now = world.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut context = Context::default()
+        .with("aws:CurrentTime", now)
+        .with("aws:PrincipalAccount", &session.account)
+        .with("aws:PrincipalArn", &session.role_arn)
+        .with("aws:RequestedRegion", &call.region)
+        .with("aws:SecureTransport", "true")
+        .with("aws:userid", format!("AROASIM:{name}"));
+    if let Some(organization) = world.organization_of(&session.account) {
+        context = context.with("aws:PrincipalOrgID", &organization.id);
+    }
+    if !session.source_identity.is_empty() {
+        context = context.with("aws:SourceIdentity", &session.source_identity);
+    }
+    for (key, value) in &session.tags {
+        context = context.with(&format!("aws:PrincipalTag/{key}"), value);
+    }
+    let given = tags::given(call);
+    let mut keys = tags::keys(call);
+    for (key, value) in given {
+        context = context.with(&format!("aws:RequestTag/{key}"), value);
+        keys.push(key);
+    }
+    if keys.is_empty() { context } else { context.with_all("aws:TagKeys", keys) }
+}
+
+/// What a call is about; nothing: it is judged by action alone.
+pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<Subject> {
+    match call.service.as_str() {
+        "sso" => of_instance(world, session, call),
+        "iam" if iam_policies::is_about(call) => vec![of_policy(world, session, call)],
+        "identitystore" if memberships::is_about(call) => {
+            membership(world, session, call).into_iter().map(Subject::new).collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// A policy of the caller's account, with the tags that it has by now, though they may not show yet.
+fn of_policy(world: &World, session: &Session, call: &Call) -> Subject {
+    let form = |name: &str| call.form.get(name).map(String::as_str);
+    let account = &session.account;
+    let arn = match form("PolicyArn") {
+        Some(arn) => arn.to_owned(),
+        None => PolicyName::new(
+            form("Path").filter(|path| !path.is_empty()).unwrap_or("/"),
+            form("PolicyName").unwrap_or_default(),
+        )
+        .arn(partition(session), account),
+    };
+    let subject = Subject::new(arn);
+    let subject = Subject { keys: subject.keys.with("aws:ResourceAccount", account), ..subject };
+    let name = PolicyName::of_arn(&subject.arn).filter(|_| call.operation != "CreatePolicy");
+    let found = name.and_then(|name| world.accounts.get(account)?.managed_policies.get(&name));
+    match found {
+        Some(policy) => subject.tagged(&policy.tags),
+        None => subject,
+    }
+}
+
+/// The instance, a permission set and an account, as far as a call names them. A call that tags is
+/// about the permission set alone.
+fn of_instance(world: &World, session: &Session, call: &Call) -> Vec<Subject> {
+    let organization = sso::organization(world, session, call);
+    let is_named = |arn: &&str| !arn.is_empty();
+    let tagged = Some(call.text("ResourceArn")).filter(is_named);
+    let instance = Some(call.text("InstanceArn")).filter(is_named).filter(|_| tagged.is_none());
+    let set = tagged.or(Some(call.text("PermissionSetArn")).filter(is_named));
+    let account = [call.text("TargetId"), call.text("AccountId")].into_iter().find(is_named);
+    let made = organization.filter(|_| call.operation == "CreatePermissionSet");
+    let made = made.map(|found| Subject::new(sso::arn(found, &sso_sets::next_id(found))));
+    let set = set.map(|arn| {
+        let found = organization.and_then(|found| sso::permission_set(found, arn).ok());
+        let subject = Subject::new(arn.to_owned());
+        found.map_or_else(|| Subject::new(arn.to_owned()), |set| subject.tagged(&set.tags))
+    });
+    let account =
+        account.map(|id| Subject::new(format!("arn:{}:sso:::account/{id}", partition(session))));
+    let instance = instance.map(|arn| Subject::new(arn.to_owned()));
+    let region = organization.map(|found| found.sso_region.as_str()).unwrap_or_default();
+    let mut subjects: Vec<Subject> = [instance, set, made, account].into_iter().flatten().collect();
+    for subject in &mut subjects {
+        let keys = std::mem::take(&mut subject.keys);
+        subject.keys = keys.with("sso:PrimaryRegion", region);
+    }
+    subjects
 }
 
 /// The store, and what there is of group, user and membership: who removes one names its id
@@ -66,16 +204,40 @@ mod tests {
 
     use super::*;
     use crate::{
-        policy,
-        services::tests::{GROUPS, ORGANIZATION, USERS, call, session, world},
+        services::tests::{GROUPS, MANAGEMENT, MEMBER, ORGANIZATION, USERS, call, session, world},
+        template::Role,
     };
 
     const STORE: &str = "arn:aws:identitystore::111111111111:identitystore/d-test123456";
     const GROUP: &str = "arn:aws:identitystore:::group/g-00000000";
     const USER: &str = "arn:aws:identitystore:::user/9067642ac7-00000000";
+    const INSTANCE: &str = "arn:aws:sso:::instance/ssoins-test123456";
+    const SET: &str = "arn:aws:sso:::permissionSet/ssoins-test123456/ps-0000000000000001";
+
+    fn of(world: &World, service: &str, operation: &str, json: Value) -> Vec<String> {
+        let about = judged(world, &session(world), &call(service, operation, json));
+        about.into_iter().map(|subject| subject.arn).collect()
+    }
 
     fn about(world: &World, operation: &str, json: Value) -> Vec<String> {
-        judged(world, &session(world), &call("identitystore", operation, json))
+        of(world, "identitystore", operation, json)
+    }
+
+    /// A call of IAM.
+    fn query(operation: &str, parameters: &[(&str, &str)]) -> Call {
+        let mut call = call("iam", operation, json!({}));
+        call.form = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        call
+    }
+
+    /// What the role of the management account may not, once it has these statements.
+    fn refuses(world: &mut World, statements: &Value, call: &Call) -> Option<String> {
+        let document = json!({ "Version": "2012-10-17", "Statement": statements });
+        let (name, trust, policies) = ("access".to_owned(), json!({}), vec![document]);
+        let role = Role { name: name.clone(), trust, policies };
+        world.account(MANAGEMENT).roles.insert(name, role);
+        let session = session(world);
+        refused(world, &session, call)
     }
 
     #[test]
@@ -101,12 +263,12 @@ mod tests {
 
     #[test]
     fn who_may_not_touch_the_group_may_not_remove_its_memberships() {
-        let world = world();
+        let mut world = world();
         let directory = &world.organizations[ORGANIZATION].directory;
         let id = directory.membership_id(GROUPS[0], USERS[0]).expect("a membership");
-        let (action, deletion) = ("identitystore:DeleteGroupMembership", "DeleteGroupMembership");
-        let about = about(&world, deletion, json!({ "MembershipId": id }));
-        let may = |left_out: usize| {
+        let deletion =
+            call("identitystore", "DeleteGroupMembership", json!({ "MembershipId": id }));
+        let mut may = |left_out: usize| {
             let patterns = [
                 "arn:aws:identitystore::111111111111:identitystore/*",
                 "arn:aws:identitystore:::group/*",
@@ -115,8 +277,8 @@ mod tests {
             ];
             let patterns: Vec<&str> =
                 (0..patterns.len()).filter(|at| *at != left_out).map(|at| patterns[at]).collect();
-            let allow = json!({ "Effect": "Allow", "Action": action, "Resource": patterns });
-            policy::allows_on_all(&[json!({ "Statement": [allow] })], action, &about)
+            let allow = json!({ "Effect": "Allow", "Action": "*", "Resource": patterns });
+            refuses(&mut world, &allow, &deletion).is_none()
         };
         assert!(may(4), "all are allowed");
         for left_out in 0..4 {
@@ -125,12 +287,98 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_is_judged_by_its_account() {
+    fn an_assignment_is_judged_by_its_instance_its_set_and_its_account() {
         let world = world();
+        let named = json!({ "TargetId": MEMBER, "PermissionSetArn": SET });
         for operation in ["CreateAccountAssignment", "DeleteAccountAssignment"] {
-            let call = call("sso", operation, json!({ "TargetId": "222222222222" }));
-            let about = judged(&world, &session(&world), &call);
-            assert_eq!(about, ["arn:aws:sso:::account/222222222222"]);
+            let about = of(&world, "sso", operation, named.clone());
+            assert_eq!(about, [INSTANCE, SET, "arn:aws:sso:::account/222222222222"]);
         }
+        let made = of(&world, "sso", "CreatePermissionSet", json!({}));
+        assert_eq!(made[0], INSTANCE);
+        assert!(made[1].starts_with("arn:aws:sso:::permissionSet/ssoins-test123456/ps-a"));
+        let tagging = of(&world, "sso", "TagResource", json!({ "ResourceArn": SET }));
+        assert_eq!(tagging, [SET]);
+    }
+
+    #[test]
+    fn a_permission_set_is_changed_only_with_the_tag_that_is_asked_for() {
+        let mut world = world();
+        // The second seeded set is blue.
+        let allow = |key: &str, value: &str| {
+            json!([
+                { "Effect": "Allow", "Action": "sso:*", "Resource": [INSTANCE, "arn:aws:sso:::account/*"] },
+                {
+                    "Effect": "Allow",
+                    "Action": "sso:*",
+                    "Resource": "arn:aws:sso:::permissionSet/*",
+                    "Condition": { "StringEquals": { key: value } },
+                },
+            ])
+        };
+        let put = call("sso", "PutInlinePolicyToPermissionSet", json!({ "PermissionSetArn": SET }));
+        let blue = allow("aws:ResourceTag/team", "blue");
+        assert_eq!(refuses(&mut world, &blue, &put), None);
+        let red = allow("aws:ResourceTag/team", "red");
+        let refused = refuses(&mut world, &red, &put);
+        assert_eq!(refused.as_deref(), Some("sso:PutInlinePolicyToPermissionSet"));
+
+        let tags = json!({ "Tags": [{ "Key": "by", "Value": "us" }] });
+        let create = call("sso", "CreatePermissionSet", tags);
+        let ours = allow("aws:RequestTag/by", "us");
+        assert_eq!(refuses(&mut world, &ours, &create), None);
+        assert!(refuses(&mut world, &blue, &create).is_some());
+        let untagged = call("sso", "CreatePermissionSet", json!({}));
+        assert!(refuses(&mut world, &ours, &untagged).is_some());
+        let keys = json!({ "ResourceArn": SET, "TagKeys": ["by"] });
+        let untag = call("sso", "UntagResource", keys);
+        let deny = json!([
+            { "Effect": "Allow", "Action": "*", "Resource": "*" },
+            {
+                "Effect": "Deny",
+                "Action": "sso:UntagResource",
+                "Resource": "*",
+                "Condition": { "ForAnyValue:StringEquals": { "aws:TagKeys": "by" } },
+            },
+        ]);
+        assert_eq!(refuses(&mut world, &deny, &untag).as_deref(), Some("sso:UntagResource"));
+    }
+
+    #[test]
+    fn a_policy_is_judged_by_its_arn_and_its_tags_and_whoever_makes_it_with_tags_tags_it() {
+        let mut world = world();
+        let create = query(
+            "CreatePolicy",
+            &[
+                ("Path", "/ours/"),
+                ("PolicyName", "ann"),
+                ("Tags.member.1.Key", "by"),
+                ("Tags.member.1.Value", "us"),
+            ],
+        );
+        let on = |actions: Value, key: &str| {
+            json!({
+                "Effect": "Allow",
+                "Action": actions,
+                "Resource": format!("arn:aws:iam::{MANAGEMENT}:policy/ours/*"),
+                "Condition": { "StringEquals": { key: "us" } },
+            })
+        };
+        let both = json!(["iam:CreatePolicy", "iam:TagPolicy"]);
+        assert_eq!(refuses(&mut world, &on(both, "aws:RequestTag/by"), &create), None);
+        let one = on(json!(["iam:CreatePolicy"]), "aws:RequestTag/by");
+        assert_eq!(refuses(&mut world, &one, &create).as_deref(), Some("iam:TagPolicy"));
+
+        world.put_policy(MANAGEMENT, "/ours/", "ann", "{}");
+        let arn = format!("arn:aws:iam::{MANAGEMENT}:policy/ours/ann");
+        let delete = query("DeletePolicy", &[("PolicyArn", &arn)]);
+        let ours = on(json!("iam:DeletePolicy"), "aws:ResourceTag/by");
+        assert_eq!(refuses(&mut world, &ours, &delete).as_deref(), Some("iam:DeletePolicy"));
+        let name = PolicyName::new("/ours/", "ann");
+        let policy = world.account(MANAGEMENT).managed_policies.get_mut(&name);
+        policy.expect("a policy").tags.insert("by".into(), "us".into());
+        assert_eq!(refuses(&mut world, &ours, &delete), None);
+        let elsewhere = query("DeletePolicy", &[("PolicyArn", &arn.replace("ours/", ""))]);
+        assert!(refuses(&mut world, &ours, &elsewhere).is_some());
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{page, sso_assignments, things, unknown};
+use super::{page, sso_assignments, sso_provisioning, sso_sets, things, unknown};
 use crate::{
     answer::{Answer, Refusal},
-    directory::PermissionSet,
+    directory::{Boundary, PermissionSet},
     identity::Session,
     request::Call,
     world::{Organization, World},
@@ -29,6 +29,12 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     if sso_assignments::is_about(call) {
         return sso_assignments::answer(world, session, call, &id);
     }
+    if sso_sets::is_about(call) {
+        return sso_sets::answer(world, call, &id);
+    }
+    if sso_provisioning::is_about(call) {
+        return sso_provisioning::answer(world, session, call, &id);
+    }
     let organization = &world.organizations[&id];
     let lists = Lists { world, session, call };
     if call.operation == "ListPermissionSets" {
@@ -42,7 +48,9 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     };
     let set = permission_set(organization, named)?;
     match call.operation.as_str() {
-        "DescribePermissionSet" => Ok(describe(organization, set)),
+        "DescribePermissionSet" => {
+            Ok(Answer::json(&json!({ "PermissionSet": shown(organization, set) })))
+        }
         "ListManagedPoliciesInPermissionSet" => {
             let policies: Vec<Value> = set
                 .managed
@@ -55,22 +63,23 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
             let policies: Vec<Value> = set
                 .customer_managed
                 .iter()
-                .map(|name| json!({ "Name": name, "Path": "/" }))
+                .map(|policy| json!({ "Name": policy.name, "Path": policy.path }))
                 .collect();
             lists.page("CustomerManagedPolicyReferences", &policies)
         }
         "GetInlinePolicyForPermissionSet" => {
             Ok(Answer::json(&json!({ "InlinePolicy": set.inline })))
         }
-        "GetPermissionsBoundaryForPermissionSet" if set.boundary.is_empty() => {
-            Err(missing("permissions boundary"))
-        }
-        "GetPermissionsBoundaryForPermissionSet" => Ok(Answer::json(
-            &json!({ "PermissionsBoundary": { "ManagedPolicyArn": set.boundary } }),
-        )),
-        "ListAccountsForProvisionedPermissionSet" => {
-            let ids: Vec<Value> = set.accounts.iter().map(|id| json!(id)).collect();
-            lists.page("AccountIds", &ids)
+        "GetPermissionsBoundaryForPermissionSet" => {
+            let boundary = match &set.boundary {
+                None => return Err(missing("permissions boundary")),
+                Some(Boundary::Managed(arn)) => json!({ "ManagedPolicyArn": arn }),
+                Some(Boundary::Customer(policy)) => {
+                    let policy = json!({ "Name": policy.name, "Path": policy.path });
+                    json!({ "CustomerManagedPolicyReference": policy })
+                }
+            };
+            Ok(Answer::json(&json!({ "PermissionsBoundary": boundary })))
         }
         "ListTagsForResource" => {
             let tags = things::list(&set.tags);
@@ -95,7 +104,8 @@ pub(super) fn identity_store(organization: &Organization) -> String {
     format!("d-{}", &organization.id[2..])
 }
 
-fn instance(organization: &Organization) -> String {
+/// The ARN of the instance.
+pub(super) fn instance(organization: &Organization) -> String {
     format!("arn:{}:sso:::instance/ssoins-{}", organization.partition, &organization.id[2..])
 }
 
@@ -133,17 +143,19 @@ fn instances(organization: Option<&Organization>) -> Answer {
     Answer::json(&json!({ "Instances": instances }))
 }
 
-fn describe(organization: &Organization, set: &PermissionSet) -> Answer {
-    let mut described = json!({
+/// A permission set, as answers show it.
+pub(super) fn shown(organization: &Organization, set: &PermissionSet) -> Value {
+    let length = Some(set.session_duration.as_str()).filter(|length| !length.is_empty());
+    let mut shown = json!({
         "Name": set.name,
         "PermissionSetArn": arn(organization, &set.id),
-        "CreatedDate": 1_750_000_000,
-        "SessionDuration": "PT1H",
+        "CreatedDate": set.created.timestamp(),
+        "SessionDuration": length.unwrap_or("PT1H"),
     });
     if !set.description.is_empty() {
-        described["Description"] = json!(set.description);
+        shown["Description"] = json!(set.description);
     }
-    Answer::json(&json!({ "PermissionSet": described }))
+    shown
 }
 
 /// Lists of a call.

@@ -1,5 +1,7 @@
 //! IAM Identity Center: account assignments, on the wire.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -9,6 +11,8 @@ use super::{
 use crate::{
     answer::{Answer, Refusal},
     assignment::{Assignment, Operation, Principal, Refused, Status, Verb},
+    condition::Context,
+    directory::Directory,
     identity::Session,
     policy,
     request::Call,
@@ -97,16 +101,45 @@ fn begin(
     let Some(found) = world.organizations.get_mut(organization) else {
         return Err(sso::missing("instance"));
     };
+    if verb == Verb::Create && is_full(&found.directory, &assignment) {
+        let limit = found.directory.limits.provisioned;
+        let message = format!("{limit} permission sets are provisioned in the account");
+        return Err(Refusal::new(400, "ServiceQuotaExceededException", message));
+    }
     let begun = found.directory.begin(verb, assignment, fails, now).cloned();
     match begun {
         Ok(operation) => Ok(status(&world.organizations[organization], &operation)),
-        Err(Refused::Conflict) => Err(Refusal::new(
+        Err(refused) => Err(not_begun(refused, call)),
+    }
+}
+
+/// Why an operation is not accepted, in the words of the service.
+pub(super) fn not_begun(refused: Refused, call: &Call) -> Refusal {
+    match refused {
+        Refused::Conflict => Refusal::new(
             400,
             "ConflictException",
             "There is a conflict with a previous successful write. Retry with backoff.",
-        )),
-        Err(Refused::TooMany) => Err(Refusal::throttled(&call.service)),
+        ),
+        Refused::TooMany => Refusal::throttled(&call.service),
     }
+}
+
+/// Whether an account takes no other permission set than it has, or is about to have.
+fn is_full(directory: &Directory, assignment: &Assignment) -> bool {
+    let has = directory
+        .permission_sets
+        .iter()
+        .filter(|set| set.accounts.contains(&assignment.account))
+        .map(|set| set.id.as_str());
+    let gets = directory
+        .operations
+        .iter()
+        .filter(|one| one.status == Status::InProgress && one.verb == Verb::Create)
+        .filter(|one| one.assignment.account == assignment.account)
+        .map(|one| one.assignment.permission_set.as_str());
+    let sets: BTreeSet<&str> = has.chain(gets).collect();
+    !sets.contains(assignment.permission_set.as_str()) && sets.len() >= directory.limits.provisioned
 }
 
 /// In the management account the roles of permission sets are made with the caller's own rights; that
@@ -122,7 +155,8 @@ fn denied_in_management_account(
     }
     let (partition, action) = (&organization.partition, "iam:CreateRole");
     let role = format!("arn:{partition}:iam::{account}:role/aws-reserved/sso.amazonaws.com/x");
-    let is_allowed = policy::allows(world.policies(session), action, Some(&role));
+    let nothing = Context::default();
+    let is_allowed = policy::allows(world.policies(session), action, Some(&role), &nothing);
     let denied = || format!("Received a 403 status error: not authorized to perform: {action}.");
     (!is_allowed).then(denied)
 }
@@ -168,7 +202,8 @@ fn statuses(organization: &Organization, call: &Call, verb: Verb) -> Vec<Value> 
         .collect()
 }
 
-fn word(status: &Status) -> &'static str {
+/// How an operation stands, in the word of the service.
+pub(super) fn word(status: &Status) -> &'static str {
     match status {
         Status::InProgress => "IN_PROGRESS",
         Status::Succeeded => "SUCCEEDED",
@@ -208,8 +243,6 @@ fn shown(organization: &Organization, assignment: &Assignment) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::services::tests::{GROUPS, MANAGEMENT, MEMBER, ORGANIZATION, ask, world};
 
