@@ -1,5 +1,5 @@
 //! What another process may ask of the simulator, under `/_sim/`: the demo plants the
-//! missing role with it, and shows who has access.
+//! missing role with it, and shows who has access, and who may do what.
 
 use serde_json::{Value, json};
 
@@ -33,6 +33,13 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
             }
             None => missing("no such user"),
         },
+        "/_sim/may" => {
+            let (user, account) = (text("user"), text("account"));
+            match world.may_by_name(user, account, text("action"), text("resource")) {
+                Some(may) => Answer::json(&json!({ "may": may })),
+                None => missing("no such user"),
+            }
+        }
         _ => missing("no such request"),
     }
 }

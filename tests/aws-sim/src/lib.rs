@@ -26,6 +26,7 @@ pub mod clock;
 pub mod condition;
 pub mod control;
 pub mod directory;
+pub mod evaluator;
 pub mod fault;
 pub mod gate;
 mod grammar;
@@ -51,6 +52,7 @@ pub mod world;
 mod xml;
 
 pub use condition::Context;
+pub use evaluator::Question;
 pub use fault::{Effect, Fault};
 pub use journal::Entry;
 pub use latency::Latency;

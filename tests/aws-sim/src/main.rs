@@ -31,6 +31,23 @@ enum Command {
         #[arg(long, env = "AWS_ENDPOINT_URL")]
         url: String,
     },
+    /// Prints whether a user may do something now.
+    May(May),
+}
+
+#[derive(Debug, clap::Args)]
+struct May {
+    /// User name or e-mail address.
+    user: String,
+    /// Account whose roles they use.
+    account: String,
+    /// Action: `s3:GetObject`.
+    action: String,
+    /// ARN of what they do it to.
+    resource: String,
+    /// Where the simulator serves.
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    url: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(serve) => serve.run().await,
         Command::PlantRole { url } => plant_role(&url).await,
         Command::Access { user, url } => access(&url, &user).await,
+        Command::May(asked) => may(&asked).await,
     }
 }
 
@@ -124,6 +142,15 @@ async fn access(url: &str, user: &str) -> anyhow::Result<()> {
         let text = |name: &str| held[name].as_str().unwrap_or_default();
         println!("{} {}", text("account"), text("permission_set"));
     }
+    Ok(())
+}
+
+async fn may(asked: &May) -> anyhow::Result<()> {
+    let May { user, account, action, resource, url } = asked;
+    let body = json!({ "user": user, "account": account, "action": action, "resource": resource });
+    let told = ask(url, "may", &body).await?;
+    let may = told["may"].as_bool().context("the simulator told nothing")?;
+    println!("{}", if may { "allowed" } else { "denied" });
     Ok(())
 }
 
