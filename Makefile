@@ -54,7 +54,7 @@ templates: ## Writes deploy/cloudformation from the code
 	cargo run --quiet --bin apono-connector -- cloudformation >deploy/cloudformation/management.yaml 2>/dev/null
 	cargo run --quiet --bin apono-connector -- cloudformation --member >deploy/cloudformation/member.yaml
 
-reference: ## Writes the simulator's table of IAM actions from AWS's reference
+reference: ## Writes the tables of IAM actions and what limits them from AWS's reference
 	tests/bin/reference
 
 baseline: ## Accepts the present .proto files as what callers rely on

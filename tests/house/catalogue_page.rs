@@ -33,6 +33,15 @@ pub(crate) fn page() -> String {
         for (name, says) in kind.attributes {
             let _ = writeln!(page, "| `{name}` | {says} |");
         }
+        let by_policy: Vec<String> = kind
+            .permissions
+            .iter()
+            .map(|one| format!("| `{}` | {} |\n", one.form(), one.description))
+            .collect();
+        if !by_policy.is_empty() {
+            page.push_str("\n| permission by policy | what it allows |\n|---|---|\n");
+            page.push_str(&by_policy.concat());
+        }
         let permissions: Vec<String> = MECHANISMS
             .iter()
             .flat_map(|mechanism| {

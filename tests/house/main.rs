@@ -4,4 +4,5 @@ mod catalogue;
 mod catalogue_page;
 mod files;
 mod floors;
+mod permissions;
 mod templates;

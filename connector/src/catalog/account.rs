@@ -31,6 +31,7 @@ pub(super) struct Accounts;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-account",
     display_name: "AWS account",
+    permissions: &[],
     attributes: &[
         ("email", "E-mail address of the account's root user."),
         ("path", "Ids from the root down to the account, joined by `/`."),

@@ -11,15 +11,22 @@ use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
 use serde_json::{Value, json};
 
-use super::{Collector, Ground, Page, ResourceType, arn, attributes, here, time};
+use super::{
+    Collector, Grantable, Ground, Level, Page, ResourceType, arn, attributes, here,
+    statements::{beside, in_any},
+    time,
+};
 use crate::{
     aws::ApiError,
     model::{
         failure::ReasonCode,
         proof::PageToken,
+        refusal::{Refusal, RefusalCode},
         resource::{Resource, Tags},
         scope::Reach,
+        statement::{Operator, Statement, allow},
     },
+    store::resources::Stored,
 };
 
 const DESCRIBE_INSTANCES: &str = "ec2:DescribeInstances";
@@ -39,6 +46,7 @@ pub(super) struct Instances;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-ec2-instance",
     display_name: "EC2 instance",
+    permissions: PERMISSIONS,
     attributes: &[
         ("image_id", "AMI: `ami-…`."),
         ("instance_profile", "ARN of its instance profile."),
@@ -56,6 +64,100 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("vpc_id", "VPC: `vpc-…`."),
     ],
 }];
+
+const PERMISSIONS: &[Grantable] = &[
+    Grantable::of(
+        "MANAGE",
+        Level::Write,
+        "Start, stop and reboot; one whose volumes have a customer's key starts only if the key's policy lets the person make grants",
+        |on| {
+            let actions = ["ec2:RebootInstances", "ec2:StartInstances", "ec2:StopInstances"];
+            Ok(vec![allow(&actions).on([&on.arn])])
+        },
+    ),
+    Grantable::of(
+        "CONNECT",
+        Level::Write,
+        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`",
+        |on| session(on, &beside(on, "ssm", "document/SSM-SessionManagerRunShell"), None),
+    ),
+    Grantable::of(
+        "PORT_FORWARD",
+        Level::Write,
+        "A port of the instance through Session Manager, by `aws ssm start-session` with `--document-name AWS-StartPortForwardingSession`",
+        // The document is AWS's: no account.
+        |on| {
+            let document = "document/AWS-StartPortForwardingSession";
+            session(on, &in_any(on, "ssm", &on.region, "", document), None)
+        },
+    ),
+];
+
+/// Allows sessions on an instance with one document, and to resume and end one's own; `key` is
+/// the ARN of the key that the document's preferences name, with which the client encrypts.
+///
+/// Sources: "Sample IAM policies for Session Manager" (quick start for end users), "Allow a user to
+/// end only sessions they started" and "Enforce a session document permission check" in the user
+/// guide of AWS Systems Manager. A session's name begins with that of its user or carries the
+/// user's id as a tag, by who has begun it; both mean one's own alone.
+///
+/// # Errors
+///
+/// When Session Manager does not manage the instance.
+pub fn session(on: &Stored, document: &str, key: Option<&str>) -> Result<Vec<Statement>, Refusal> {
+    managed(on)?;
+    let own = in_any(on, "ssm", "*", "*", "session/${aws:userid}-*");
+    let any = in_any(on, "ssm", "*", "*", "session/*");
+    let mut statements = vec![
+        allow(&["ssm:StartSession"]).on([on.arn.as_str(), document]).when(
+            // Else a session without a document's name would begin unchecked.
+            Operator::BoolIfExists,
+            "ssm:SessionDocumentAccessCheck",
+            ["true"],
+        ),
+        allow(&["ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"])
+            .on([own]),
+        allow(&["ssm:ResumeSession", "ssm:TerminateSession"]).on([any]).when(
+            Operator::StringLike,
+            "ssm:resourceTag/aws:ssmmessages:session-id",
+            ["${aws:userid}"],
+        ),
+    ];
+    let id = on.arn.rsplit('/').next().unwrap_or_default();
+    statements.extend(key.map(|key| {
+        // The client asks KMS itself, for this instance.
+        allow(&["kms:GenerateDataKey"]).on([key]).when(
+            Operator::StringEquals,
+            "kms:EncryptionContext:aws:ssm:TargetId",
+            [id],
+        )
+    }));
+    Ok(statements)
+}
+
+/// Whether Session Manager reaches an instance, else why not.
+fn managed(on: &Stored) -> Result<(), Refusal> {
+    let why = match on.attributes[SSM_STATE].as_str() {
+        Some("managed") => return Ok(()),
+        Some("connection_lost") => "SSM Agent has lost its connection; see that it runs",
+        Some("stopped") => "it is stopped; start it",
+        Some("no_instance_profile") => {
+            "it has no instance profile; give it one whose role has AmazonSSMManagedInstanceCore, or turn on default host management"
+        }
+        Some("profile_lacks_ssm_core") => {
+            "the role of its instance profile lacks AmazonSSMManagedInstanceCore; attach it"
+        }
+        Some("never_registered") => {
+            "SSM Agent has never registered; install it and let it reach Systems Manager"
+        }
+        Some(_) | None => {
+            let finding = format!("what Session Manager says of {} was not read", on.arn);
+            return Err(Refusal::new(RefusalCode::ResourceUnfit, finding));
+        }
+    };
+    let finding = format!("Session Manager does not reach {}: {why}", on.arn);
+    Err(Refusal::new(RefusalCode::InstanceNotManaged, finding))
+}
 
 #[async_trait]
 impl Collector for Instances {
@@ -243,4 +345,80 @@ async fn has_ssm_core(ground: &Ground<'_>, profile_arn: &str) -> Result<bool, Ap
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            permission,
+            statements::tests::{a_resource, said},
+        },
+        *,
+    };
+
+    const ARN: &str = "arn:aws:ec2:eu-west-1:111122223333:instance/i-1";
+
+    fn an_instance(ssm_state: &str) -> Stored {
+        a_resource(ARN, json!({ SSM_STATE: ssm_state }))
+    }
+
+    #[test]
+    fn a_session_takes_the_instance_one_document_and_ones_own_sessions() {
+        let on = an_instance("managed");
+        let own = "ResumeSession TerminateSession OpenDataChannel on \
+                   arn:aws:ssm:*:*:session/${aws:userid}-*";
+        let tagged = "ResumeSession TerminateSession on arn:aws:ssm:*:*:session/* when \
+                      ssm:resourceTag/aws:ssmmessages:session-id StringLike ${aws:userid}";
+        for (asked, document) in [
+            ("CONNECT", "eu-west-1:111122223333:document/SSM-SessionManagerRunShell"),
+            ("PORT_FORWARD", "eu-west-1::document/AWS-StartPortForwardingSession"),
+        ] {
+            let start = format!(
+                "StartSession on {ARN} arn:aws:ssm:{document} when \
+                 ssm:SessionDocumentAccessCheck BoolIfExists true"
+            );
+            assert_eq!(said("aws-ec2-instance", asked, &on), [&start, own, tagged]);
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_preferences_is_used_for_sessions_on_this_instance() {
+        let key = "arn:aws:kms:eu-west-1:111122223333:key/1";
+        let statements = session(&an_instance("managed"), "arn:d", Some(key)).expect("statements");
+        let of_key = allow(&["kms:GenerateDataKey"]).on([key]).when(
+            Operator::StringEquals,
+            "kms:EncryptionContext:aws:ssm:TargetId",
+            ["i-1"],
+        );
+        assert_eq!(statements.last(), Some(&of_key));
+    }
+
+    #[test]
+    fn whoever_only_starts_and_stops_needs_no_session_manager() {
+        assert_eq!(
+            said("aws-ec2-instance", "MANAGE", &an_instance("stopped")),
+            [format!("RebootInstances StartInstances StopInstances on {ARN}")]
+        );
+    }
+
+    #[test]
+    fn an_instance_that_session_manager_does_not_reach_is_refused_with_the_cause() {
+        for (state, code, cause) in [
+            ("connection_lost", RefusalCode::InstanceNotManaged, "lost its connection"),
+            ("stopped", RefusalCode::InstanceNotManaged, "start it"),
+            ("no_instance_profile", RefusalCode::InstanceNotManaged, "no instance profile"),
+            ("profile_lacks_ssm_core", RefusalCode::InstanceNotManaged, "lacks Amazon"),
+            ("never_registered", RefusalCode::InstanceNotManaged, "never registered"),
+            ("unreadable", RefusalCode::ResourceUnfit, "was not read"),
+        ] {
+            for asked in ["CONNECT", "PORT_FORWARD"] {
+                let permission = permission("aws-ec2-instance", asked).expect("a permission");
+                let refused = permission.statements(&an_instance(state), asked);
+                let refused = refused.expect_err("a refusal");
+                assert_eq!(refused.code, code, "{state}");
+                assert!(refused.finding.contains(cause), "{refused}");
+            }
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub(super) struct Clusters;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-eks-cluster",
     display_name: "EKS cluster",
+    permissions: &[],
     attributes: &[
         (
             "authentication_mode",

@@ -42,6 +42,7 @@ const TYPES: &[ResourceType] = &[
     ResourceType {
         id: "aws-iam-group",
         display_name: "IAM group",
+        permissions: &[],
         attributes: &[
             CREATION_TIME,
             ("inline_policies", "Names of the policies that are written into it."),
@@ -52,6 +53,7 @@ const TYPES: &[ResourceType] = &[
     ResourceType {
         id: "aws-iam-policy",
         display_name: "IAM customer-managed policy",
+        permissions: &[],
         attributes: &[
             ("attachments", "How many users, groups and roles it is attached to."),
             CREATION_TIME,
@@ -63,6 +65,7 @@ const TYPES: &[ResourceType] = &[
     ResourceType {
         id: "aws-iam-role",
         display_name: "IAM role",
+        permissions: &[],
         attributes: &[
             CREATION_TIME,
             ("inline_policies", "Names of the policies that are written into it."),
@@ -81,6 +84,7 @@ const TYPES: &[ResourceType] = &[
     ResourceType {
         id: "aws-iam-user",
         display_name: "IAM user",
+        permissions: &[],
         attributes: &[
             CREATION_TIME,
             ("groups", "Names of its groups."),

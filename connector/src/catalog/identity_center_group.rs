@@ -29,6 +29,7 @@ pub(super) struct Groups;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-group",
     display_name: "Identity Center group",
+    permissions: &[],
     attributes: &[
         ("description", "What its owner says about it."),
         ("external_id", "Id at the identity provider that the group comes from."),

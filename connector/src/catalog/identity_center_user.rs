@@ -25,6 +25,7 @@ pub(super) struct Users;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-user",
     display_name: "Identity Center user",
+    permissions: &[],
     attributes: &[
         ("disabled", "Whether somebody has disabled the user."),
         ("display_name", "Name for people."),

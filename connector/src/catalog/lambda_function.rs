@@ -4,10 +4,20 @@ use async_trait::async_trait;
 use aws_sdk_lambda::types::FunctionConfiguration;
 use serde_json::json;
 
-use super::{Collector, Ground, Page, ResourceType, attributes, here, name_of, tags};
+use super::{
+    Collector, Grantable, Ground, Level, Page, ResourceType, attributes, here, name_of,
+    statements::{DECRYPT, key_use},
+    tags,
+};
 use crate::{
     aws::ApiError,
-    model::{proof::PageToken, resource::Resource, scope::Reach},
+    model::{
+        proof::PageToken,
+        resource::Resource,
+        scope::Reach,
+        statement::{Statement, allow},
+    },
+    store::resources::Stored,
 };
 
 const LIST_FUNCTIONS: &str = "lambda:ListFunctions";
@@ -21,9 +31,14 @@ pub(super) struct Functions;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-lambda-function",
     display_name: "Lambda function",
+    permissions: PERMISSIONS,
     attributes: &[
         ("architectures", "`arm64`, `x86_64`."),
         ("description", "What its owner says about it."),
+        (
+            "kms_key",
+            "ARN of the key that encrypts its environment variables; absent: Lambda's own.",
+        ),
         ("last_modified", "When its code or settings changed last, as Lambda writes it."),
         ("memory_mib", "Memory in MiB."),
         ("package", "`Zip` or `Image`."),
@@ -33,6 +48,41 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("vpc_id", "VPC: `vpc-…`."),
     ],
 }];
+
+// What else one could do with a function runs as its role, so there is no more.
+const PERMISSIONS: &[Grantable] = &[
+    Grantable::of("INVOKE", Level::Write, "Invoke it, in any version, not through its URL", |on| {
+        Ok(vec![with_versions(on, &["lambda:InvokeFunction"])])
+    }),
+    Grantable::of(
+        "READ_ONLY",
+        Level::Read,
+        "Read its code, its settings with environment variables, and its policy",
+        |on| {
+            let key = key_use(on, "lambda", DECRYPT);
+            Ok([with_versions(on, READ)].into_iter().chain(key).collect())
+        },
+    ),
+];
+
+const READ: &[&str] = &[
+    "lambda:GetAlias",
+    "lambda:GetFunction",
+    "lambda:GetFunctionConcurrency",
+    "lambda:GetFunctionConfiguration",
+    "lambda:GetFunctionEventInvokeConfig",
+    "lambda:GetFunctionUrlConfig",
+    "lambda:GetPolicy",
+    "lambda:ListAliases",
+    "lambda:ListFunctionEventInvokeConfigs",
+    "lambda:ListFunctionUrlConfigs",
+    "lambda:ListTags",
+    "lambda:ListVersionsByFunction",
+];
+
+fn with_versions(on: &Stored, actions: &[&str]) -> Statement {
+    allow(actions).on([on.arn.clone(), format!("{}:*", on.arn)])
+}
 
 #[async_trait]
 impl Collector for Functions {
@@ -80,6 +130,7 @@ fn function(ground: &Ground<'_>, found: FunctionConfiguration) -> Option<Resourc
             "description",
             found.description().filter(|text| !text.is_empty()).map(|text| json!(text)),
         ),
+        ("kms_key", found.kms_key_arn().filter(|arn| !arn.is_empty()).map(|arn| json!(arn))),
         ("last_modified", found.last_modified().map(|time| json!(time))),
         ("memory_mib", found.memory_size().map(|size| json!(size))),
         ("package", found.package_type().map(|kind| json!(kind.as_str()))),
@@ -98,4 +149,33 @@ fn function(ground: &Ground<'_>, found: FunctionConfiguration) -> Option<Resourc
     let arn = found.function_arn?;
     let name = name_of(found.function_name, &arn);
     Some(Resource { attributes, ..here(ground, &TYPES[0], arn, name) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statements::tests::{a_resource, said};
+    use super::*;
+
+    #[test]
+    fn a_function_is_invoked_or_read_in_any_version() {
+        let arn = "arn:aws:lambda:eu-west-1:111122223333:function:bill";
+        let key = "arn:aws:kms:eu-west-1:111122223333:key/1";
+        let function = a_resource(arn, json!({ "kms_key": key }));
+        let said = |asked| said("aws-lambda-function", asked, &function);
+        assert_eq!(said("INVOKE"), [format!("InvokeFunction on {arn} {arn}:*")]);
+        assert_eq!(
+            said("READ_ONLY"),
+            [
+                format!(
+                    "GetAlias GetFunction GetFunctionConcurrency GetFunctionConfiguration \
+                     GetFunctionEventInvokeConfig GetFunctionUrlConfig GetPolicy ListAliases \
+                     ListFunctionEventInvokeConfigs ListFunctionUrlConfigs ListTags \
+                     ListVersionsByFunction on {arn} {arn}:*"
+                ),
+                format!(
+                    "Decrypt on {key} when kms:ViaService StringEquals lambda.eu-west-1.amazonaws.com"
+                ),
+            ]
+        );
+    }
 }

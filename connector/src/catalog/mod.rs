@@ -6,6 +6,10 @@
 //! `sync` and knows no collector by name.
 //!
 //! To add one: a file here, and a word in [`COLLECTORS`].
+//!
+//! A type may also have permissions: what a person can be allowed on one resource of it, as
+//! statements of a policy. What can leave access, deliveries or deletions behind when a grant
+//! has ended is in none but OWNER, and what passes roles is in none at all.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +23,17 @@ use crate::{
         integration::Settings,
         organization::Account,
         proof::PageToken,
+        refusal::{Refusal, RefusalCode},
         resource::{Resource, Tags},
         scope::{Place, Reach},
+        statement::Statement,
     },
+    store::resources::Stored,
 };
 
 mod account;
 mod dynamodb_table;
-mod ec2_instance;
+pub mod ec2_instance;
 mod eks_cluster;
 mod iam;
 pub mod identity_center;
@@ -41,6 +48,7 @@ mod s3_bucket;
 mod secret;
 mod sns_topic;
 mod sqs_queue;
+mod statements;
 mod tags;
 
 /// Every collector.
@@ -72,8 +80,120 @@ pub struct ResourceType {
     pub id: &'static str,
     /// Name for people.
     pub display_name: &'static str,
+    /// What can be allowed on one resource of it by a policy.
+    pub permissions: &'static [Grantable],
     /// Attribute names with what they say.
     pub attributes: &'static [(&'static str, &'static str)],
+}
+
+/// What can be allowed on one resource by a policy.
+#[derive(Debug)]
+pub struct Grantable {
+    /// Stable id within the type, such as `READ_ONLY`.
+    pub id: &'static str,
+    /// What it allows, for people.
+    pub description: &'static str,
+    /// What its actions may do.
+    pub level: Level,
+    made: Made,
+}
+
+/// What the actions of a permission may do, told by the access levels of AWS's service
+/// authorization reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// List and read.
+    Read,
+    /// Change as well; nothing of it outlives the grant but what was changed.
+    Write,
+    /// Also change who has access, share, tag: it can leave lasting access.
+    Owner,
+}
+
+impl Level {
+    /// Whether it may hold actions of an access level of AWS.
+    #[must_use]
+    pub fn admits(self, access_level: &str) -> bool {
+        match access_level {
+            "List" | "Read" => true,
+            "Write" => self != Self::Read,
+            "Tagging" | "Permissions management" => self == Self::Owner,
+            _ => false,
+        }
+    }
+}
+
+/// Statements, or why a resource is unfit for them.
+type Statements = Result<Vec<Statement>, Refusal>;
+
+/// What statements are made of.
+#[derive(Debug)]
+enum Made {
+    /// The resource alone.
+    Of(fn(&Stored) -> Statements),
+    /// The resource, and something of it that is named behind the id: `CONNECT/app_ro`.
+    Named {
+        /// What is named, for people.
+        what: &'static str,
+        of: fn(&Stored, &str) -> Statements,
+    },
+}
+
+impl Grantable {
+    /// One that is about the resource alone.
+    const fn of(
+        id: &'static str,
+        level: Level,
+        description: &'static str,
+        of: fn(&Stored) -> Statements,
+    ) -> Self {
+        Self { id, description, level, made: Made::Of(of) }
+    }
+
+    /// One that is about something of the resource that is named behind the id.
+    const fn of_named(
+        id: &'static str,
+        what: &'static str,
+        level: Level,
+        description: &'static str,
+        of: fn(&Stored, &str) -> Statements,
+    ) -> Self {
+        Self { id, description, level, made: Made::Named { what, of } }
+    }
+
+    /// What it allows on a resource; `asked` is how somebody wrote the permission.
+    ///
+    /// # Errors
+    ///
+    /// When the resource is unfit for it, or what is named behind the id is.
+    pub fn statements(&self, on: &Stored, asked: &str) -> Statements {
+        let named = asked.split_once('/').map(|(_, named)| named);
+        match (&self.made, named) {
+            (Made::Of(of), None) => of(on),
+            (Made::Of(_), Some(_)) => {
+                let finding = format!("nothing stands behind {}", self.id);
+                Err(Refusal::new(RefusalCode::PermissionUnknown, finding))
+            }
+            (Made::Named { of, .. }, named) => of(on, named.unwrap_or_default()),
+        }
+    }
+
+    /// How it is written: `READ_ONLY`, `CONNECT/<database user>`.
+    #[must_use]
+    pub fn form(&self) -> String {
+        match self.made {
+            Made::Of(_) => self.id.to_owned(),
+            Made::Named { what, .. } => format!("{}/<{what}>", self.id),
+        }
+    }
+}
+
+/// The permission of a type that somebody wrote: its id, with or without a name behind it.
+#[must_use]
+pub fn permission(kind: &str, asked: &str) -> Option<&'static Grantable> {
+    let id = asked.split('/').next().unwrap_or_default();
+    let mut types = COLLECTORS.iter().flat_map(|collector| collector.types());
+    types.find(|one| one.id == kind)?.permissions.iter().find(|one| one.id == id)
 }
 
 /// Where a collector stands when it reads.
@@ -242,5 +362,39 @@ mod tests {
         assert_eq!(names.len(), COLLECTORS.len());
         let ids = type_ids();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_permission_is_found_by_its_id_within_its_type() {
+        let found = |kind, asked| permission(kind, asked).map(Grantable::form);
+        assert_eq!(found("aws-s3-bucket", "READ_ONLY").as_deref(), Some("READ_ONLY"));
+        assert_eq!(
+            found("aws-rds-cluster", "CONNECT/app_ro").as_deref(),
+            Some("CONNECT/<database user>")
+        );
+        assert_eq!(found("aws-s3-bucket", "CONNECT"), None);
+        assert_eq!(found("aws-s3-bucket", ""), None);
+        assert_eq!(found("aws-eks-cluster", "READ_ONLY"), None);
+    }
+
+    #[test]
+    fn nothing_stands_behind_the_id_of_most_permissions() {
+        let bucket = statements::tests::a_resource("arn:aws:s3:::logs", serde_json::json!({}));
+        let permission = permission("aws-s3-bucket", "READ_ONLY/x").expect("a permission");
+        let refused = permission.statements(&bucket, "READ_ONLY/x").expect_err("a refusal");
+        assert_eq!(refused.code, RefusalCode::PermissionUnknown);
+    }
+
+    #[test]
+    fn only_owners_may_leave_lasting_access_and_the_description_says_so() {
+        for kind in COLLECTORS.iter().flat_map(|collector| collector.types()) {
+            let ids: BTreeSet<_> = kind.permissions.iter().map(|one| one.id).collect();
+            assert_eq!(ids.len(), kind.permissions.len(), "{}", kind.id);
+            for permission in kind.permissions {
+                let is_owner = permission.level == Level::Owner;
+                let says = permission.description.contains("can leave lasting access");
+                assert_eq!((is_owner, says), (permission.id == "OWNER", is_owner), "{}", kind.id);
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct PermissionSets;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-permission-set",
     display_name: "Identity Center permission set",
+    permissions: &[],
     attributes: &[
         ("accounts", "Ids of the accounts that it is provisioned in."),
         ("creation_time", "When it was created, RFC 3339, UTC."),

@@ -4,14 +4,20 @@ use async_trait::async_trait;
 use aws_sdk_rds::types::{DbCluster, DbInstance, Tag};
 use serde_json::json;
 
-use super::{Collector, Ground, Page, ResourceType, attributes, here, name_of, time};
+use super::{
+    Collector, Grantable, Ground, Level, Page, ResourceType, attributes, here, name_of,
+    statements::beside, time,
+};
 use crate::{
     aws::ApiError,
     model::{
         proof::PageToken,
+        refusal::{Refusal, RefusalCode},
         resource::{Resource, Tags},
         scope::Reach,
+        statement::{Statement, allow},
     },
+    store::resources::Stored,
 };
 
 const DESCRIBE_INSTANCES: &str = "rds:DescribeDBInstances";
@@ -28,6 +34,7 @@ pub(super) struct Clusters;
 const INSTANCE: ResourceType = ResourceType {
     id: "aws-rds-instance",
     display_name: "RDS instance",
+    permissions: PERMISSIONS,
     attributes: &[
         ("class", "Instance class, such as `db.r7g.large`."),
         ("cluster", "Identifier of the cluster that it belongs to."),
@@ -39,6 +46,7 @@ const INSTANCE: ResourceType = ResourceType {
         ("iam_authentication", "Whether database users may log in through IAM."),
         ("multi_az", "Whether a standby stands in another zone."),
         ("public", "Whether it has a public address."),
+        ("resource_id", "Id that never changes, by which logins through IAM name it: `db-…`."),
         ("status", "`available`, `stopped`, …"),
         ("vpc_id", "VPC: `vpc-…`."),
     ],
@@ -47,6 +55,7 @@ const INSTANCE: ResourceType = ResourceType {
 const CLUSTER: ResourceType = ResourceType {
     id: "aws-rds-cluster",
     display_name: "RDS cluster",
+    permissions: PERMISSIONS,
     attributes: &[
         ("creation_time", "When it was created, RFC 3339, UTC."),
         ("encrypted", "Whether its storage is encrypted."),
@@ -57,9 +66,56 @@ const CLUSTER: ResourceType = ResourceType {
         ("members", "Identifiers of its instances."),
         ("multi_az", "Whether its instances stand in several zones."),
         ("reader_endpoint", "Host name of the readers."),
+        ("resource_id", "Id that never changes, by which logins through IAM name it: `cluster-…`."),
         ("status", "`available`, `stopped`, …"),
     ],
 };
+
+const PERMISSIONS: &[Grantable] = &[Grantable::of_named(
+    "CONNECT",
+    "database user",
+    Level::Write,
+    "Log in as the database user that is named, with a token of IAM for a password; what is open when it ends stays open",
+    connect,
+)];
+
+/// Engines into which database users can log in through IAM, by how their names begin.
+const WITH_IAM: [&str; 4] = ["aurora", "mariadb", "mysql", "postgres"];
+/// The longest name of a user that one of them knows.
+const USER_BYTES_MAX: usize = 63;
+
+fn connect(on: &Stored, user: &str) -> Result<Vec<Statement>, Refusal> {
+    let text = |name: &str| on.attributes[name].as_str();
+    let unfit = |code, why: String| Err(Refusal::new(code, format!("{}: {why}", on.name)));
+    if user.is_empty() {
+        return unfit(RefusalCode::DatabaseUserUnfit, "no database user is named".to_owned());
+    }
+    // What stands for more than itself in a policy is not among these.
+    let is_name = user.len() <= USER_BYTES_MAX
+        && user.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.@".contains(&b));
+    if !is_name {
+        let why = format!("{user:?} cannot be granted as a database user");
+        return unfit(RefusalCode::DatabaseUserUnfit, why);
+    }
+    if let Some(cluster) = text("cluster") {
+        let why = format!("users log in through the cluster that it belongs to, {cluster}");
+        return unfit(RefusalCode::ResourceUnfit, why);
+    }
+    let engine = text("engine").unwrap_or_default();
+    if !WITH_IAM.iter().any(|with_iam| engine.starts_with(with_iam)) {
+        let why = format!("users of the engine {engine:?} do not log in through IAM of RDS");
+        return unfit(RefusalCode::ResourceUnfit, why);
+    }
+    if on.attributes["iam_authentication"] != true {
+        let why = "database users cannot log in through IAM".to_owned();
+        return unfit(RefusalCode::IamAuthenticationOff, why);
+    }
+    let Some(id) = text("resource_id") else {
+        return unfit(RefusalCode::ResourceUnfit, "its resource id was not read yet".to_owned());
+    };
+    let user = beside(on, "rds-db", &format!("dbuser:{id}/{user}"));
+    Ok(vec![allow(&["rds-db:connect"]).on([user])])
+}
 
 #[async_trait]
 impl Collector for Instances {
@@ -111,6 +167,7 @@ fn instance(ground: &Ground<'_>, found: DbInstance) -> Option<Resource> {
         ("iam_authentication", found.iam_database_authentication_enabled.map(|is| json!(is))),
         ("multi_az", found.multi_az.map(|is| json!(is))),
         ("public", found.publicly_accessible.map(|is| json!(is))),
+        ("resource_id", found.dbi_resource_id.map(|id| json!(id))),
         ("status", found.db_instance_status.map(|status| json!(status))),
         ("vpc_id", found.db_subnet_group.and_then(|group| group.vpc_id).map(|vpc| json!(vpc))),
     ]);
@@ -177,6 +234,7 @@ fn cluster(ground: &Ground<'_>, found: DbCluster) -> Option<Resource> {
         ("members", Some(json!(members))),
         ("multi_az", found.multi_az.map(|is| json!(is))),
         ("reader_endpoint", found.reader_endpoint.map(|host| json!(host))),
+        ("resource_id", found.db_cluster_resource_id.map(|id| json!(id))),
         ("status", found.status.map(|status| json!(status))),
     ]);
     let tags = tags(found.tag_list);
@@ -188,4 +246,69 @@ fn cluster(ground: &Ground<'_>, found: DbCluster) -> Option<Resource> {
 fn tags(list: Option<Vec<Tag>>) -> Tags {
     let tags = list.unwrap_or_default().into_iter();
     tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{
+        super::{
+            permission,
+            statements::tests::{a_resource, said},
+        },
+        *,
+    };
+
+    fn a_database(changed: &[(&str, Value)]) -> Stored {
+        let mut attributes = json!({
+            "engine": "postgres", "iam_authentication": true, "resource_id": "db-ABC",
+        });
+        for (name, value) in changed {
+            attributes[*name] = value.clone();
+        }
+        a_resource("arn:aws:rds:eu-west-1:111122223333:db:orders", attributes)
+    }
+
+    fn refused(asked: &str, changed: &[(&str, Value)]) -> RefusalCode {
+        let permission = permission("aws-rds-instance", asked).expect("a permission");
+        permission.statements(&a_database(changed), asked).expect_err("a refusal").code
+    }
+
+    #[test]
+    fn one_database_user_of_one_database_is_connected() {
+        assert_eq!(
+            said("aws-rds-instance", "CONNECT/app_ro", &a_database(&[])),
+            ["connect on arn:aws:rds-db:eu-west-1:111122223333:dbuser:db-ABC/app_ro"]
+        );
+        let cluster =
+            a_database(&[("engine", json!("aurora-mysql")), ("resource_id", json!("cluster-ABC"))]);
+        assert_eq!(
+            said("aws-rds-cluster", "CONNECT/ann.b@example", &cluster),
+            ["connect on arn:aws:rds-db:eu-west-1:111122223333:dbuser:cluster-ABC/ann.b@example"]
+        );
+    }
+
+    #[test]
+    fn a_database_user_is_named_and_stands_for_itself() {
+        let too_long = format!("CONNECT/{}", "a".repeat(64));
+        let wild = ["CONNECT/*", "CONNECT/app?", "CONNECT/${aws:username}", "CONNECT/a/b"];
+        for asked in ["CONNECT", "CONNECT/", too_long.as_str()].into_iter().chain(wild) {
+            assert_eq!(refused(asked, &[]), RefusalCode::DatabaseUserUnfit, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_database_into_which_nobody_logs_in_through_iam_is_refused_with_the_cause() {
+        for (changed, code) in [
+            (("iam_authentication", json!(false)), RefusalCode::IamAuthenticationOff),
+            (("iam_authentication", json!(null)), RefusalCode::IamAuthenticationOff),
+            (("cluster", json!("orders")), RefusalCode::ResourceUnfit),
+            (("engine", json!("neptune")), RefusalCode::ResourceUnfit),
+            (("resource_id", json!(null)), RefusalCode::ResourceUnfit),
+        ] {
+            let refused = refused("CONNECT/app_ro", std::slice::from_ref(&changed));
+            assert_eq!(refused, code, "{changed:?}");
+        }
+    }
 }

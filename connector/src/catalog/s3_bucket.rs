@@ -2,6 +2,9 @@
 //!
 //! One list per account names them all, wherever they live; tags are asked for in
 //! each bucket's own region.
+//!
+//! An ARN of S3 holds no account, and whoever deletes a bucket frees its name for everybody, so
+//! each statement names the account of the bucket.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +12,9 @@ use async_trait::async_trait;
 use aws_sdk_s3::types::Bucket;
 use futures::{StreamExt as _, stream};
 
-use super::{CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, time};
+use super::{
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, attributes, time,
+};
 use crate::{
     aws::{Access, ApiError},
     model::{
@@ -17,7 +22,9 @@ use crate::{
         proof::PageToken,
         resource::{Resource, TAGS, Tags},
         scope::Reach,
+        statement::{Operator, Statement, allow},
     },
+    store::resources::Stored,
 };
 
 const LIST_BUCKETS: &str = "s3:ListAllMyBuckets";
@@ -32,8 +39,135 @@ pub(super) struct Buckets;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-s3-bucket",
     display_name: "S3 bucket",
+    permissions: PERMISSIONS,
     attributes: &[("creation_time", "When it was created, RFC 3339, UTC.")],
 }];
+
+const PERMISSIONS: &[Grantable] = &[
+    Grantable::of(
+        "READ_ONLY",
+        Level::Read,
+        "List and read objects and their versions, by the bucket's name: other buckets are not listed",
+        |on| Ok(within(on, &[LIST], &[GET])),
+    ),
+    Grantable::of("READ_WRITE", Level::Write, "READ_ONLY; also write and delete objects", |on| {
+        Ok(within(on, &[LIST], &[GET, PUT]))
+    }),
+    Grantable::of(
+        "ADMIN",
+        Level::Write,
+        "READ_WRITE; also delete versions for good, read all settings, change versioning, default encryption, metrics and tiers",
+        |on| Ok(within(on, &[LIST, LOOK, SET], &[GET, PUT, LOOK_AT, PURGE])),
+    ),
+    Grantable::of(
+        "OWNER",
+        Level::Owner,
+        "ADMIN; also policies, access lists, public access, tags, locks, expiry, replication, notifications, deleting the bucket: can leave lasting access",
+        |on| Ok(within(on, &[LIST, LOOK, SET, OWN], &[GET, PUT, LOOK_AT, PURGE, OWN_OBJECTS])),
+    ),
+];
+
+const LIST: &[&str] = &[
+    "s3:GetBucketLocation",
+    "s3:GetBucketTagging",
+    "s3:GetBucketVersioning",
+    "s3:GetEncryptionConfiguration",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListBucketVersions",
+];
+const LOOK: &[&str] = &[
+    "s3:GetAccelerateConfiguration",
+    "s3:GetAnalyticsConfiguration",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:GetBucketLogging",
+    "s3:GetBucketNotification",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetBucketOwnershipControls",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPolicyStatus",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketRequestPayment",
+    "s3:GetBucketWebsite",
+    "s3:GetIntelligentTieringConfiguration",
+    "s3:GetInventoryConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:GetMetricsConfiguration",
+    "s3:GetReplicationConfiguration",
+];
+const SET: &[&str] = &[
+    "s3:PutAccelerateConfiguration",
+    "s3:PutBucketRequestPayment",
+    "s3:PutBucketVersioning",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutIntelligentTieringConfiguration",
+    "s3:PutMetricsConfiguration",
+];
+/// What changes who has access, and what goes on when a grant has ended: copies to other
+/// buckets (analytics, inventory, logs, replication), messages to others (notifications),
+/// deletion (life cycle), locks, a name that anybody may take (deletion of the bucket).
+const OWN: &[&str] = &[
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:DeleteBucketWebsite",
+    "s3:PutAnalyticsConfiguration",
+    "s3:PutBucketAcl",
+    "s3:PutBucketCORS",
+    "s3:PutBucketLogging",
+    "s3:PutBucketNotification",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketOwnershipControls",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutBucketTagging",
+    "s3:PutBucketWebsite",
+    "s3:PutInventoryConfiguration",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutReplicationConfiguration",
+];
+
+const GET: &[&str] = &[
+    "s3:GetObject",
+    "s3:GetObjectAttributes",
+    "s3:GetObjectTagging",
+    "s3:GetObjectVersion",
+    "s3:GetObjectVersionAttributes",
+    "s3:GetObjectVersionTagging",
+    "s3:ListMultipartUploadParts",
+];
+const PUT: &[&str] =
+    &["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject", "s3:RestoreObject"];
+const LOOK_AT: &[&str] = &[
+    "s3:GetObjectAcl",
+    "s3:GetObjectLegalHold",
+    "s3:GetObjectRetention",
+    "s3:GetObjectVersionAcl",
+];
+const PURGE: &[&str] = &["s3:DeleteObjectVersion"];
+const OWN_OBJECTS: &[&str] = &[
+    "s3:BypassGovernanceRetention",
+    "s3:DeleteObjectTagging",
+    "s3:DeleteObjectVersionTagging",
+    "s3:PutObjectAcl",
+    "s3:PutObjectLegalHold",
+    "s3:PutObjectRetention",
+    "s3:PutObjectTagging",
+    "s3:PutObjectVersionAcl",
+    "s3:PutObjectVersionTagging",
+];
+
+fn within(on: &Stored, bucket: &[&[&str]], objects: &[&[&str]]) -> Vec<Statement> {
+    let allow = |actions: &[&[&str]], arn: String| {
+        let account = [on.account_id.as_str()];
+        allow(&actions.concat()).on([arn]).when(
+            Operator::StringEquals,
+            "aws:ResourceAccount",
+            account,
+        )
+    };
+    vec![allow(bucket, on.arn.clone()), allow(objects, format!("{}/*", on.arn))]
+}
 
 #[async_trait]
 impl Collector for Buckets {
@@ -148,6 +282,43 @@ async fn tags(access: &Access, bucket: &str) -> Result<Option<Tags>, ApiError> {
                 Some("NoSuchBucket") => Ok(None),
                 _ => Err(error),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::statements::tests::{a_resource, said};
+
+    #[test]
+    fn what_is_allowed_is_in_the_buckets_account() {
+        let bucket = a_resource("arn:aws:s3:::logs", json!({}));
+        let said = |asked| said("aws-s3-bucket", asked, &bucket);
+        assert_eq!(
+            said("READ_ONLY"),
+            [
+                "GetBucketLocation GetBucketTagging GetBucketVersioning GetEncryptionConfiguration \
+                 ListBucket ListBucketMultipartUploads ListBucketVersions on arn:aws:s3:::logs \
+                 when aws:ResourceAccount StringEquals 111122223333",
+                "GetObject GetObjectAttributes GetObjectTagging GetObjectVersion \
+                 GetObjectVersionAttributes GetObjectVersionTagging ListMultipartUploadParts on \
+                 arn:aws:s3:::logs/* when aws:ResourceAccount StringEquals 111122223333",
+            ]
+        );
+        for asked in ["READ_WRITE", "ADMIN", "OWNER"] {
+            let in_account = "when aws:ResourceAccount StringEquals 111122223333";
+            assert!(said(asked).iter().all(|line| line.ends_with(in_account)), "{asked}");
+        }
+        assert!(said("READ_WRITE")[1].contains(" PutObject "));
+        assert!(!said("READ_WRITE")[1].contains("DeleteObjectVersion"));
+        for lasting in ["Policy", "Acl", "Replication", "Notification", "Lifecycle", "Tagging"] {
+            let put = |line: &String| {
+                line.split(' ').any(|action| action.starts_with("Put") && action.contains(lasting))
+            };
+            assert!(!said("ADMIN").iter().any(put), "{lasting}");
+            assert!(said("OWNER").iter().any(put), "{lasting}");
         }
     }
 }

@@ -5,11 +5,15 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, described, here, tags,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, attributes, described,
+    here,
+    statements::{ENCRYPT, key_use, on_it},
+    tags,
 };
 use crate::{
     aws::ApiError,
-    model::{proof::PageToken, resource::Resource, scope::Reach},
+    model::{proof::PageToken, resource::Resource, scope::Reach, statement::Statement},
+    store::resources::Stored,
 };
 
 const LIST_TOPICS: &str = "sns:ListTopics";
@@ -21,12 +25,57 @@ pub(super) struct Topics;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-sns-topic",
     display_name: "SNS topic",
+    permissions: PERMISSIONS,
     attributes: &[
         ("display_name", "Name that subscribers see."),
         ("fifo", "Whether messages keep their order."),
         ("kms_key", "Key that encrypts its messages; absent: none."),
     ],
 }];
+
+const PERMISSIONS: &[Grantable] = &[
+    Grantable::of("READ_ONLY", Level::Read, "See its settings and who has subscribed", |on| {
+        Ok(vec![on_it(on, &[LOOK])])
+    }),
+    Grantable::of("READ_WRITE", Level::Write, "READ_ONLY; also publish", |on| {
+        Ok(with_key(on, &[LOOK, PUBLISH]))
+    }),
+    Grantable::of("ADMIN", Level::Write, "READ_WRITE; also delete it", |on| {
+        Ok(with_key(on, &[LOOK, PUBLISH, DELETE]))
+    }),
+    Grantable::of(
+        "OWNER",
+        Level::Owner,
+        "ADMIN; also subscribe, and its settings with its policy, and tags: can leave lasting access",
+        |on| Ok(with_key(on, &[LOOK, PUBLISH, DELETE, OWN])),
+    ),
+];
+
+const LOOK: &[&str] = &[
+    "sns:GetDataProtectionPolicy",
+    "sns:GetTopicAttributes",
+    "sns:ListSubscriptionsByTopic",
+    "sns:ListTagsForResource",
+];
+const PUBLISH: &[&str] = &["sns:Publish"];
+const DELETE: &[&str] = &["sns:DeleteTopic"];
+/// Who has subscribed receives for as long as nobody ends it, and ending it cannot be narrowed
+/// to a topic; `SetTopicAttributes` sets the policy as well; a data protection policy sends
+/// findings elsewhere.
+const OWN: &[&str] = &[
+    "sns:AddPermission",
+    "sns:ConfirmSubscription",
+    "sns:PutDataProtectionPolicy",
+    "sns:RemovePermission",
+    "sns:SetTopicAttributes",
+    "sns:Subscribe",
+    "sns:TagResource",
+    "sns:UntagResource",
+];
+
+fn with_key(on: &Stored, actions: &[&[&str]]) -> Vec<Statement> {
+    [on_it(on, actions)].into_iter().chain(key_use(on, "sns", ENCRYPT)).collect()
+}
 
 #[async_trait]
 impl Collector for Topics {
@@ -83,4 +132,32 @@ async fn topic(ground: &Ground<'_>, arn: String) -> Option<Resource> {
             ("kms_key", text("KmsMasterKeyId").map(|key| json!(key))),
         ]);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statements::tests::{a_resource, said};
+    use super::*;
+
+    #[test]
+    fn publishing_needs_the_key_and_subscriptions_are_the_owners() {
+        let arn = "arn:aws:sns:eu-west-1:111122223333:news";
+        let topic = a_resource(arn, json!({ "kms_key": "1" }));
+        let said = |asked| said("aws-sns-topic", asked, &topic);
+        let look = "GetDataProtectionPolicy GetTopicAttributes ListSubscriptionsByTopic \
+                    ListTagsForResource";
+        assert_eq!(said("READ_ONLY"), [format!("{look} on {arn}")]);
+        assert_eq!(
+            said("READ_WRITE"),
+            [
+                format!("{look} Publish on {arn}"),
+                "Decrypt GenerateDataKey on arn:aws:kms:eu-west-1:111122223333:key/1 when \
+                 kms:ViaService StringEquals sns.eu-west-1.amazonaws.com"
+                    .to_owned(),
+            ]
+        );
+        for lasting in [" Subscribe", "SetTopicAttributes", "AddPermission"] {
+            assert!(!said("ADMIN")[0].contains(lasting) && said("OWNER")[0].contains(lasting));
+        }
+    }
 }

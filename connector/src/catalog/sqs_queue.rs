@@ -8,12 +8,15 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, arn, attributes, described, here, tags,
-    time,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, arn, attributes,
+    described, here,
+    statements::{ENCRYPT, key_use, on_it},
+    tags, time,
 };
 use crate::{
     aws::ApiError,
-    model::{proof::PageToken, resource::Resource, scope::Reach},
+    model::{proof::PageToken, resource::Resource, scope::Reach, statement::Statement},
+    store::resources::Stored,
 };
 
 const LIST_QUEUES: &str = "sqs:ListQueues";
@@ -29,6 +32,7 @@ pub(super) struct Queues;
 const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-sqs-queue",
     display_name: "SQS queue",
+    permissions: PERMISSIONS,
     attributes: &[
         ("creation_time", "When it was created, RFC 3339, UTC."),
         ("dead_letter_queue", "ARN of the queue that takes what could not be worked off."),
@@ -38,6 +42,61 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("url", "Address of the queue."),
     ],
 }];
+
+const PERMISSIONS: &[Grantable] = &[
+    Grantable::of(
+        "READ_ONLY",
+        Level::Read,
+        "See its settings and how much waits, no message",
+        |on| Ok(vec![on_it(on, &[LOOK])]),
+    ),
+    Grantable::of(
+        "READ_WRITE",
+        Level::Write,
+        "READ_ONLY; also send, receive and delete messages",
+        |on| Ok(with_key(on, &[LOOK, USE])),
+    ),
+    Grantable::of(
+        "ADMIN",
+        Level::Write,
+        "READ_WRITE; also purge it, move what is in a dead-letter queue, delete it; all settings are the owner's, since they cannot be told from its policy",
+        |on| Ok(with_key(on, &[LOOK, USE, CLEAR])),
+    ),
+    Grantable::of(
+        "OWNER",
+        Level::Owner,
+        "ADMIN; also its settings with its policy, and tags: can leave lasting access",
+        |on| Ok(with_key(on, &[LOOK, USE, CLEAR, OWN])),
+    ),
+];
+
+const LOOK: &[&str] = &[
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl",
+    "sqs:ListDeadLetterSourceQueues",
+    "sqs:ListQueueTags",
+];
+const USE: &[&str] =
+    &["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage"];
+const CLEAR: &[&str] = &[
+    "sqs:CancelMessageMoveTask",
+    "sqs:DeleteQueue",
+    "sqs:ListMessageMoveTasks",
+    "sqs:PurgeQueue",
+    "sqs:StartMessageMoveTask",
+];
+/// `SetQueueAttributes` sets the policy as well.
+const OWN: &[&str] = &[
+    "sqs:AddPermission",
+    "sqs:RemovePermission",
+    "sqs:SetQueueAttributes",
+    "sqs:TagQueue",
+    "sqs:UntagQueue",
+];
+
+fn with_key(on: &Stored, actions: &[&[&str]]) -> Vec<Statement> {
+    [on_it(on, actions)].into_iter().chain(key_use(on, "sqs", ENCRYPT)).collect()
+}
 
 #[async_trait]
 impl Collector for Queues {
@@ -122,4 +181,35 @@ fn read(found: &HashMap<Name, String>, url: &str) -> Map<String, Value> {
         ("retention_s", number(&Name::MessageRetentionPeriod).map(|seconds| json!(seconds))),
         ("url", Some(json!(url))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statements::tests::{a_resource, said};
+    use super::*;
+
+    #[test]
+    fn messages_need_the_key_and_settings_are_the_owners() {
+        let arn = "arn:aws:sqs:eu-west-1:111122223333:jobs";
+        let queue = a_resource(arn, json!({ "kms_key": "alias/jobs" }));
+        let said = |asked| said("aws-sqs-queue", asked, &queue);
+        let look = "GetQueueAttributes GetQueueUrl ListDeadLetterSourceQueues ListQueueTags";
+        assert_eq!(said("READ_ONLY"), [format!("{look} on {arn}")]);
+        assert_eq!(
+            said("READ_WRITE"),
+            [
+                format!(
+                    "ChangeMessageVisibility DeleteMessage {look} ReceiveMessage SendMessage on {arn}"
+                ),
+                "Decrypt GenerateDataKey on arn:aws:kms:eu-west-1:111122223333:key/* when \
+                 kms:ResourceAliases ForAnyValue:StringEquals alias/jobs when \
+                 kms:ViaService StringEquals sqs.eu-west-1.amazonaws.com"
+                    .to_owned(),
+            ]
+        );
+        assert!(said("ADMIN")[0].contains("PurgeQueue"));
+        for lasting in ["AddPermission", "SetQueueAttributes"] {
+            assert!(!said("ADMIN")[0].contains(lasting) && said("OWNER")[0].contains(lasting));
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub mod role;
 pub mod schedule;
 pub mod scope;
 pub mod share;
+pub mod statement;
 pub mod status;
 pub mod sync;
 pub mod target;

@@ -44,6 +44,14 @@ refusal_codes! {
     ResourceUnknown = "RESOURCE_UNKNOWN", "Name the ARN of one that `resources list` shows; sync first if it is new.";
     /// Nothing gives this permission on resources of this type.
     PermissionUnknown = "PERMISSION_UNKNOWN", "Name a permission that `resources types` shows for the type; in an account, name a permission set.";
+    /// The resource is not of the kind on which it can be given, or too little is known of it.
+    ResourceUnfit = "RESOURCE_UNFIT", "Ask for the resource that is named instead; where something was not read, see `problems` and sync.";
+    /// Session Manager does not reach the instance.
+    InstanceNotManaged = "INSTANCE_NOT_MANAGED", "Do what is said, see that SSM Agent runs on the instance and reaches Systems Manager, and sync.";
+    /// Database users cannot log in through IAM.
+    IamAuthenticationOff = "IAM_AUTHENTICATION_OFF", "Enable IAM database authentication, give the database user rds_iam (PostgreSQL) or AWSAuthenticationPlugin (MySQL, MariaDB), and sync.";
+    /// No database user is named, or none that could be.
+    DatabaseUserUnfit = "DATABASE_USER_UNFIT", "Name a database user behind the permission, as in CONNECT/app_ro; letters, digits and _ - . @, at most 63.";
     /// It cannot be given to such a recipient.
     RecipientUnfit = "RECIPIENT_UNFIT", "Name a user; a group cannot receive it.";
     /// The group is another directory's.
