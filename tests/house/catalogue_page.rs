@@ -33,25 +33,18 @@ pub(crate) fn page() -> String {
         for (name, says) in kind.attributes {
             let _ = writeln!(page, "| `{name}` | {says} |");
         }
-        let by_policy: Vec<String> = kind
-            .permissions
-            .iter()
-            .map(|one| format!("| `{}` | {} |\n", one.form(), one.description))
-            .collect();
-        if !by_policy.is_empty() {
-            page.push_str("\n| permission by policy | what it allows |\n|---|---|\n");
-            page.push_str(&by_policy.concat());
-        }
         let permissions: Vec<String> = MECHANISMS
             .iter()
             .flat_map(|mechanism| {
-                mechanism.permissions(kind.id).iter().map(|one| {
-                    format!("| `{}` | {} | `{}` |\n", one.id, one.description, mechanism.name())
+                let ends = if mechanism.is_self_ending() { "yes" } else { "no" };
+                mechanism.permissions(kind.id).into_iter().map(move |one| {
+                    let (form, what, name) = (one.form, one.description, mechanism.name());
+                    format!("| `{form}` | {what} | `{name}` | {ends} |\n")
                 })
             })
             .collect();
         if !permissions.is_empty() {
-            page.push_str("\n| permission | what it allows | mechanism |\n|---|---|---|\n");
+            page.push_str("\n| permission | what it allows | mechanism | ends by itself |\n|---|---|---|---|\n");
             page.push_str(&permissions.concat());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sim::reference::access_level;
 use connector::{
-    catalog::{COLLECTORS, Level},
+    catalog::{COLLECTORS, Level, SERVICES},
     model::statement::Statement,
     store::resources::Stored,
 };
@@ -104,6 +104,14 @@ fn permissions() -> Vec<(String, Level, Vec<Statement>)> {
         })
     });
     of_kind.collect()
+}
+
+#[test]
+fn the_boundary_lets_through_the_services_of_permissions_and_no_others() {
+    let all = permissions();
+    let actions = all.iter().flat_map(|(.., statements)| statements).flat_map(|one| &one.actions);
+    let services: BTreeSet<&str> = actions.filter_map(|action| action.split(':').next()).collect();
+    assert_eq!(services, SERVICES.iter().copied().collect());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     mechanisms::{self, Error},
@@ -114,7 +114,16 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
             return tx.commit().await;
         }
     };
-    tie_all(&mut tx, held, &grant.id, (&principal, &openings)).await?;
+    let whose = (&principal, names.as_slice());
+    if let Some(refusal) = tie_all(&mut tx, held, &grant.id, whose, &openings, now).await? {
+        drop(tx);
+        let mut tx = engine.db.begin().await?;
+        identity_centers::lock(&mut tx, held).await?;
+        return match grants::lock(&mut tx, &held.connector, &grant.id).await? {
+            Some(now_is) if !now_is.is_looked_up => refuse(tx, held, &grant.id, &refusal).await,
+            _ => Ok(()),
+        };
+    }
     let known = Some((&principal, names.as_slice()));
     grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
     let act = New {
@@ -128,30 +137,52 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
     tx.commit().await
 }
 
-/// Ties the units of a grant to their targets, in the order in which targets are locked.
+/// Ties the units of a grant to their targets, in the order in which targets are locked. A refusal: one
+/// of them cannot hold what the grant would put in.
 async fn tie_all(
     tx: &mut PgConnection,
     held: &Held,
     grant: &str,
-    (principal, openings): (&Principal, &[Vec<InAccount>]),
-) -> store::Result<()> {
+    (principal, names): (&Principal, &[String]),
+    openings: &[Vec<InAccount>],
+    now: DateTime<Utc>,
+) -> store::Result<Option<Refusal>> {
     let mut objects = BTreeMap::new();
     let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
     for (unit, opened) in units.into_iter().zip(openings) {
         units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
-        let needed = mechanisms::objects(&unit.what, principal).map_err(|detail| {
+        let whose = mechanisms::Unit {
+            connector: &held.connector,
+            integration: held.integration,
+            grant,
+            number: unit.number,
+            principal,
+            names,
+        };
+        let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;
         for object in needed {
             objects.insert((object.key.clone(), object.mechanism, unit.number), object);
         }
     }
+    let mut shared = BTreeMap::new();
     for ((.., number), object) in objects {
         let of = (&held.connector, held.integration);
         let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
         holdings::tie(tx, &held.connector, (grant, number), target, &object).await?;
+        if object.share.is_some() {
+            shared.insert(target, object.mechanism);
+        }
     }
-    Ok(())
+    for (target, kind) in shared {
+        let holders = holdings::holders(tx, &held.connector, target).await?;
+        let fits = mechanisms::kind(kind).map(|kind| kind.fits(&holders, now));
+        if let Some(Err(refusal)) = fits {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
 }
 
 /// Why a rule forbids a grant for the recipient by another of its names: a rule about somebody

@@ -1,13 +1,16 @@
 //! An Identity Center instance as its worker reaches it: the role, the lease, the lanes.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use tokio::sync::OnceCell;
 
 use super::{Engine, mechanisms::Requests};
 use crate::{
     aws::{
-        Access, ApiError,
+        Access, ApiError, Aws,
         lease::Lease,
         sessions::{Key, Kind, Session},
     },
@@ -25,11 +28,13 @@ const LANES: [Lane; 4] = [Lane::Revoke, Lane::Grant, Lane::Poll, Lane::Reconcile
 /// An instance, for as long as the lease lasts.
 #[derive(Debug)]
 pub struct Site {
+    aws: Aws,
+    integration: Arc<Integration>,
     base: Access,
-    management_account: AccountId,
     region: Option<Region>,
     lease: Lease,
     lanes: [OnceLock<Access>; LANES.len()],
+    members: Mutex<HashMap<(AccountId, Lane), Arc<Access>>>,
     instance: OnceCell<Instance>,
     /// What AWS tells of requests, shared by all steps.
     pub requests: Requests,
@@ -48,11 +53,13 @@ impl Site {
         let region = settings.sso_region.clone();
         let base = Access::new(session, region.clone().unwrap_or_else(|| settings.region.clone()));
         Self {
+            aws: engine.aws.clone(),
+            integration: Arc::clone(integration),
             base,
-            management_account: integration.management_account.clone(),
             region,
             lease,
             lanes: Default::default(),
+            members: Mutex::default(),
             instance: OnceCell::new(),
             requests: Requests::default(),
         }
@@ -70,9 +77,42 @@ impl Site {
         Ok(access)
     }
 
-    /// Drops cached credentials, after AWS said that they have ended.
+    /// The way into an account in a lane, in the home region, once there are credentials.
+    ///
+    /// # Errors
+    ///
+    /// When the account's role cannot be assumed.
+    pub async fn member(&self, account: &AccountId, lane: Lane) -> Result<Arc<Access>, ApiError> {
+        let access = {
+            let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = members.entry((account.clone(), lane));
+            Arc::clone(known.or_insert_with(|| {
+                let settings = &self.integration.settings;
+                let key = Key {
+                    connector: self.integration.connector.clone(),
+                    integration: settings.name.clone(),
+                    role: self.integration.role_in(account),
+                    region: settings.region.clone(),
+                };
+                let session = Session::new(&self.aws, key, Kind::Member, lane);
+                let access = Access::new(session, settings.region.clone());
+                Arc::new(access.under(&self.lease, lane))
+            }))
+        };
+        access.open().await.map_err(|error| error.meaning())?;
+        Ok(access)
+    }
+
+    /// Drops cached credentials, after AWS said that some have ended.
     pub(super) async fn renew(&self) {
         self.base.renew().await;
+        let members: Vec<Arc<Access>> = {
+            let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+            members.values().cloned().collect()
+        };
+        for member in members {
+            member.renew().await;
+        }
     }
 
     /// The instance.
@@ -96,7 +136,7 @@ impl Site {
     }
 
     pub(super) fn management_account(&self) -> &AccountId {
-        &self.management_account
+        &self.integration.management_account
     }
 
     pub(super) fn lease(&self) -> &Lease {

@@ -34,7 +34,7 @@ use crate::{
         unit::UnitState,
     },
     store::{
-        self, Db, holdings,
+        self, holdings,
         identity_centers::{self, Held},
         targets::{self, Course, Due, Going, Stored},
     },
@@ -74,9 +74,7 @@ pub(super) struct Ground {
 
 /// Takes a step with a target.
 pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
-    let Some((stored, is_early)) = read(&ground.engine.db, &ground.held, due).await? else {
-        return Ok(());
-    };
+    let Some(Read { mut stored, is_early, now }) = read(ground, due).await? else { return Ok(()) };
     let Some(kind) = mechanisms::kind(&stored.mechanism) else {
         return unknown(ground, &stored).await;
     };
@@ -84,33 +82,49 @@ pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
         return wait_for_others(ground, &stored).await;
     }
     let lane = due.errand.lane();
-    let seen = kind.observe(&ground.site, &stored.object, &stored.target, lane).await;
-    let seen = match seen {
+    let look = mechanisms::Look { object: &stored.object, target: &stored.target, now };
+    let seen = match kind.observe(&ground.site, &look, lane).await {
         Ok(seen) => seen,
         Err(error) => return unreadable(ground, &stored, error).await,
     };
+    learn(&mut stored.object, seen.facts.as_ref());
     let step = Step { ground, kind, stored, before: seen.body.clone() };
     let Some((call, lane)) = step.decide(&seen).await? else { return Ok(()) };
     let answer = kind.call(&ground.site, &step.stored.object, &call, lane).await;
     step.receive(call.verb, answer).await
 }
 
-/// A target with what is known of those that it builds on, and whether it is too early to look at it:
-/// nothing of ours is there, and nothing can be made yet.
-async fn read(db: &Db, held: &Held, due: &Due) -> store::Result<Option<(Stored, bool)>> {
-    let mut conn = db.conn().await?;
-    let Some(mut stored) = targets::get(&mut conn, &held.connector, due.id).await? else {
+/// A target that is to be looked at.
+struct Read {
+    stored: Stored,
+    /// It is too early to look at it: nothing of ours is there, and nothing can be made yet.
+    is_early: bool,
+    now: DateTime<Utc>,
+}
+
+/// Reads a target, with what AWS has told of it and of those that it builds on.
+async fn read(ground: &Ground, due: &Due) -> store::Result<Option<Read>> {
+    let connector = &ground.held.connector;
+    let mut conn = ground.engine.db.conn().await?;
+    let Some(mut stored) = targets::get(&mut conn, connector, due.id).await? else {
         return Ok(None);
     };
-    let below = holdings::facts_below(&mut conn, &held.connector, due.id).await?;
-    if let Value::Object(object) = &mut stored.object {
-        object.extend(below);
-    }
-    let holders = holdings::holders(&mut conn, &held.connector, due.id).await?;
+    let below = holdings::facts_below(&mut conn, connector, due.id).await?;
+    learn(&mut stored.object, Some(&below));
+    let own = stored.facts.clone();
+    learn(&mut stored.object, Some(&own));
+    let holders = holdings::holders(&mut conn, connector, due.id).await?;
     let now = store::now(&mut conn).await?;
     let has_ground = holders.is_empty() || holders.iter().any(Holder::may_begin);
     let is_early = is_blank(&stored.target, now) && !has_ground;
-    Ok(Some((stored, is_early)))
+    Ok(Some(Read { stored, is_early, now }))
+}
+
+/// Adds what AWS has told to what an object's kind says of it.
+fn learn(object: &mut Value, facts: Option<&Value>) {
+    if let (Value::Object(object), Some(Value::Object(facts))) = (object, facts) {
+        object.extend(facts.clone());
+    }
 }
 
 /// Whether nothing of ours is there, or can still come.
@@ -357,7 +371,9 @@ async fn wait_for_others(ground: &Ground, seen: &Stored) -> Result<(), Error> {
     let is_wanted = holding::is_wanted(&locked.holders, now);
     let look = Look::unseen(if is_wanted { Next::Poll } else { Next::Done }, is_wanted);
     let moves = locked.moves(&look, None);
-    let again = now + audit(&ground.engine.config);
+    // It may have come since the look.
+    let is_ready = locked.holders.iter().any(Holder::may_begin);
+    let again = if is_ready { now } else { now + audit(&ground.engine.config) };
     let end = holding::next_end(&locked.holders, now);
     let next_at = is_wanted.then(|| end.map_or(again, |end| end.min(again)));
     let course = Course { next_at, is_observed: false, going: Going::Well };

@@ -46,10 +46,11 @@ impl CatalogService for Api {
 
 fn permissions(kind: &str) -> Vec<Permission> {
     let all = MECHANISMS.iter().flat_map(|mechanism| {
-        mechanism.permissions(kind).iter().map(|one| Permission {
-            id: one.id.to_owned(),
+        mechanism.permissions(kind).into_iter().map(|one| Permission {
+            id: one.form,
             description: one.description.to_owned(),
             mechanism: mechanism.name().to_owned(),
+            is_self_ending: mechanism.is_self_ending(),
         })
     });
     all.collect()

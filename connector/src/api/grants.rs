@@ -10,8 +10,9 @@ use tonic::Status;
 
 use super::{status, words};
 use crate::{
-    access::mechanisms,
+    access::mechanisms::{self, Mechanism},
     model::{
+        assignment::Principal,
         form::Violation,
         grant::{
             ARN_CHARACTERS_MAX, End, ID_CHARACTERS_MAX, LABEL_KEY_CHARACTERS_MAX, LABELS_MAX,
@@ -235,8 +236,7 @@ pub(super) fn grant(
     now: DateTime<Utc>,
 ) -> v1::Grant {
     let state = state(&grant, &units, now);
-    let stuck = (grant.stuck_since, grant.stuck_reason.clone());
-    let units = units.into_iter().map(|found| unit(found, settings, &stuck)).collect();
+    let units = units.into_iter().map(|found| unit(found, settings, &grant)).collect();
     v1::Grant {
         id: grant.id,
         integration_id: grant.integration.to_string(),
@@ -282,15 +282,16 @@ fn shown(recipient: Recipient) -> v1::Recipient {
     v1::Recipient { who: Some(who) }
 }
 
-fn unit(
-    unit: Unit,
-    settings: Option<&Settings>,
-    (stuck_since, stuck_reason): &(Option<DateTime<Utc>>, String),
-) -> v1::GrantUnit {
+fn unit(unit: Unit, settings: Option<&Settings>, grant: &Grant) -> v1::GrantUnit {
     let is_open = !unit.state.is_final();
-    let stuck_since = unit.stuck_since.or(*stuck_since).filter(|_| is_open);
-    let reason = if unit.stuck_since.is_some() { &unit.stuck_reason } else { stuck_reason };
-    let session = TimeDelta::seconds(unit.what.session_seconds.into());
+    let stuck_since = unit.stuck_since.or(grant.stuck_since).filter(|_| is_open);
+    let reason = if unit.stuck_since.is_some() { &unit.stuck_reason } else { &grant.stuck_reason };
+    let is_self_ending =
+        mechanisms::of(&unit.what.mechanism).is_some_and(Mechanism::is_self_ending);
+    // What ends by itself ends in open sessions too, but for what is taken back before.
+    let is_on_time = is_self_ending && grant.revoked_at.is_none();
+    let session = if is_on_time { 0 } else { unit.what.session_seconds };
+    let session = TimeDelta::seconds(session.into());
     let tail = match unit.state {
         // Whatever ends with the grant was not there before it.
         _ if unit.is_found => None,
@@ -309,7 +310,10 @@ fn unit(
         UnitState::Failed => v1::UnitState::Failed,
     };
     let way_in = settings.filter(|_| unit.state == UnitState::Active);
-    let details = way_in.map(|settings| access_details(settings, &unit.what));
+    let way_in = way_in.zip(grant.principal.as_ref());
+    let details = way_in.map(|(settings, principal)| {
+        access_details(settings, &unit.what, (grant.integration, principal))
+    });
     let What { account, resource, resource_type, resource_name, permission, .. } = unit.what;
     let set = unit.what.plan["permission_set"].as_str().unwrap_or_default();
     v1::GrantUnit {
@@ -335,10 +339,15 @@ fn unit(
         session_tail_until_time: tail.map(words::timestamp),
         state_time: Some(words::timestamp(unit.state_at)),
         is_forgotten: unit.is_forgotten,
+        is_self_ending,
     }
 }
 
-fn access_details(settings: &Settings, what: &What) -> v1::AccessDetails {
+fn access_details(
+    settings: &Settings,
+    what: &What,
+    whose: (IntegrationId, &Principal),
+) -> v1::AccessDetails {
     let custom_access_details = settings.custom_access_details.clone();
     let mechanism = mechanisms::of(&what.mechanism);
     let (Some(portal), Some(region), Some(mechanism)) =
@@ -346,7 +355,7 @@ fn access_details(settings: &Settings, what: &What) -> v1::AccessDetails {
     else {
         return v1::AccessDetails { custom_access_details, ..Default::default() };
     };
-    let found = mechanism.details(what, portal, region);
+    let found = mechanism.details(what, whose, portal, region);
     v1::AccessDetails {
         sign_in_url: found.sign_in_url,
         aws_config: found.aws_config,

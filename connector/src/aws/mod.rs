@@ -21,6 +21,7 @@ pub mod http;
 pub mod identity;
 pub mod lease;
 pub mod sessions;
+pub mod simulation;
 pub mod wire;
 
 pub use access::Access;

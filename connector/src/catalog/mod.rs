@@ -98,6 +98,21 @@ pub struct Grantable {
     made: Made,
 }
 
+/// The services whose actions permissions allow.
+pub const SERVICES: &[&str] = &[
+    "dynamodb",
+    "ec2",
+    "kms",
+    "lambda",
+    "rds-db",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "ssmmessages",
+];
+
 /// What the actions of a permission may do, told by the access levels of AWS's service
 /// authorization reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

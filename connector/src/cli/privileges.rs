@@ -13,7 +13,7 @@ use crate::{
     catalog,
     model::{arn::Partition, ids::AccountId},
     privileges::{
-        discovery, giving,
+        Stand, discovery, giving, giving_in_members,
         policy::{self, Format, On, Statement},
         templates,
     },
@@ -48,13 +48,12 @@ pub(super) struct IamPolicy {
     role: Role,
     #[command(flatten)]
     types: Types,
-    /// Ways of giving access, with commas between them, for the role of the management account;
-    /// without it, the role can only read.
+    /// Ways of giving access, with commas between them; without it, the role can only read. The role
+    /// of the management account needs --management-account.
     #[arg(
         long,
         value_name = "MECHANISMS",
         value_delimiter = ',',
-        requires = "management_account",
         value_parser = PossibleValuesParser::new(MECHANISMS.iter().map(|one| one.name()))
     )]
     mechanisms: Vec<String>,
@@ -64,6 +63,9 @@ pub(super) struct IamPolicy {
     /// Access is given in the management account, too.
     #[arg(long, requires = "mechanisms")]
     in_management_account: bool,
+    /// Id of the connector, whose tags some ways of giving access go by.
+    #[arg(long, value_name = "ID", default_value = "CONNECTOR_ID")]
+    connector_id: String,
     /// Its partition.
     #[arg(long, value_enum, default_value = "aws")]
     partition: PartitionName,
@@ -107,19 +109,36 @@ impl IamPolicy {
             Role::Management => declared.management,
             Role::Member => declared.member,
         };
-        let mut statements =
-            vec![Statement { sid: "Discovery".to_owned(), actions, on: On::Everything }];
+        let mut statements = vec![Statement {
+            sid: "Discovery".to_owned(),
+            actions,
+            on: On::Everything,
+            when: Vec::new(),
+        }];
         let partition = match self.partition {
             PartitionName::Aws => Partition::Aws,
             PartitionName::AwsUsGov => Partition::AwsUsGov,
             PartitionName::AwsCn => Partition::AwsCn,
         };
-        if let (Role::Management, Some(account)) = (self.role, &self.management_account) {
-            let chosen = self.mechanisms.iter().filter_map(|name| mechanisms::of(name));
-            let is_spared = !self.in_management_account;
-            statements.extend(
-                chosen.flat_map(|mechanism| giving(mechanism, partition, account, is_spared)),
-            );
+        let chosen = self.mechanisms.iter().filter_map(|name| mechanisms::of(name));
+        let connector = &self.connector_id;
+        match (self.role, &self.management_account) {
+            (Role::Management, Some(account)) => {
+                let stand = Stand { partition, account: account.as_str(), connector };
+                let is_spared = !self.in_management_account;
+                statements.extend(chosen.flat_map(|one| giving(one, stand, is_spared)));
+            }
+            (Role::Management, None) if !self.mechanisms.is_empty() => {
+                eprintln!(
+                    "--mechanisms for the role of the management account needs --management-account"
+                );
+                return ExitCode::from(super::EXIT_USAGE);
+            }
+            (Role::Management, None) => {}
+            (Role::Member, _) => {
+                let stand = Stand { partition, account: "*", connector };
+                statements.extend(chosen.flat_map(|one| giving_in_members(one, stand)));
+            }
         }
         let format = match self.format {
             FormatName::Json => Format::Json,

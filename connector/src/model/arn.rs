@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AccountId, Malformed};
 
+/// Name of the role that the StackSet plants in every member account.
+pub const MEMBER_ROLE_NAME: &str = "apono-connector-member";
+
 /// A set of regions with one IAM and one `arn:` prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Partition {

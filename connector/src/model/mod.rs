@@ -20,6 +20,7 @@ pub mod integration;
 pub mod object;
 pub mod organization;
 pub mod owner;
+pub mod policy_document;
 pub mod problem;
 pub mod proof;
 pub mod recovery;

@@ -60,6 +60,8 @@ refusal_codes! {
     AccountUnknown = "ACCOUNT_UNKNOWN", "Name an account that `accounts list` shows; sync first if it is new.";
     /// The account is left out by the settings.
     AccountExcluded = "ACCOUNT_EXCLUDED", "Take its organizational unit off excluded_ou_ids, or ask for another account.";
+    /// The person's policy in the account holds no more.
+    PolicyFull = "POLICY_FULL", "Wait for another grant of the same person in the account to end, ask for fewer resources, or grant a permission set instead.";
     /// The account is suspended or being closed.
     AccountNotActive = "ACCOUNT_NOT_ACTIVE", "Ask for another account, or have AWS reactivate this one.";
     /// The management account.

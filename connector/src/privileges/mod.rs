@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::{
     access::mechanisms::{self, LOOKUP_IAM_ACTIONS, Mechanism, Right, To},
     catalog::{self, COLLECTORS},
-    model::{arn::Partition, ids::AccountId, scope::Reach},
+    model::{arn::Partition, scope::Reach},
 };
 
 use self::policy::{On, Statement};
@@ -49,46 +49,71 @@ pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
     Actions { management, member }
 }
 
+/// Where a role is to give access, for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Stand<'a> {
+    /// Partition.
+    pub partition: Partition,
+    /// The account; `*`: any member account.
+    pub account: &'a str,
+    /// Id of the connector.
+    pub connector: &'a str,
+}
+
+impl Stand<'_> {
+    fn named(&self, pattern: &str) -> String {
+        pattern
+            .replace("${AWS::Partition}", self.partition.as_str())
+            .replace("${AWS::AccountId}", self.account)
+    }
+
+    /// ARNs on which a right is to be tried; none: on whatever there is.
+    fn samples(&self, right: &Right) -> Vec<String> {
+        match right.on {
+            mechanisms::On::Everything => Vec::new(),
+            mechanisms::On::AllBut(_, one) => vec![self.named(one)],
+            mechanisms::On::Only(patterns) => {
+                patterns.iter().map(|one| self.named(one).replace('*', "any")).collect()
+            }
+        }
+    }
+
+    fn statement(&self, title: &str, right: &Right) -> Statement {
+        let named = |patterns: &[&str]| patterns.iter().map(|one| self.named(one)).collect();
+        Statement {
+            sid: format!("{title}{}", right.name),
+            actions: actions(right),
+            on: match right.on {
+                mechanisms::On::Everything => On::Everything,
+                mechanisms::On::AllBut(patterns, _) => On::AllBut(named(patterns)),
+                mechanisms::On::Only(patterns) => On::Only(named(patterns)),
+            },
+            when: right.when.iter().map(|when| (when.key, self.connector.to_owned())).collect(),
+        }
+    }
+}
+
 /// The statements that a mechanism adds to the role of the management account. Access to that account
 /// could change the role itself, so it is spared unless that is wanted.
 #[must_use]
-pub fn giving(
-    mechanism: &dyn Mechanism,
-    partition: Partition,
-    management: &AccountId,
-    is_spared: bool,
-) -> Vec<Statement> {
-    let arn = |pattern: &str| {
-        pattern
-            .replace("${AWS::Partition}", partition.as_str())
-            .replace("${AWS::AccountId}", management.as_str())
-    };
+pub fn giving(mechanism: &dyn Mechanism, stand: Stand<'_>, is_spared: bool) -> Vec<Statement> {
     let rights = mechanism.rights().iter();
     let meant = rights.filter(|right| !(is_spared && right.to == To::ChangeManagementAccount));
-    let statement = |right: &Right| Statement {
-        sid: format!("{}{}", mechanism.title(), right.name),
-        actions: actions(right),
-        on: match right.on {
-            mechanisms::On::Everything => On::Everything,
-            mechanisms::On::AllBut(pattern) => On::AllBut(arn(pattern)),
-            mechanisms::On::Only(patterns) => {
-                On::Only(patterns.iter().map(|pattern| arn(pattern)).collect())
-            }
-        },
-    };
-    meant.map(statement).collect()
+    meant.map(|right| stand.statement(mechanism.title(), right)).collect()
 }
 
-/// The actions of a right; who looks, looks recipients up, too.
+/// The statements that a mechanism adds to the role of member accounts.
+#[must_use]
+pub fn giving_in_members(mechanism: &dyn Mechanism, stand: Stand<'_>) -> Vec<Statement> {
+    let rights = mechanism.member_rights().iter();
+    rights.map(|right| stand.statement(mechanism.title(), right)).collect()
+}
+
+/// The actions of a right; who looks in Identity Center, looks recipients up, too.
 fn actions(right: &Right) -> BTreeSet<&'static str> {
     let mut actions: BTreeSet<_> = right.actions.iter().copied().collect();
-    if right.to == To::Look {
+    if right.to == To::Look && matches!(right.on, mechanisms::On::Everything) {
         actions.extend(LOOKUP_IAM_ACTIONS);
     }
     actions
-}
-
-/// The actions of a mechanism's rights to do something.
-fn actions_to(mechanism: &dyn Mechanism, to: To) -> BTreeSet<&'static str> {
-    mechanism.rights().iter().filter(|right| right.to == to).flat_map(actions).collect()
 }

@@ -24,6 +24,8 @@ pub struct Statement {
     pub actions: BTreeSet<&'static str>,
     /// What they are allowed on.
     pub on: On,
+    /// Condition keys and the values that they must have.
+    pub when: Vec<(&'static str, String)>,
 }
 
 /// What a statement is about.
@@ -31,8 +33,8 @@ pub struct Statement {
 pub enum On {
     /// Everything.
     Everything,
-    /// Everything but this.
-    AllBut(String),
+    /// Everything but these.
+    AllBut(Vec<String>),
     /// These alone.
     Only(Vec<String>),
 }
@@ -42,7 +44,7 @@ impl On {
     fn named(&self) -> (bool, Vec<&str>) {
         match self {
             Self::Everything => (false, vec!["*"]),
-            Self::AllBut(arn) => (true, vec![arn]),
+            Self::AllBut(arns) => (true, arns.iter().map(String::as_str).collect()),
             Self::Only(arns) => (false, arns.iter().map(String::as_str).collect()),
         }
     }
@@ -66,7 +68,7 @@ pub fn write(statements: &[Statement], format: Format) -> String {
         Format::CloudFormation => {
             let head = "PolicyName: apono-connector\nPolicyDocument:\n  Version: \"2012-10-17\"\n  Statement:\n";
             let mut policy = head.to_owned();
-            for Statement { sid, actions, on } in statements {
+            for Statement { sid, actions, on, when } in statements {
                 let _ = writeln!(policy, "    - Sid: {sid}\n      Effect: Allow\n      Action:");
                 for action in actions {
                     let _ = writeln!(policy, "        - {action}");
@@ -76,12 +78,18 @@ pub fn write(statements: &[Statement], format: Format) -> String {
                 for arn in arns {
                     let _ = writeln!(policy, "        - \"{arn}\"");
                 }
+                if !when.is_empty() {
+                    policy.push_str("      Condition:\n        StringEquals:\n");
+                }
+                for (key, value) in when {
+                    let _ = writeln!(policy, "          {key}: \"{value}\"");
+                }
             }
             policy
         }
         Format::Terraform => {
             let mut policy = "data \"aws_iam_policy_document\" \"apono_connector\" {\n".to_owned();
-            for Statement { sid, actions, on } in statements {
+            for Statement { sid, actions, on, when } in statements {
                 let _ = writeln!(policy, "  statement {{\n    sid = \"{sid}\"");
                 let (is_not, arns) = on.named();
                 let field = if is_not { "not_resources" } else { "resources" };
@@ -91,7 +99,14 @@ pub fn write(statements: &[Statement], format: Format) -> String {
                 for action in actions {
                     let _ = writeln!(policy, "      \"{action}\",");
                 }
-                policy.push_str("    ]\n  }\n");
+                policy.push_str("    ]\n");
+                for (key, value) in when {
+                    let _ = writeln!(
+                        policy,
+                        "    condition {{\n      test = \"StringEquals\"\n      variable = \"{key}\"\n      values = [\"{value}\"]\n    }}"
+                    );
+                }
+                policy.push_str("  }\n");
             }
             policy.push_str("}\n");
             policy
@@ -107,5 +122,10 @@ fn as_json(statement: &Statement) -> Value {
     let (is_not, arns) = statement.on.named();
     let field = if is_not { "NotResource" } else { "Resource" };
     written.insert(field.to_owned(), json!(arns));
+    if !statement.when.is_empty() {
+        let when: Map<String, Value> =
+            statement.when.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        written.insert("Condition".to_owned(), json!({ "StringEquals": when }));
+    }
     Value::Object(written)
 }

@@ -6,7 +6,10 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{actions, discovery};
-use crate::access::mechanisms::{MECHANISMS, Mechanism, On, Right, To};
+use crate::{
+    access::mechanisms::{BOUNDARY, MECHANISMS, Mechanism, On, Right, To},
+    catalog,
+};
 
 /// Where the actions of a role stand.
 const ACTIONS: &str = "@ACTIONS@";
@@ -16,6 +19,10 @@ const MEMBER: &str = "@MEMBER@";
 const CHOICES: &str = "@CHOICES@";
 const CONDITIONS: &str = "@CONDITIONS@";
 const POLICIES: &str = "@POLICIES@";
+/// Where what the StackSet hands on stands.
+const PARAMETERS: &str = "@PARAMETERS@";
+/// Where the services stand that generated permission sets may reach at most.
+const SERVICES: &str = "@SERVICES@";
 
 /// The template of the management account, with the StackSet of the other one.
 #[must_use]
@@ -26,7 +33,19 @@ pub fn management(types: &[&str]) -> String {
     let template = filled(&template, CONDITIONS, &of_each(condition));
     let policies: Vec<String> = MECHANISMS.iter().map(|mechanism| policy(*mechanism)).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
+    let parameters: String = in_members().map(|one| parameter(one.title())).collect();
+    let template = filled(&template, PARAMETERS, &parameters);
     filled(&template, MEMBER, &member(types))
+}
+
+/// The mechanisms that need something in member accounts.
+fn in_members() -> impl Iterator<Item = &'static dyn Mechanism> {
+    MECHANISMS.iter().copied().filter(|mechanism| !mechanism.member_rights().is_empty())
+}
+
+/// A parameter that the StackSet hands on.
+fn parameter(title: &str) -> String {
+    format!("- ParameterKey: {title}\n  ParameterValue:\n    Ref: {title}\n")
 }
 
 fn of_each(written: fn(&dyn Mechanism) -> String) -> String {
@@ -41,9 +60,13 @@ fn choice(mechanism: &dyn Mechanism) -> String {
     )
 }
 
+fn has(title: &str) -> String {
+    format!("Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\n")
+}
+
 fn condition(mechanism: &dyn Mechanism) -> String {
     let title = mechanism.title();
-    let mut condition = format!("Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\n");
+    let mut condition = has(title);
     if mechanism.rights().iter().any(|right| right.to == To::ChangeManagementAccount) {
         let _ = writeln!(
             condition,
@@ -58,19 +81,24 @@ fn condition(mechanism: &dyn Mechanism) -> String {
 fn policy(mechanism: &dyn Mechanism) -> String {
     let is_for_all = |right: &&Right| right.to != To::ChangeManagementAccount;
     let (all, own): (Vec<_>, Vec<_>) = mechanism.rights().iter().partition(is_for_all);
-    let mut policies = policy_of(mechanism, "", "", &all);
+    let mut policies = policy_of(mechanism, ("", "", "ManagementRole"), &all);
     if !own.is_empty() {
         let (name, file) = ("InManagementAccount", "-management-account");
         policies.push('\n');
-        policies.push_str(&policy_of(mechanism, name, file, &own));
+        policies.push_str(&policy_of(mechanism, (name, file, "ManagementRole"), &own));
     }
     policies
 }
 
-fn policy_of(mechanism: &dyn Mechanism, name: &str, file: &str, rights: &[&Right]) -> String {
+fn policy_of(
+    mechanism: &dyn Mechanism,
+    (name, file, role): (&str, &str, &str),
+    rights: &[&Right],
+) -> String {
     let title = mechanism.title();
     let template = include_str!("templates/mechanism.yaml")
         .replace("@TITLE@", title)
+        .replace("@ROLE@", role)
         .replace("@NAME@", name)
         .replace("@FILE@", file);
     let statements = rights.iter().map(|right| statement(title, right)).collect::<String>();
@@ -80,7 +108,7 @@ fn policy_of(mechanism: &dyn Mechanism, name: &str, file: &str, rights: &[&Right
 fn statement(title: &str, right: &Right) -> String {
     let (field, patterns): (_, &[&str]) = match &right.on {
         On::Everything => ("Resource", &[]),
-        On::AllBut(pattern) => ("NotResource", std::slice::from_ref(pattern)),
+        On::AllBut(patterns, _) => ("NotResource", patterns),
         On::Only(patterns) => ("Resource", patterns),
     };
     let on = if patterns.is_empty() {
@@ -90,14 +118,35 @@ fn statement(title: &str, right: &Right) -> String {
         format!("\n{}", subs.collect::<String>())
     };
     let actions = items(&actions(right)).replace("- ", "    - ");
-    format!("- Sid: {title}{}\n  Effect: Allow\n  Action:\n{actions}  {field}:{on}", right.name)
+    let mut when = String::new();
+    if !right.when.is_empty() {
+        when.push_str("  Condition:\n    StringEquals:\n");
+    }
+    for condition in right.when {
+        let _ = writeln!(when, "      {}:\n        Ref: AponoConnectorId", condition.key);
+    }
+    let name = right.name;
+    format!("- Sid: {title}{name}\n  Effect: Allow\n  Action:\n{actions}  {field}:{on}{when}")
 }
 
 /// The template of the member accounts.
 #[must_use]
 pub fn member(types: &[&str]) -> String {
     let of_role = &discovery(types.iter().copied()).member;
-    filled(include_str!("templates/member.yaml"), ACTIONS, &items(of_role))
+    let template = filled(include_str!("templates/member.yaml"), ACTIONS, &items(of_role));
+    let template = filled(&template, CHOICES, &in_members().map(choice).collect::<String>());
+    let conditions = in_members().map(|one| has(one.title())).collect::<String>();
+    let template = filled(&template, CONDITIONS, &conditions);
+    let policies: Vec<String> = in_members().map(member_policy).collect();
+    let template = filled(&template, POLICIES, &policies.join("\n"));
+    let services: Vec<String> = catalog::SERVICES.iter().map(|one| format!("- {one}:*")).collect();
+    let template = filled(&template, SERVICES, &services.join("\n"));
+    template.replace("@BOUNDARY@", BOUNDARY)
+}
+
+fn member_policy(mechanism: &dyn Mechanism) -> String {
+    let rights: Vec<&Right> = mechanism.member_rights().iter().collect();
+    policy_of(mechanism, ("", "", "MemberRole"), &rights)
 }
 
 fn items(actions: &BTreeSet<&str>) -> String {

@@ -1,6 +1,6 @@
 //! What units need in AWS: which targets, in which stages, and how these stand for them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{Result, expect_one, stored};
@@ -138,7 +138,7 @@ pub async fn facts_below(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: TargetId,
-) -> Result<Map<String, Value>> {
+) -> Result<Value> {
     let rows = sqlx::query_scalar!(
         "SELECT t.facts FROM connector.holdings h
          JOIN connector.holdings below USING (connector_id, grant_id, number)

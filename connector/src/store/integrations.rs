@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Result, all, expect_one, found, stored};
 use crate::model::{
+    arn::{MEMBER_ROLE_NAME, RoleArn},
     ids::{AccountId, ConnectorId, IntegrationId, OrganizationId},
     integration::Settings,
 };
@@ -44,6 +45,19 @@ pub struct Integration {
     pub initialized_at: Option<DateTime<Utc>>,
     /// Since when it is being removed.
     pub deleting_at: Option<DateTime<Utc>>,
+}
+
+impl Integration {
+    /// The role by which an account is reached. The StackSet never reaches the management account, so
+    /// that one is reached by the management role.
+    #[must_use]
+    pub fn role_in(&self, account: &AccountId) -> RoleArn {
+        let management = &self.settings.management_role_arn;
+        if *account == self.management_account {
+            return management.clone();
+        }
+        management.partition().role(account, MEMBER_ROLE_NAME)
+    }
 }
 
 struct Row {

@@ -44,8 +44,6 @@ mod organization;
 mod recorder;
 mod scope;
 
-/// Name of the role that the StackSet plants in every member account.
-pub const MEMBER_ROLE_NAME: &str = "apono-connector-member";
 /// The collector name under which the walk of the organization is recorded.
 pub const WALK: &str = "organization";
 /// The collector name under which the opening of an account is recorded.
@@ -149,15 +147,10 @@ pub fn access(aws: &Aws, integration: &Integration, place: &Place) -> Access {
     Access::new(Session::new(aws, key, kind, Lane::Crawl), region)
 }
 
-/// The StackSet never reaches the management account, so that one is read with the
-/// management role.
 fn role_in(account: &AccountId, integration: &Integration) -> (RoleArn, Kind) {
-    let management = &integration.settings.management_role_arn;
-    if account == &integration.management_account {
-        (management.clone(), Kind::Management)
-    } else {
-        (management.partition().role(account, MEMBER_ROLE_NAME), Kind::Member)
-    }
+    let is_management = account == &integration.management_account;
+    let kind = if is_management { Kind::Management } else { Kind::Member };
+    (integration.role_in(account), kind)
 }
 
 /// A group with the integration that it belongs to.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value};
 
 /// The account of a stack, where nobody tells it.
-const UNKNOWN_ACCOUNT: &str = "000000000000";
+pub(crate) const UNKNOWN_ACCOUNT: &str = "000000000000";
 
 /// A role that a template makes.
 #[derive(Clone, Debug)]
@@ -22,6 +22,18 @@ pub struct Role {
     pub policies: Vec<Value>,
 }
 
+impl Role {
+    /// The same where its stack knows the account.
+    #[must_use]
+    pub(crate) fn in_account(&self, account: &str) -> Self {
+        let named = |policy: &Value| {
+            let named = policy.to_string().replace(UNKNOWN_ACCOUNT, account);
+            serde_json::from_str(&named).expect("a policy")
+        };
+        Self { policies: self.policies.iter().map(named).collect(), ..self.clone() }
+    }
+}
+
 /// A management template, rendered with its parameters.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -29,6 +41,8 @@ pub struct Deployment {
     pub management: Vec<Role>,
     /// Roles that the StackSet plants.
     pub member: Vec<Role>,
+    /// Managed policies that it plants, by name, in the path `/`.
+    pub member_policies: Vec<(String, Value)>,
     /// The unit below which the StackSet plants them.
     pub unit: String,
 }
@@ -69,7 +83,7 @@ pub fn render(
         given.insert((*name).to_owned(), Value::from(*value));
     }
     let names = with_defaults(&template, given);
-    let mut member = Vec::new();
+    let (mut member, mut member_policies) = (Vec::new(), Vec::new());
     for (_, properties) in made(&template, "AWS::CloudFormation::StackSet", &names)? {
         let mut given = pseudo(partition);
         for parameter in properties["Parameters"].as_array().into_iter().flatten() {
@@ -79,9 +93,15 @@ pub fn render(
         let body = properties["TemplateBody"].as_str().context("a StackSet has a TemplateBody")?;
         let body = parse(body)?;
         let names = with_defaults(&body, given);
+        for (id, policy) in made(&body, "AWS::IAM::ManagedPolicy", &names)? {
+            let name = policy["ManagedPolicyName"].as_str();
+            let name = name.with_context(|| format!("{id} has no name"))?.to_owned();
+            member_policies.push((name, policy["PolicyDocument"].clone()));
+        }
         member.extend(roles(&body, names)?);
     }
-    Ok(Deployment { management: roles(&template, names)?, member, unit: unit.to_owned() })
+    let management = roles(&template, names)?;
+    Ok(Deployment { management, member, member_policies, unit: unit.to_owned() })
 }
 
 fn parse(text: &str) -> anyhow::Result<Value> {

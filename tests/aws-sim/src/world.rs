@@ -259,7 +259,10 @@ impl World {
         }
         for id in below {
             for role in &deployment.member {
-                self.account(&id).roles.insert(role.name.clone(), role.clone());
+                self.account(&id).roles.insert(role.name.clone(), role.in_account(&id));
+            }
+            for (name, document) in &deployment.member_policies {
+                self.put_policy(&id, "/", name, &document.to_string());
             }
         }
     }

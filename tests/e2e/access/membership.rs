@@ -297,7 +297,8 @@ async fn memberships_end_with_a_recovery() {
     house.start_again().await;
     let found = house.api.access().get_recovery(GetRecoveryRequest::default()).await;
     let found = found.expect("an answer").into_inner().recovery.expect("a recovery");
-    assert_eq!(found.untold_mechanisms, ["aws-identity-center-group-membership"]);
+    let untold = ["aws-identity-center-group-membership", "aws-generated-access"];
+    assert_eq!(found.untold_mechanisms, untold);
     let end = EndRecoveryRequest {
         reason: "looked".to_owned(),
         accept_unread: true,

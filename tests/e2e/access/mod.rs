@@ -3,6 +3,7 @@
 
 mod deletion;
 mod drift;
+pub(crate) mod generated;
 mod guardrails;
 mod life;
 pub(crate) mod membership;
@@ -73,7 +74,7 @@ fn furnished(cloud: Cloud) -> Cloud {
     cloud.account(ACCOUNT, "ou-test-aaaaaaaa", "payments");
     cloud.account(OTHER_ACCOUNT, &cloud.root, "checkout");
     aws_sim::seed::enroll(&mut cloud.sim.world(), &cloud.organization, "eu-west-1", &[], 4);
-    cloud.deploy();
+    cloud.deploy_all();
     cloud
 }
 

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     access::{
-        ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, membership, settings,
+        ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, generated, membership,
+        settings,
     },
     harness::{Api, Cloud, Daemon, Database, Options},
 };
@@ -43,23 +44,31 @@ pub(super) enum Way {
     Assignment,
     /// A membership in a group.
     Membership,
+    /// What a bucket's permission allows.
+    Generated,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 2] = [Self::Assignment, Self::Membership];
+    pub(super) const ALL: [Self; 3] = [Self::Assignment, Self::Membership, Self::Generated];
+
+    /// What happens to grants by it. What is generated was not there before.
+    pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
+        Flow::ALL.into_iter().filter(move |flow| self != Self::Generated || !flow.is_found())
+    }
 
     /// A request for it.
     fn request(self) -> GrantRequest {
         match self {
             Self::Assignment => a_request(ID),
             Self::Membership => membership::join(ID, membership::OTHER),
+            Self::Generated => generated::on(ID, 1, "READ_ONLY", generated::BUCKET),
         }
     }
 
     /// Whoever gets it.
     fn person(self) -> String {
         match self {
-            Self::Assignment => ann(1),
+            Self::Assignment | Self::Generated => ann(1),
             Self::Membership => ann(membership::OTHER),
         }
     }
@@ -67,7 +76,7 @@ impl Way {
     /// Somebody else makes the same, or removes it.
     fn by_hand(self, cloud: &Cloud, is_there: bool) {
         let (mut world, person) = (cloud.sim.world(), self.person());
-        let held = assignment(&person, ACCOUNT);
+        let mut held = assignment(&person, ACCOUNT);
         match (self, is_there) {
             (Self::Assignment, true) => world.assign(&cloud.organization, held),
             (Self::Assignment, false) => world.unassign(&cloud.organization, &held),
@@ -76,6 +85,33 @@ impl Way {
             }
             (Self::Membership, false) => {
                 world.leave(&cloud.organization, membership::GROUP, &person);
+            }
+            (Self::Generated, _) => {
+                let sets = &world.organizations[&cloud.organization].directory.permission_sets;
+                let ours = sets.iter().find(|set| set.name.starts_with("apono-"));
+                held.permission_set.clone_from(&ours.expect("a set").id);
+                world.unassign(&cloud.organization, &held);
+            }
+        }
+    }
+
+    /// Whether its person has the access.
+    fn has_access(self, cloud: &Cloud) -> bool {
+        match self {
+            Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
+            Self::Generated => {
+                generated::may(cloud, 1, "s3:GetObject", &format!("{}/a", generated::BUCKET))
+            }
+        }
+    }
+
+    /// What of ours is in AWS beside the access.
+    fn left(self, cloud: &Cloud) -> Vec<String> {
+        match self {
+            Self::Assignment | Self::Membership => Vec::new(),
+            Self::Generated => {
+                let assigned = access_of(cloud, &self.person());
+                generated::made(cloud).into_iter().chain(assigned).collect()
             }
         }
     }
@@ -151,11 +187,16 @@ impl Stage {
         let database = Database::create().await;
         let connector_id = connector::base::chance::uuid().to_string();
         let cloud = cloud_for(&connector_id).await;
+        generated::with_buckets(&cloud);
         let mut daemon = Daemon::start_with(&cloud, options(&database.url, Flow::Grant));
         let api = daemon.api().await;
         let week = prost_types::Duration { seconds: 7 * 24 * 3600, nanos: 0 };
         let settings = IntegrationSettings { sync_interval: Some(week), ..settings(&cloud) };
-        let settings = membership::with_groups(settings);
+        let buckets = generated::knowing_buckets(settings.clone()).resource_types;
+        let mut settings = membership::with_groups(settings);
+        settings.resource_types.extend(buckets);
+        settings.resource_types.sort_unstable();
+        settings.resource_types.dedup();
         api.create_and_sync(settings).await;
         daemon.stop().await;
         Self { connector_id, database }
@@ -166,6 +207,7 @@ impl Stage {
         if way == Way::Membership {
             membership::opens(&cloud, ACCOUNT);
         }
+        generated::with_buckets(&cloud);
         if flow.is_found() {
             way.by_hand(&cloud, true);
         }
@@ -317,11 +359,12 @@ impl Scene {
         Asker { flow: self.flow, request: self.request(), end: self.end }
     }
 
-    /// Calls of Identity Center so far.
+    /// Calls of the services in which access is given, so far.
     fn calls(&self) -> Vec<String> {
         let world = self.house.cloud.sim.world();
         let actions = world.journal.iter().map(|entry| entry.action.clone());
-        actions.filter(|one| one.starts_with("sso:") || one.starts_with("identitystore:")).collect()
+        let services = ["sso:", "identitystore:", "iam:"];
+        actions.filter(|one| services.iter().any(|service| one.starts_with(service))).collect()
     }
 
     fn trap(&self, point: &Point, moment: Moment) -> Trap {
@@ -389,7 +432,7 @@ impl Scene {
     }
 
     fn has_access(&self) -> bool {
-        !access_of(&self.house.cloud, &self.way.person()).is_empty()
+        self.way.has_access(&self.house.cloud)
     }
 
     /// Looks until something is as it should be; else how it is.
@@ -447,9 +490,10 @@ impl Scene {
             is_over && self.house.database.count(restless).await == 0
         })
         .await?;
-        if self.has_access() == self.flow.is_found() {
+        let left = self.way.left(&self.house.cloud);
+        if self.has_access() == self.flow.is_found() && left.is_empty() {
             return Ok(());
         }
-        Err(format!("access {} at rest", self.has_access()))
+        Err(format!("access {} at rest, {left:?} is left", self.has_access()))
     }
 }

@@ -106,7 +106,7 @@ async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
     let mut chance = StdRng::seed_from_u64(seed);
     let stage = &Stage::prepare().await;
     let mut visits = Vec::new();
-    let flows = Way::ALL.into_iter().flat_map(|way| Flow::ALL.map(|flow| (way, flow)));
+    let flows = Way::ALL.into_iter().flat_map(|way| way.flows().map(move |flow| (way, flow)));
     let traced = futures::stream::iter(flows)
         .map(|flow| async move { (flow, always(stage, flow).await) })
         .buffered(TRACES_AT_ONCE)

@@ -108,6 +108,16 @@ impl Cloud {
         self.sim.world().deploy(&self.organization, &deployment);
     }
 
+    /// The same, with every way of giving access.
+    pub(crate) fn deploy_all(&self) {
+        let all = connector::access::mechanisms::MECHANISMS
+            .iter()
+            .map(|one| (one.title(), "Enabled"))
+            .collect::<Vec<_>>();
+        let deployment = self.deployment_with(&all);
+        self.sim.world().deploy(&self.organization, &deployment);
+    }
+
     /// The rendered template.
     pub(crate) fn deployment(&self) -> Deployment {
         self.deployment_with(&[("AccountAssignments", "Enabled"), ("GroupMemberships", "Enabled")])

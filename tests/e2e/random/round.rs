@@ -238,6 +238,6 @@ fn organization(sim: &Arc<Sim>, connector_id: &str, at: usize) -> Cloud {
         cloud.account(&account, &cloud.root, "payments");
     }
     aws_sim::seed::enroll(&mut sim.world(), &cloud.organization, "eu-west-1", &[], 4);
-    cloud.deploy();
+    cloud.deploy_all();
     cloud
 }

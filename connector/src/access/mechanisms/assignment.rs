@@ -15,7 +15,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Answer, Call, Error, Kind, Mechanism, On, Permission, Plan, Right, Seen, To, read};
+use super::{
+    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Right, Seen, To, Unit, read,
+};
 use crate::{
     access::{Config, site::Site},
     aws::{ApiError, error::assignment_refusal},
@@ -25,11 +27,11 @@ use crate::{
         details::{self, Details, session_length},
         failure::Lane,
         grant::Recipient,
-        ids::{AccountId, Region},
+        ids::{AccountId, IntegrationId, Region},
         object::Object,
         recovery::Change,
         refusal::{Refusal, RefusalCode},
-        target::{Intent, Observed, Operation, Progress, Target, Verb},
+        target::{Intent, Observed, Operation, Progress, Verb},
     },
     store::{permission_sets::PermissionSet, resources::Stored as Resource, units::What},
 };
@@ -39,40 +41,40 @@ mod requests;
 pub use requests::Requests;
 
 pub(super) const LIST_ASSIGNMENTS: &str = "sso:ListAccountAssignmentsForPrincipal";
-const CREATE: &str = "sso:CreateAccountAssignment";
-const DELETE: &str = "sso:DeleteAccountAssignment";
+pub(super) const CREATE: &str = "sso:CreateAccountAssignment";
+pub(super) const DELETE: &str = "sso:DeleteAccountAssignment";
+/// What looking at assignments takes.
+pub(super) const LOOKING: &[&str] = &[
+    requests::DESCRIBE_CREATION,
+    requests::DESCRIBE_DELETION,
+    requests::LIST_CREATIONS,
+    requests::LIST_DELETIONS,
+    LIST_ASSIGNMENTS,
+    LIST_INSTANCES,
+];
 
 /// Pages of a list at most: more than there are of any. One that goes on does not come to an end.
 const PAGES_MAX: usize = 2000;
 /// The most that a page may hold.
 const PAGE_ITEMS: i32 = 100;
 
-const MANAGEMENT_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/${AWS::AccountId}";
+const ANY_SET: &str = "arn:${AWS::Partition}:sso:::permissionSet/any/any";
+pub(super) const MANAGEMENT_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/${AWS::AccountId}";
 
 const RIGHTS: &[Right] = &[
-    Right {
-        name: "Look",
-        actions: &[
-            requests::DESCRIBE_CREATION,
-            requests::DESCRIBE_DELETION,
-            requests::LIST_CREATIONS,
-            requests::LIST_DELETIONS,
-            LIST_ASSIGNMENTS,
-            LIST_INSTANCES,
-        ],
-        on: On::Everything,
-        to: To::Look,
-    },
+    Right { name: "Look", actions: LOOKING, on: On::Everything, when: &[], to: To::Look },
     Right {
         name: "Change",
         actions: &[CREATE, DELETE],
-        on: On::AllBut(MANAGEMENT_ACCOUNT),
+        on: On::AllBut(&[MANAGEMENT_ACCOUNT], ANY_SET),
+        when: &[],
         to: To::Change,
     },
     Right {
         name: "ChangeManagementAccount",
         actions: &[CREATE, DELETE],
         on: On::Only(&[MANAGEMENT_ACCOUNT]),
+        when: &[],
         to: To::ChangeManagementAccount,
     },
     // There AWS makes the roles of permission sets with the rights of whoever asks.
@@ -101,6 +103,7 @@ const RIGHTS: &[Right] = &[
             "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-reserved/sso.amazonaws.com/*",
             "arn:${AWS::Partition}:iam::${AWS::AccountId}:saml-provider/AWSSSO_*",
         ]),
+        when: &[],
         to: To::ChangeManagementAccount,
     },
 ];
@@ -118,6 +121,23 @@ pub fn plan(account: &AccountId, set: &PermissionSet) -> (&'static str, Plan) {
 }
 
 struct Assignments;
+
+/// The assignment of a permission set whose ARN is told by the target of an earlier stage.
+pub(super) fn object_of_generated(
+    account: &AccountId,
+    set: &str,
+    principal: &Principal,
+    stage: i16,
+) -> Object {
+    Object {
+        mechanism: NAME,
+        key: format!("{account}/{set}/{principal}"),
+        place: account.to_string(),
+        object: json!({ "account": account, "principal": principal }),
+        stage,
+        share: None,
+    }
+}
 
 #[async_trait]
 impl Mechanism for Assignments {
@@ -141,23 +161,24 @@ impl Mechanism for Assignments {
         &[&Assignments]
     }
 
-    fn permissions(&self, kind: &str) -> &'static [Permission] {
-        const ANY: &[Permission] = &[Permission {
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        let any = Permission {
             id: "*",
+            form: "*".to_owned(),
             description: "What a permission set says, named as `permission_set` in an account",
-        }];
-        if kind == "aws-account" { ANY } else { &[] }
+        };
+        if kind == "aws-account" { vec![any] } else { Vec::new() }
     }
 
-    fn plan(&self, on: &Resource, _recipient: &Recipient) -> Result<Plan, Refusal> {
+    fn plan(&self, on: &Resource, _asked: &str, _recipient: &Recipient) -> Result<Plan, Refusal> {
         let finding = format!("{} needs a permission set: see `permission_set`", on.arn);
         Err(Refusal::new(RefusalCode::PermissionUnknown, finding))
     }
 
-    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError> {
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
         let InAccount { account, permission_set } = read(CREATE, plan)?;
-        let place = account.to_string();
-        let assignment = Assignment { account, permission_set, principal: principal.clone() };
+        let (place, principal) = (account.to_string(), unit.principal.clone());
+        let assignment = Assignment { account, permission_set, principal };
         Ok(vec![Object {
             mechanism: NAME,
             key: assignment.to_string(),
@@ -172,7 +193,13 @@ impl Mechanism for Assignments {
         Ok(Vec::new())
     }
 
-    fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details {
+    fn details(
+        &self,
+        what: &What,
+        _whose: (IntegrationId, &Principal),
+        portal: &Url,
+        sso_region: &Region,
+    ) -> Details {
         details::of_role(portal, sso_region, &what.account, &what.permission)
     }
 }
@@ -187,14 +214,9 @@ impl Kind for Assignments {
         Some(config.assignments_at_once.into())
     }
 
-    async fn observe(
-        &self,
-        site: &Site,
-        object: &Value,
-        target: &Target,
-        lane: Lane,
-    ) -> Result<Seen, ApiError> {
-        let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let wanted: Assignment = read(LIST_ASSIGNMENTS, look.object)?;
+        let target = look.target;
         let mut operations = Vec::new();
         let ours = target.intent.as_ref().and_then(|intent| {
             let request = intent.request.clone()?;

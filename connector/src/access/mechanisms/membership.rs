@@ -17,24 +17,23 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    Answer, Call, Error, Kind, Mechanism, On, Permission, Plan, Right, Seen, To,
+    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Right, Seen, To, Unit,
     assignment::{LIST_ASSIGNMENTS, of_principal},
     read,
 };
 use crate::{
     access::{principals, site::Site},
     aws::ApiError,
-    base::clock,
     catalog::identity_center::LIST_INSTANCES,
     model::{
         assignment::{InAccount, Principal},
         details::{Details, SESSION_MAX, start},
         failure::Lane,
         grant::Recipient,
-        ids::Region,
+        ids::{IntegrationId, Region},
         object::Object,
         refusal::{Refusal, RefusalCode},
-        target::{Observed, Operation, Progress, Target, Verb},
+        target::{Observed, Operation, Progress, Verb},
     },
     store::{resources::Stored as Resource, units::What},
 };
@@ -55,10 +54,17 @@ const RIGHTS: &[Right] = &[
         name: "Look",
         actions: &[GET, LIST_ASSIGNMENTS, LIST_INSTANCES],
         on: On::Everything,
+        when: &[],
         to: To::Look,
     },
     // There is nothing to narrow it by: groups and users have ids alone, no tags.
-    Right { name: "Change", actions: &[CREATE, DELETE], on: On::Everything, to: To::Change },
+    Right {
+        name: "Change",
+        actions: &[CREATE, DELETE],
+        on: On::Everything,
+        when: &[],
+        to: To::Change,
+    },
 ];
 
 /// Memberships in groups.
@@ -104,15 +110,16 @@ impl Mechanism for Memberships {
         &[&Memberships]
     }
 
-    fn permissions(&self, kind: &str) -> &'static [Permission] {
-        const MEMBER: &[Permission] = &[Permission {
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        let member = Permission {
             id: "MEMBER",
+            form: "MEMBER".to_owned(),
             description: "What the group is assigned in accounts, which ValidateGrant shows, and in applications",
-        }];
-        if kind == "aws-identity-center-group" { MEMBER } else { &[] }
+        };
+        if kind == "aws-identity-center-group" { vec![member] } else { Vec::new() }
     }
 
-    fn plan(&self, on: &Resource, recipient: &Recipient) -> Result<Plan, Refusal> {
+    fn plan(&self, on: &Resource, _asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
         if recipient.is_group() {
             let finding = "a group cannot be a member of a group";
             return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));
@@ -129,9 +136,9 @@ impl Mechanism for Memberships {
         Ok(Plan { plan: json!(planned), session: SESSION_MAX + AFTER_LEAVING })
     }
 
-    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError> {
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
         let Planned { group, .. } = read(CREATE, plan)?;
-        let user = principal.id().to_owned();
+        let user = unit.principal.id().to_owned();
         Ok(vec![Object {
             mechanism: NAME,
             key: format!("group/{group}/user/{user}"),
@@ -156,7 +163,13 @@ impl Mechanism for Memberships {
         Ok(of_principal(site, &Principal::Group(group), None, Lane::Grant).await?)
     }
 
-    fn details(&self, _what: &What, portal: &Url, _sso_region: &Region) -> Details {
+    fn details(
+        &self,
+        _what: &What,
+        _whose: (IntegrationId, &Principal),
+        portal: &Url,
+        _sso_region: &Region,
+    ) -> Details {
         Details { sign_in_url: start(portal), ..Details::default() }
     }
 }
@@ -167,20 +180,14 @@ impl Kind for Memberships {
         NAME
     }
 
-    async fn observe(
-        &self,
-        site: &Site,
-        object: &Value,
-        target: &Target,
-        lane: Lane,
-    ) -> Result<Seen, ApiError> {
-        let membership = read(GET, object)?;
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let membership = read(GET, look.object)?;
         let is_present = id(site, &membership, lane).await?.is_some();
         // What AWS has accepted, it has done; it may show a little later.
-        let done = target.intent.iter().filter_map(|intent| {
+        let done = look.target.intent.iter().filter_map(|intent| {
             let (request, verb) = (intent.request.clone()?, intent.verb);
             let shows = is_present == (verb == Verb::Create);
-            let may_come = (clock::now() - intent.since).abs() < SHOWS_WITHIN;
+            let may_come = look.now - intent.since < SHOWS_WITHIN;
             let is_over = shows || !may_come;
             let progress = if is_over { Progress::Succeeded } else { Progress::Running };
             Some(Operation { request, verb, progress })

@@ -22,7 +22,7 @@ use crate::{
         failure::Lane,
         grant::Recipient,
         holding::Holder,
-        ids::Region,
+        ids::{ConnectorId, IntegrationId, Region},
         object::Object,
         recovery::Change,
         refusal::Refusal,
@@ -33,11 +33,13 @@ use crate::{
 };
 
 mod assignment;
+mod generated;
 mod membership;
 
 pub use assignment::{Requests, plan as plan_assignment};
+pub use generated::BOUNDARY;
 
-use self::{assignment::ASSIGNMENTS, membership::MEMBERSHIPS};
+use self::{assignment::ASSIGNMENTS, generated::GENERATED, membership::MEMBERSHIPS};
 
 /// The IAM actions that recipients are looked up with, whatever the mechanism.
 pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
@@ -56,6 +58,8 @@ pub struct Right {
     pub actions: &'static [&'static str],
     /// On what.
     pub on: On,
+    /// Where.
+    pub when: &'static [When],
     /// For what.
     pub to: To,
 }
@@ -65,10 +69,17 @@ pub struct Right {
 pub enum On {
     /// Everything.
     Everything,
-    /// Everything but this.
-    AllBut(&'static str),
+    /// Everything but these; one that is meant, to be tried.
+    AllBut(&'static [&'static str], &'static str),
     /// These alone.
     Only(&'static [&'static str]),
+}
+
+/// A condition of a right: the request, or what it is about, names this connector.
+#[derive(Clone, Copy, Debug)]
+pub struct When {
+    /// The condition key whose value is the connector's id.
+    pub key: &'static str,
 }
 
 /// What a right is for.
@@ -97,32 +108,48 @@ pub trait Mechanism: Send + Sync {
     /// What it takes in the management account, beside looking recipients up.
     fn rights(&self) -> &'static [Right];
 
+    /// What it takes in a member account.
+    fn member_rights(&self) -> &'static [Right] {
+        &[]
+    }
+
+    /// Whether what it gives ends at its second, though nobody removes it.
+    fn is_self_ending(&self) -> bool {
+        false
+    }
+
     /// The kinds of objects that it makes.
     fn kinds(&self) -> &'static [&'static dyn Kind];
 
     /// The permissions that it gives on resources of a type.
-    fn permissions(&self, kind: &str) -> &'static [Permission];
+    fn permissions(&self, kind: &str) -> Vec<Permission>;
 
     /// What giving a permission on a resource takes, but for who receives it.
     ///
     /// # Errors
     ///
     /// When it is known to be impossible.
-    fn plan(&self, on: &Resource, recipient: &Recipient) -> Result<Plan, Refusal>;
+    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal>;
 
-    /// The objects that a plan means for somebody.
+    /// The objects that a plan means for a unit.
     ///
     /// # Errors
     ///
     /// When the plan is not one of this version.
-    fn objects(&self, plan: &Value, principal: &Principal) -> Result<Vec<Object>, ApiError>;
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError>;
 
     /// What a plan opens beside what it says; refused is what AWS tells to be impossible. Asked before
     /// anything is done.
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error>;
 
-    /// How a person gets in.
-    fn details(&self, what: &What, portal: &Url, sso_region: &Region) -> Details;
+    /// How somebody gets in.
+    fn details(
+        &self,
+        what: &What,
+        whose: (IntegrationId, &Principal),
+        portal: &Url,
+        sso_region: &Region,
+    ) -> Details;
 
     /// Whether AWS can be asked for what was changed.
     fn is_recorded(&self) -> bool {
@@ -142,13 +169,7 @@ pub trait Kind: Send + Sync {
     }
 
     /// Looks at an object. Operations are read before the object itself.
-    async fn observe(
-        &self,
-        site: &Site,
-        object: &Value,
-        target: &Target,
-        lane: Lane,
-    ) -> Result<Seen, ApiError>;
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError>;
 
     /// Whether what AWS has accepted is done; else it is looked for.
     fn is_done_at_once(&self) -> bool;
@@ -172,6 +193,15 @@ pub trait Kind: Send + Sync {
         Value::Null
     }
 
+    /// Whether an object can hold what all of its holders put in; else why not.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    fn fits(&self, _holders: &[Holder], _now: DateTime<Utc>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// What was changed since, by whomever: objects that were made and are there, and objects that
     /// were removed and are not. None where AWS keeps no record ([`Kind::is_recorded`]).
     async fn changes(
@@ -192,6 +222,34 @@ pub trait Kind: Send + Sync {
     fn refusal(&self, _words: &str) -> Option<Refusal> {
         None
     }
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// The object, with what AWS has told of it and of those that it builds on.
+    pub object: &'a Value,
+    /// What is remembered.
+    pub target: &'a Target,
+    /// The database's time.
+    pub now: DateTime<Utc>,
+}
+
+/// A unit whose recipient is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    /// The tenant.
+    pub connector: &'a ConnectorId,
+    /// Its integration.
+    pub integration: IntegrationId,
+    /// Its grant.
+    pub grant: &'a str,
+    /// Which of the grant's units it is.
+    pub number: i16,
+    /// Who receives it.
+    pub principal: &'a Principal,
+    /// By which names they go.
+    pub names: &'a [String],
 }
 
 /// What a look has shown.
@@ -244,6 +302,8 @@ impl From<String> for Answer {
 pub struct Permission {
     /// Its id; `*`: any permission set's name.
     pub id: &'static str,
+    /// How it is written.
+    pub form: String,
     /// What it allows.
     pub description: &'static str,
 }
@@ -280,26 +340,27 @@ pub enum Error {
 }
 
 /// All of them.
-pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS];
+pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS, GENERATED];
 
-/// The mechanism that gives a permission on resources of a type.
+/// The mechanism that gives a permission, with or without a name behind its id, on resources of a type.
 #[must_use]
-pub fn giving(kind: &str, permission: &str) -> Option<&'static dyn Mechanism> {
+pub fn giving(kind: &str, asked: &str) -> Option<&'static dyn Mechanism> {
+    let id = asked.split('/').next();
     let gives = |mechanism: &&dyn Mechanism| {
-        mechanism.permissions(kind).iter().any(|one| one.id == permission)
+        mechanism.permissions(kind).iter().any(|one| Some(one.id) == id)
     };
     MECHANISMS.iter().copied().find(gives)
 }
 
-/// The objects in AWS that a unit means for somebody.
+/// The objects in AWS that a unit means.
 ///
 /// # Errors
 ///
 /// When its mechanism is not known to this version, or its plan cannot be read.
-pub(super) fn objects(what: &What, principal: &Principal) -> Result<Vec<Object>, String> {
+pub(super) fn objects(what: &What, unit: &Unit<'_>) -> Result<Vec<Object>, String> {
     let mechanism =
         of(&what.mechanism).ok_or_else(|| format!("{:?} is unknown", what.mechanism))?;
-    mechanism.objects(&what.plan, principal).map_err(|error| error.to_string())
+    mechanism.objects(&what.plan, unit).map_err(|error| error.to_string())
 }
 
 /// Every kind of object.

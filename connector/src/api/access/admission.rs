@@ -298,7 +298,7 @@ async fn on_resource(
         let finding = format!("nothing gives {permission:?} on resources of type {}", found.kind);
         refuse(RefusalCode::PermissionUnknown, "units.permission", finding)
     })?;
-    let plan = mechanism.plan(&found, recipient);
+    let plan = mechanism.plan(&found, permission, recipient);
     let plan = plan.map_err(|refusal| Denied::Refused(refusal, "units"))?;
     let id = found.account_id.parse::<AccountId>().map_err(|error| {
         refuse(RefusalCode::AccountUnknown, "units.resource", error.to_string())

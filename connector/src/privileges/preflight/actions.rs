@@ -5,16 +5,11 @@ use std::collections::BTreeSet;
 
 use super::Preflight;
 use crate::{
-    access::mechanisms::{MECHANISMS, To},
-    aws::{Access, ApiError},
+    access::mechanisms::{MECHANISMS, Mechanism, Right, To},
+    aws::{Access, ApiError, simulation::denied},
     model::{arn::RoleArn, problem, validation::Step},
-    privileges,
+    privileges::{self, Stand},
 };
-
-/// The IAM action.
-pub(super) const SIMULATE: &str = "iam:SimulatePrincipalPolicy";
-/// Pages of an answer at most: each names tens of actions.
-const PAGES_MAX: usize = 20;
 
 impl Preflight<'_> {
     pub(super) async fn management_actions(&self, management: &Access) -> Step {
@@ -28,21 +23,13 @@ impl Preflight<'_> {
         let role = management.role();
         let mut ways = Vec::new();
         for mechanism in MECHANISMS {
-            let changing = privileges::actions_to(*mechanism, To::Change);
-            let looking = privileges::actions_to(*mechanism, To::Look);
-            let declared: BTreeSet<&str> = looking.union(&changing).copied().collect();
-            let denied = match denied(management, &declared).await {
-                Ok(denied) => denied,
+            let rights = mechanism.rights().iter();
+            let rights = rights.filter(|right| right.to != To::ChangeManagementAccount);
+            match tried(management, self.connector.as_str(), *mechanism, rights).await {
                 Err(error) => return untried(CODE, role, &error),
-            };
-            if denied.is_empty() {
-                ways.push(mechanism.name());
-            } else if changing.iter().any(|action| denied.iter().all(|denied| denied != action)) {
-                return Step::warning(
-                    CODE,
-                    format!("{role} may change access, but does not allow {}", denied.join(", ")),
-                    "Update the stack to the template of this version; if it is current, look for a service control policy.",
-                );
+                Ok(Tried::AllAllowed) => ways.push(mechanism.name()),
+                Ok(Tried::NoChange) => {}
+                Ok(Tried::Partly(denied)) => return partial(CODE, role, &denied),
             }
         }
         let finding = if ways.is_empty() {
@@ -53,9 +40,19 @@ impl Preflight<'_> {
         Step::passed(CODE, finding)
     }
 
+    /// What a member role may do: discover, and what a mechanism needs there, all of it or nothing.
     pub(super) async fn member_actions(&self, member: &Access) -> Step {
+        const CODE: &str = "MEMBER_ACTIONS";
+        for mechanism in MECHANISMS {
+            let rights = mechanism.member_rights().iter();
+            match tried(member, self.connector.as_str(), *mechanism, rights).await {
+                Err(error) => return untried(CODE, member.role(), &error),
+                Ok(Tried::AllAllowed | Tried::NoChange) => {}
+                Ok(Tried::Partly(denied)) => return partial(CODE, member.role(), &denied),
+            }
+        }
         let declared = privileges::discovery(self.types()).member;
-        step("MEMBER_ACTIONS", member, &declared).await
+        step(CODE, member, &declared).await
     }
 
     fn types(&self) -> impl Iterator<Item = &str> {
@@ -65,7 +62,7 @@ impl Preflight<'_> {
 
 async fn step(code: &str, access: &Access, declared: &BTreeSet<&'static str>) -> Step {
     let role = access.role();
-    match denied(access, declared).await {
+    match denied(access, declared, None, &[]).await {
         Ok(denied) if denied.is_empty() => {
             Step::passed(code, format!("{role} allows all {} actions", declared.len()))
         }
@@ -84,33 +81,65 @@ fn untried(code: &str, role: &RoleArn, error: &ApiError) -> Step {
     Step::warning(code, finding, explained.remedy)
 }
 
-async fn denied(
+/// What came of trying the rights of a mechanism.
+enum Tried {
+    /// It can do all that it needs.
+    AllAllowed,
+    /// It can change nothing.
+    NoChange,
+    /// It can change something, and not do all that it needs.
+    Partly(BTreeSet<String>),
+}
+
+/// What is changed by one mechanism alone; else all that it changes.
+fn own_changes(mechanism: &dyn Mechanism) -> BTreeSet<&'static str> {
+    let changes = |one: &dyn Mechanism| -> BTreeSet<&'static str> {
+        let rights = one.rights().iter().chain(one.member_rights());
+        rights.filter(|right| right.to == To::Change).flat_map(privileges::actions).collect()
+    };
+    let others = MECHANISMS.iter().filter(|one| one.name() != mechanism.name());
+    let others: BTreeSet<_> = others.flat_map(|one| changes(*one)).collect();
+    let all = changes(mechanism);
+    let own: BTreeSet<_> = all.difference(&others).copied().collect();
+    if own.is_empty() { all } else { own }
+}
+
+async fn tried(
     access: &Access,
-    declared: &BTreeSet<&'static str>,
-) -> Result<Vec<String>, ApiError> {
-    let mut denied = Vec::new();
-    let mut marker = None;
-    for _ in 0..PAGES_MAX {
-        let answer = access
-            .iam()
-            .simulate_principal_policy()
-            .policy_source_arn(access.role().to_string())
-            .set_action_names(Some(declared.iter().map(|action| (*action).to_owned()).collect()))
-            .set_marker(marker)
-            .send()
-            .await
-            .map_err(|error| ApiError::of(SIMULATE, &error))?;
-        let results = answer.evaluation_results();
-        denied.extend(
-            results
-                .iter()
-                .filter(|result| result.eval_decision().as_str() != "allowed")
-                .map(|result| result.eval_action_name().to_owned()),
-        );
-        if !answer.is_truncated() {
-            return Ok(denied);
+    connector: &str,
+    mechanism: &dyn Mechanism,
+    rights: impl Iterator<Item = &'static Right>,
+) -> Result<Tried, ApiError> {
+    let role = access.role();
+    let stand = Stand { partition: role.partition(), account: role.account().as_str(), connector };
+    let own = own_changes(mechanism);
+    let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
+    for right in rights {
+        let declared = privileges::actions(right);
+        let context: Vec<_> = right.when.iter().map(|when| (when.key, connector)).collect();
+        let samples = stand.samples(right);
+        let samples: Vec<Option<String>> =
+            if samples.is_empty() { vec![None] } else { samples.into_iter().map(Some).collect() };
+        for sample in samples {
+            let denied = denied(access, &declared, sample, &context).await?;
+            let is_allowed = |action: &&&str| denied.iter().all(|denied| denied != *action);
+            may_change |= right.to == To::Change
+                && declared.iter().filter(is_allowed).any(|action| own.contains(action));
+            all_denied.extend(denied);
         }
-        marker = answer.marker().map(str::to_owned);
     }
-    Err(ApiError::answered(SIMULATE, "", "the list does not come to an end", 200))
+    Ok(match (all_denied.is_empty(), may_change) {
+        (true, _) => Tried::AllAllowed,
+        (false, false) => Tried::NoChange,
+        (false, true) => Tried::Partly(all_denied),
+    })
+}
+
+fn partial(code: &str, role: &RoleArn, denied: &BTreeSet<String>) -> Step {
+    let denied: Vec<&str> = denied.iter().map(String::as_str).collect();
+    Step::warning(
+        code,
+        format!("{role} may change access, but does not allow {}", denied.join(", ")),
+        "Update the stack and its StackSet to the template of this version; if they are current, look for a service control policy.",
+    )
 }

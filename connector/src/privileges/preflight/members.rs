@@ -5,8 +5,7 @@ use futures::{StreamExt as _, stream};
 use super::{Preflight, Report};
 use crate::{
     aws::{Access, sessions::Kind},
-    model::{failure::Reason, ids::AccountId, problem, validation::Step},
-    sync::MEMBER_ROLE_NAME,
+    model::{arn::MEMBER_ROLE_NAME, failure::Reason, ids::AccountId, problem, validation::Step},
 };
 
 const CODE: &str = "MEMBER_ROLES";

@@ -9,6 +9,7 @@ use crate::{
         Access, ApiError, Aws,
         identity::{self, Identity},
         sessions::{Key, Kind, Session, is_assumable},
+        simulation::SIMULATE,
     },
     base::chance,
     catalog::{self, identity_center::LIST_INSTANCES},
@@ -29,9 +30,9 @@ mod identity_center;
 mod members;
 
 /// Every IAM action that is called with the management role.
-pub const MANAGEMENT_IAM_ACTIONS: &[&str] = &[actions::SIMULATE, LIST_INSTANCES];
+pub const MANAGEMENT_IAM_ACTIONS: &[&str] = &[SIMULATE, LIST_INSTANCES];
 /// Every IAM action that is called with a member role.
-pub const MEMBER_IAM_ACTIONS: &[&str] = &[actions::SIMULATE];
+pub const MEMBER_IAM_ACTIONS: &[&str] = &[SIMULATE];
 
 /// The code of the first step.
 const OWN_IDENTITY: &str = "OWN_IDENTITY";

@@ -1,0 +1,286 @@
+//! Generated access: what a permission on a resource allows, for one person, until one second.
+//!
+//! Each person has one permission set, which refers to a customer managed policy by name; AWS
+//! resolves the name in every account, so what the person may do there is the policy of that
+//! account, into which each grant puts its statements ([`crate::model::policy_document`]). A further
+//! grant in an account changes that policy alone: Identity Center is not called.
+//!
+//! ```text
+//!   stage 0                                 stage 1
+//!   policy /apono/<hash>   (in the account) ─┐
+//!                                            ├─▶ assignment of the set in the account
+//!   permission set apono-<hash>             ─┘
+//! ```
+//!
+//! The policy is first, since AWS assigns no set whose policy is missing; at the end the assignment
+//! goes first, since AWS removes neither what is attached nor what is assigned. Each statement
+//! ends by itself, so that access ends at its second, though nobody removes anything.
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    Error, Kind, Mechanism, On, Permission, Plan, Right, To, Unit, When, assignment, read,
+};
+use crate::{
+    access::site::Site,
+    aws::ApiError,
+    catalog::{self, COLLECTORS},
+    model::{
+        assignment::{InAccount, Principal},
+        details::{self, Details},
+        grant::Recipient,
+        ids::{AccountId, IntegrationId, Region},
+        object::Object,
+        policy_document::{self, Share},
+        refusal::{Refusal, RefusalCode},
+        statement::Statement,
+    },
+    store::{resources::Stored as Resource, units::What},
+};
+
+mod permission_set;
+mod policy;
+
+/// Path of the policies.
+const PATH: &str = "/apono/";
+/// The policy that caps every generated permission set. The stack makes it, outside the path in which the
+/// connector may write.
+pub const BOUNDARY: &str = "apono-connector-boundary";
+/// Tags of what is ours.
+const CONNECTOR_TAG: &str = "apono:connector";
+const INTEGRATION_TAG: &str = "apono:integration";
+/// Sessions of a generated permission set last so long, but what they may do ends before.
+const SESSION: &str = "PT1H";
+/// What is taken out of a policy is taken out of open sessions within this time.
+const PROPAGATES_WITHIN: TimeDelta = TimeDelta::minutes(2);
+
+/// Generated access.
+pub(super) static GENERATED: &dyn Mechanism = &Generated;
+
+struct Generated;
+
+/// What is to be allowed in an account.
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    account: AccountId,
+    statements: Vec<Statement>,
+}
+
+/// Whose an object is, by the tags that it carries.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Mark {
+    connector: String,
+    integration: String,
+}
+
+impl Mark {
+    fn tags(&self) -> [(&'static str, &str); 2] {
+        [(CONNECTOR_TAG, &self.connector), (INTEGRATION_TAG, &self.integration)]
+    }
+
+    /// Whether these tags are it.
+    fn is_on(&self, tags: &[(&str, &str)]) -> bool {
+        self.tags().iter().all(|tag| tags.contains(tag))
+    }
+}
+
+/// What carries our name without our tags.
+fn not_ours(action: &'static str, what: &str) -> ApiError {
+    let words = format!("{what} is there without our tags; rename or remove it");
+    ApiError::answered(action, "NotOurs", &words, 400)
+}
+
+const SETS: &str = "arn:${AWS::Partition}:sso:::permissionSet/*/*";
+const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
+const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
+const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
+const OF_CONNECTOR: &[When] = &[When { key: "aws:ResourceTag/apono:connector" }];
+
+const RIGHTS: &[Right] = &[
+    Right {
+        name: "Look",
+        actions: &[
+            permission_set::DESCRIBE,
+            permission_set::GET_BOUNDARY,
+            permission_set::LIST,
+            permission_set::LIST_POLICIES,
+            permission_set::LIST_TAGS,
+        ],
+        on: On::Everything,
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "LookAtAssignments",
+        actions: assignment::LOOKING,
+        on: On::Everything,
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "Create",
+        actions: &[permission_set::CREATE],
+        on: On::Only(&[INSTANCES, SETS]),
+        when: &[When { key: "aws:RequestTag/apono:connector" }],
+        to: To::Change,
+    },
+    Right {
+        name: "InInstance",
+        actions: &[permission_set::ATTACH, permission_set::DELETE, permission_set::PUT_BOUNDARY],
+        on: On::Only(&[INSTANCES]),
+        when: &[],
+        to: To::Change,
+    },
+    Right {
+        name: "Change",
+        actions: &[
+            permission_set::ATTACH,
+            permission_set::DELETE,
+            permission_set::PUT_BOUNDARY,
+            assignment::CREATE,
+            assignment::DELETE,
+        ],
+        on: On::Only(&[SETS]),
+        when: OF_CONNECTOR,
+        to: To::Change,
+    },
+    // Not of other permission sets, and not in the management account.
+    Right {
+        name: "Assign",
+        actions: &[assignment::CREATE, assignment::DELETE],
+        on: On::AllBut(&[assignment::MANAGEMENT_ACCOUNT, SETS], ANY_ACCOUNT),
+        when: &[],
+        to: To::Change,
+    },
+];
+
+const MEMBER_RIGHTS: &[Right] = &[
+    Right {
+        name: "Look",
+        actions: &[policy::GET, policy::GET_VERSION, policy::LIST_VERSIONS],
+        on: On::Only(&[POLICIES]),
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "Change",
+        actions: &[
+            policy::CREATE,
+            policy::CREATE_VERSION,
+            policy::DELETE,
+            policy::DELETE_VERSION,
+            // AWS asks for it where a policy is made with tags.
+            policy::TAG,
+        ],
+        on: On::Only(&[POLICIES]),
+        when: &[],
+        to: To::Change,
+    },
+];
+
+#[async_trait]
+impl Mechanism for Generated {
+    fn name(&self) -> &'static str {
+        "aws-generated-access"
+    }
+
+    fn title(&self) -> &'static str {
+        "GeneratedAccess"
+    }
+
+    fn description(&self) -> &'static str {
+        "Make permission sets and policies of its own, for one person, resource and time each"
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        RIGHTS
+    }
+
+    fn member_rights(&self) -> &'static [Right] {
+        MEMBER_RIGHTS
+    }
+
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        &[&policy::Policies, &permission_set::PermissionSets]
+    }
+
+    fn is_self_ending(&self) -> bool {
+        true
+    }
+
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        let types = COLLECTORS.iter().flat_map(|collector| collector.types());
+        let all = types.filter(|one| one.id == kind).flat_map(|one| one.permissions);
+        all.map(|one| Permission { id: one.id, form: one.form(), description: one.description })
+            .collect()
+    }
+
+    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+        if recipient.is_group() {
+            let finding = format!("{asked} is given to one user at a time");
+            return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));
+        }
+        let unknown = |finding| Refusal::new(RefusalCode::PermissionUnknown, finding);
+        let permission = catalog::permission(&on.kind, asked)
+            .ok_or_else(|| unknown(format!("{} has no permission {asked:?}", on.kind)))?;
+        let statements = permission.statements(on, asked)?;
+        let account = on.account_id.parse::<AccountId>();
+        let account = account.map_err(|error| unknown(error.to_string()))?;
+        Ok(Plan { plan: json!(Planned { account, statements }), session: PROPAGATES_WITHIN })
+    }
+
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
+        let Planned { account, statements } = read(policy::CREATE, plan)?;
+        let hash = hash((unit.integration, unit.principal));
+        let (set, mark) = (set_name(&hash), unit.mark());
+        let number = unit.number.to_string();
+        let share = Share::new(&[unit.connector.as_str(), unit.grant, &number], statements);
+        let person = unit.names.first().map_or(unit.principal.id(), String::as_str);
+        Ok(vec![
+            policy::object(&account, &hash, mark.clone(), &share),
+            permission_set::object(&set, &hash, mark, person),
+            assignment::object_of_generated(&account, &set, unit.principal, 1),
+        ])
+    }
+
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
+        let Planned { account, .. } = read(policy::CREATE, plan)?;
+        if account == *site.management_account() {
+            let finding = format!(
+                "{account} is the management account, in which no policies are made; ask for a permission set there"
+            );
+            return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
+        }
+        Ok(Vec::new())
+    }
+
+    fn details(
+        &self,
+        what: &What,
+        whose: (IntegrationId, &Principal),
+        portal: &Url,
+        sso_region: &Region,
+    ) -> Details {
+        details::of_role(portal, sso_region, &what.account, &set_name(&hash(whose)))
+    }
+}
+
+/// What the objects of somebody have in their names.
+fn hash((integration, principal): (IntegrationId, &Principal)) -> String {
+    policy_document::name_of(&[&integration.0.to_string(), principal.id()])
+}
+
+fn set_name(hash: &str) -> String {
+    format!("apono-{hash}")
+}
+
+impl Unit<'_> {
+    fn mark(&self) -> Mark {
+        let integration = self.integration.0.to_string();
+        Mark { connector: self.connector.to_string(), integration }
+    }
+}

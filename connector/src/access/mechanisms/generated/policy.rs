@@ -1,0 +1,306 @@
+//! The customer managed policy of a person in an account.
+//!
+//! IAM shows a change a little later than it was made, and may show it, and then again not. A version's
+//! number tells what a change has come to: they grow, and none is used twice.
+
+use async_trait::async_trait;
+use aws_sdk_iam::{config::retry::RetryConfig, types::Tag};
+use aws_types::request_id::RequestId as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    super::{Answer, Call, Kind, Look, Seen, read},
+    Mark, PATH, not_ours,
+};
+use crate::{
+    access::site::Site,
+    aws::{Access, ApiError},
+    model::{
+        failure::Lane,
+        holding::Holder,
+        ids::AccountId,
+        object::Object,
+        policy_document::{self, CHARACTERS_MAX, Share},
+        refusal::{Refusal, RefusalCode},
+        share::{Content, Shares},
+        target::{Observed, Operation, Progress, Verb},
+    },
+};
+
+pub(super) const CREATE: &str = "iam:CreatePolicy";
+pub(super) const CREATE_VERSION: &str = "iam:CreatePolicyVersion";
+pub(super) const DELETE: &str = "iam:DeletePolicy";
+pub(super) const DELETE_VERSION: &str = "iam:DeletePolicyVersion";
+pub(super) const GET: &str = "iam:GetPolicy";
+pub(super) const GET_VERSION: &str = "iam:GetPolicyVersion";
+pub(super) const LIST_VERSIONS: &str = "iam:ListPolicyVersions";
+pub(super) const TAG: &str = "iam:TagPolicy";
+
+/// How IAM says that something is not there.
+const GONE: &str = "NoSuchEntity";
+/// A policy has at most so many versions.
+const VERSIONS_MAX: u64 = 5;
+/// What was changed shows by then.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(15);
+
+/// Policies of persons in accounts.
+pub(super) struct Policies;
+
+const NAME: &str = "aws-generated-policy";
+
+#[derive(Serialize, Deserialize)]
+struct Policy {
+    account: AccountId,
+    name: String,
+    mark: Mark,
+}
+
+/// What is there: the number of the version that counts, and its document.
+#[derive(Default, Serialize, Deserialize)]
+struct Body {
+    version: u64,
+    document: Value,
+}
+
+/// The policy of a hash in an account, with what a unit puts in.
+pub(super) fn object(account: &AccountId, hash: &str, mark: Mark, share: &Share) -> Object {
+    let policy = Policy { account: account.clone(), name: hash.to_owned(), mark };
+    let key = format!("{account}{PATH}{hash}");
+    Object {
+        mechanism: NAME,
+        place: format!("policy/{key}"),
+        key,
+        object: json!(policy),
+        stage: 0,
+        share: Some(json!(share)),
+    }
+}
+
+impl Policy {
+    fn arn(&self, access: &Access) -> String {
+        let path = format!("policy{PATH}{}", self.name);
+        access.partition().arn("iam", "", self.account.as_str(), &path)
+    }
+}
+
+#[async_trait]
+impl Kind for Policies {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let policy: Policy = read(GET, look.object)?;
+        let access = site.member(&policy.account, lane).await?;
+        let body = body(&access, &policy).await?;
+        let operations = look.target.intent.iter().filter_map(|intent| {
+            let (request, verb) = (intent.request.clone()?, intent.verb);
+            let shows = match (verb, &body) {
+                (Verb::Create, Some(body)) => body.version >= number(&request),
+                (Verb::Create, None) => false,
+                (Verb::Delete, body) => body.is_none(),
+            };
+            let is_over = shows || look.now - intent.since > SHOWS_WITHIN;
+            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
+            Some(Operation { request, verb, progress })
+        });
+        let observed = Observed {
+            is_present: body.is_some(),
+            is_marked: body.is_some(),
+            operations: operations.collect(),
+            ..Observed::default()
+        };
+        Ok(Seen { observed, body: json!(body.unwrap_or_default()), facts: None })
+    }
+
+    fn is_done_at_once(&self) -> bool {
+        true
+    }
+
+    async fn call(
+        &self,
+        site: &Site,
+        object: &Value,
+        call: &Call,
+        lane: Lane,
+    ) -> Result<Answer, ApiError> {
+        let policy: Policy = read(GET, object)?;
+        let access = site.member(&policy.account, lane).await?;
+        let request = match call.verb {
+            Verb::Create if call.is_present => {
+                let before: Body = read(GET, &call.before)?;
+                change(&access, &policy, &before, &call.after).await?
+            }
+            Verb::Create => create(&access, &policy, &call.after).await?,
+            Verb::Delete => delete(&access, &policy).await?,
+        };
+        Ok(request.into())
+    }
+
+    fn shares(&self, body: &Value, holders: &[Holder], now: DateTime<Utc>) -> Shares {
+        let seen: Body = serde_json::from_value(body.clone()).unwrap_or_default();
+        let shares = shares(holders, now);
+        let lacking: Vec<usize> = shares
+            .iter()
+            .filter(|(_, share, until)| !policy_document::holds(&seen.document, share, *until))
+            .map(|(at, ..)| *at)
+            .collect();
+        let wanted = shares.iter().map(|(_, share, until)| (share, *until));
+        let is_current =
+            lacking.is_empty() && policy_document::holds_only(&seen.document, wanted, now);
+        Shares { content: if is_current { Content::Current } else { Content::Stale }, lacking }
+    }
+
+    fn body(&self, holders: &[Holder], now: DateTime<Utc>) -> Value {
+        let shares = shares(holders, now);
+        policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
+    }
+
+    fn fits(&self, holders: &[Holder], now: DateTime<Utc>) -> Result<(), Refusal> {
+        let characters = policy_document::characters(&self.body(holders, now));
+        if characters <= CHARACTERS_MAX {
+            return Ok(());
+        }
+        let finding = format!(
+            "the person's policy in the account would have {characters} characters, and AWS takes {CHARACTERS_MAX}"
+        );
+        Err(Refusal::new(RefusalCode::PolicyFull, finding))
+    }
+}
+
+/// What is to be in a policy: the shares of those who want it, with their place in the list.
+fn shares(holders: &[Holder], now: DateTime<Utc>) -> Vec<(usize, Share, DateTime<Utc>)> {
+    let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
+    live.filter_map(|(at, holder)| {
+        let share = serde_json::from_value(holder.share.clone()?).ok()?;
+        Some((at, share, holder.until))
+    })
+    .collect()
+}
+
+/// The number of a version: 7 of `v7`. What is none is before all.
+fn number(version: &str) -> u64 {
+    version.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// What a policy says; none: there is none.
+async fn body(access: &Access, policy: &Policy) -> Result<Option<Body>, ApiError> {
+    let arn = policy.arn(access);
+    let answer = access.iam().get_policy().policy_arn(&arn).send().await;
+    let found = match answer.map_err(|error| ApiError::of(GET, &error)) {
+        Ok(found) => found,
+        Err(error) if error.code.as_deref() == Some(GONE) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(found) = found.policy else {
+        return Err(ApiError::answered(GET, "", "an answer without a policy", 200));
+    };
+    let tags: Vec<_> = found.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
+    if !policy.mark.is_on(&tags) {
+        return Err(not_ours(GET, &arn));
+    }
+    let version = found.default_version_id().unwrap_or_default();
+    let answer =
+        access.iam().get_policy_version().policy_arn(&arn).version_id(version).send().await;
+    let answer = answer.map_err(|error| ApiError::of(GET_VERSION, &error))?;
+    let document = answer.policy_version().and_then(|found| found.document()).unwrap_or_default();
+    let document = percent_decode_str(document).decode_utf8_lossy();
+    // What cannot be read is not as it should be.
+    let document = serde_json::from_str(&document).unwrap_or_default();
+    Ok(Some(Body { version: number(version), document }))
+}
+
+/// A second attempt in the SDK would meet the first one's policy or version.
+fn once() -> aws_sdk_iam::config::Builder {
+    aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled())
+}
+
+async fn create(access: &Access, policy: &Policy, document: &Value) -> Result<String, ApiError> {
+    let tags = policy.mark.tags().map(|(key, value)| {
+        Tag::builder().key(key).value(value).build().expect("a tag with key and value is whole")
+    });
+    let answer = access
+        .iam()
+        .create_policy()
+        .path(PATH)
+        .policy_name(&policy.name)
+        .policy_document(document.to_string())
+        .description(
+            "What the Apono connector allows one person for a time; it is changed by it alone",
+        )
+        .set_tags(Some(tags.to_vec()))
+        .customize()
+        .config_override(once())
+        .send()
+        .await
+        .map_err(|error| ApiError::of(CREATE, &error))?;
+    let version = answer.policy().and_then(|made| made.default_version_id());
+    Ok(version.unwrap_or("v1").to_owned())
+}
+
+async fn change(
+    access: &Access,
+    policy: &Policy,
+    before: &Body,
+    document: &Value,
+) -> Result<String, ApiError> {
+    let arn = policy.arn(access);
+    if before.version >= VERSIONS_MAX {
+        let spare = versions(access, &arn).await?;
+        if spare.len() as u64 >= VERSIONS_MAX - 1 {
+            delete_version(access, &arn, &spare[0]).await?;
+        }
+    }
+    let answer = access
+        .iam()
+        .create_policy_version()
+        .policy_arn(&arn)
+        .policy_document(document.to_string())
+        .set_as_default(true)
+        .customize()
+        .config_override(once())
+        .send()
+        .await
+        .map_err(|error| ApiError::of(CREATE_VERSION, &error))?;
+    let version = answer.policy_version().and_then(|made| made.version_id()).unwrap_or_default();
+    Ok(version.to_owned())
+}
+
+async fn delete(access: &Access, policy: &Policy) -> Result<String, ApiError> {
+    let arn = policy.arn(access);
+    for version in versions(access, &arn).await? {
+        delete_version(access, &arn, &version).await?;
+    }
+    let call = access.iam().delete_policy().policy_arn(&arn);
+    let answer = call.customize().config_override(once()).send().await;
+    let answer = answer.map_err(|error| ApiError::of(DELETE, &error))?;
+    Ok(answer.request_id().unwrap_or("without an id").to_owned())
+}
+
+/// The versions of a policy that do not count, the oldest first. Nothing is changed by a look.
+async fn versions(access: &Access, arn: &str) -> Result<Vec<String>, ApiError> {
+    let answer = access.iam().list_policy_versions().policy_arn(arn).send().await;
+    let answer = answer
+        .map_err(|error| ApiError { leaves_doubt: false, ..ApiError::of(LIST_VERSIONS, &error) })?;
+    let spare = answer.versions().iter().filter(|found| !found.is_default_version());
+    let mut spare: Vec<String> =
+        spare.filter_map(|found| found.version_id().map(str::to_owned)).collect();
+    spare.sort_by_key(|version| number(version));
+    Ok(spare)
+}
+
+/// It counts for nothing, so nobody needs to know whether it is gone.
+async fn delete_version(access: &Access, arn: &str, version: &str) -> Result<(), ApiError> {
+    let call = access.iam().delete_policy_version().policy_arn(arn).version_id(version);
+    let answer = call
+        .send()
+        .await
+        .map_err(|error| ApiError { leaves_doubt: false, ..ApiError::of(DELETE_VERSION, &error) });
+    match answer {
+        Err(error) if error.code.as_deref() != Some(GONE) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

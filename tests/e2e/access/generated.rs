@@ -1,0 +1,262 @@
+//! What is allowed on one resource, for one person, until one second. Against `aws-sim`, whose
+//! evaluator judges what somebody may do.
+
+use apono_connector_proto::v1::{
+    AccessUnit, ExtendRequest, GrantRequest, GrantState, IntegrationSettings,
+};
+use aws_sim::{Context, Effect, Fault, evaluator::Question};
+use prost_types::Timestamp;
+
+use super::{ACCOUNT, House, OTHER_ACCOUNT, a_request, ann, cloud, fast, settings, user};
+use crate::harness::{Cloud, Daemon, Database, bucket, wait_for};
+
+/// A bucket of [`ACCOUNT`].
+pub(crate) const BUCKET: &str = "arn:aws:s3:::logs";
+/// Another one there.
+const OTHER_BUCKET: &str = "arn:aws:s3:::invoices";
+
+/// A house that knows its buckets.
+async fn house() -> House {
+    let database = Database::create().await;
+    let cloud = cloud().await;
+    with_buckets(&cloud);
+    let daemon = Daemon::start_with(&cloud, fast(&database));
+    let api = daemon.api().await;
+    api.create_and_sync(knowing_buckets(settings(&cloud))).await;
+    House { cloud, database, daemon, api }
+}
+
+pub(crate) fn with_buckets(cloud: &Cloud) {
+    let mut world = cloud.sim.world();
+    for name in ["logs", "invoices"] {
+        world.account(ACCOUNT).buckets.push(bucket(name, "eu-west-1", &[]));
+    }
+    world.account(OTHER_ACCOUNT).buckets.push(bucket("elsewhere", "eu-west-1", &[]));
+}
+
+/// The same settings, with buckets.
+pub(crate) fn knowing_buckets(settings: IntegrationSettings) -> IntegrationSettings {
+    let known = ["aws-identity-center-permission-set", "aws-s3-bucket"];
+    IntegrationSettings { resource_types: known.map(str::to_owned).to_vec(), ..settings }
+}
+
+/// A request for an hour of a permission on a resource, for a user.
+pub(crate) fn on(id: &str, number: usize, permission: &str, resource: &str) -> GrantRequest {
+    GrantRequest {
+        recipient: Some(user(&format!("ann{number}@example.com"))),
+        units: vec![AccessUnit {
+            resource: resource.to_owned(),
+            permission: permission.to_owned(),
+            ..Default::default()
+        }],
+        ..a_request(id)
+    }
+}
+
+/// Whether a user may do something.
+pub(crate) fn may(cloud: &Cloud, number: usize, action: &str, resource: &str) -> bool {
+    cloud.sim.world().may(&Question {
+        organization: &cloud.organization,
+        user: &ann(number),
+        account: ACCOUNT,
+        action,
+        resource,
+        context: Context::default(),
+    })
+}
+
+/// What of ours is in AWS: permission sets and policies.
+pub(crate) fn made(cloud: &Cloud) -> Vec<String> {
+    let world = cloud.sim.world();
+    let sets = world.organizations[&cloud.organization].directory.permission_sets.iter();
+    let sets = sets.map(|set| set.name.clone()).filter(|name| name.starts_with("apono-"));
+    let policies = [ACCOUNT, OTHER_ACCOUNT].map(|account| {
+        let policies = world.accounts[account].managed_policies.keys();
+        let ours = policies.filter(|policy| policy.path == "/apono/");
+        ours.map(|policy| format!("{account} {}", policy.name)).collect::<Vec<_>>()
+    });
+    sets.chain(policies.concat()).collect()
+}
+
+#[tokio::test]
+async fn it_allows_what_was_asked_for_and_nothing_else_until_its_second() {
+    let house = house().await;
+    let (cloud, object) = (&house.cloud, format!("{BUCKET}/2026/a.log"));
+    assert!(!may(cloud, 1, "s3:GetObject", &object));
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    let active = house.api.wait_for_grant("g1", GrantState::Active).await;
+    assert!(may(cloud, 1, "s3:GetObject", &object));
+    assert!(may(cloud, 1, "s3:ListBucket", BUCKET));
+    assert!(!may(cloud, 1, "s3:PutObject", &object), "it only reads");
+    assert!(!may(cloud, 1, "s3:GetObject", &format!("{OTHER_BUCKET}/a")), "another bucket");
+    assert!(!may(cloud, 1, "s3:PutBucketPolicy", BUCKET));
+    assert!(!may(cloud, 1, "iam:CreatePolicyVersion", "arn:aws:iam::222222222222:policy/apono/x"));
+    assert!(!may(cloud, 2, "s3:GetObject", &object), "somebody else");
+
+    let unit = &active.units[0];
+    assert_eq!(unit.mechanism, "aws-generated-access");
+    assert!(unit.is_self_ending && !unit.was_there_before);
+    assert_eq!(unit.session_tail_until_time, active.expire_time, "sessions end with it");
+    let set = made(cloud)[0].clone();
+    assert_eq!(set.len(), 32);
+    let details = unit.details.as_ref().expect("details");
+    assert!(details.sign_in_url.ends_with(&format!("account_id={ACCOUNT}&role_name={set}")));
+
+    house.cloud.sim.world().clock.advance(chrono::TimeDelta::seconds(3601));
+    assert!(!may(cloud, 1, "s3:GetObject", &object), "before anybody has removed it");
+    house.database.move_time("3601 s").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(made(cloud), [""; 0]);
+    assert_eq!(house.access_of(&ann(1)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_further_grant_in_the_account_changes_a_policy_alone() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.grant(on("g2", 1, "READ_WRITE", OTHER_BUCKET)).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    assert!(may(cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")));
+    assert!(may(cloud, 1, "s3:PutObject", &format!("{OTHER_BUCKET}/a")));
+    assert!(!may(cloud, 1, "s3:PutObject", &format!("{BUCKET}/a")), "each its own");
+    for (action, times) in [
+        ("sso:CreatePermissionSet", 1),
+        ("sso:CreateAccountAssignment", 1),
+        ("iam:CreatePolicy", 1),
+        ("iam:CreatePolicyVersion", 1),
+    ] {
+        assert_eq!(house.calls(action), times, "{action}");
+    }
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert!(!may(cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")), "taken back before its end");
+    assert!(may(cloud, 1, "s3:PutObject", &format!("{OTHER_BUCKET}/a")));
+    assert_eq!(house.calls("sso:DeleteAccountAssignment"), 0);
+    house.api.revoke("g2").await;
+    house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(made(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn one_set_serves_a_person_in_all_accounts() {
+    let house = house().await;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    house.api.grant(on("g2", 1, "READ_ONLY", "arn:aws:s3:::elsewhere")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    assert_eq!(made(&house.cloud).len(), 3, "a set, and a policy in each account");
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(made(&house.cloud).len(), 2, "the other account still needs the set");
+    house.api.revoke("g2").await;
+    house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(made(&house.cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn without_a_daemon_it_ends_all_the_same_and_a_later_one_tidies_up() {
+    let mut house = house().await;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.daemon.kill();
+    house.pass(3601).await;
+    assert!(!may(&house.cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")));
+    house.start_again().await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(made(&house.cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_longer_grant_has_a_later_end_in_the_policy() {
+    let house = house().await;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    let active = house.api.wait_for_grant("g1", GrantState::Active).await;
+    let seconds = active.expire_time.expect("an end").seconds + 3600;
+    let expire_time = Some(Timestamp { seconds, nanos: 0 });
+    let request = ExtendRequest { grant_id: "g1".to_owned(), expire_time, ..Default::default() };
+    house.api.access().extend(request).await.expect("a longer grant");
+    wait_for("another version", || async {
+        (house.calls("iam:CreatePolicyVersion") == 1).then_some(())
+    })
+    .await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.pass(3601).await;
+    assert!(may(&house.cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")));
+    house.pass(3600).await;
+    assert!(!may(&house.cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")));
+}
+
+#[tokio::test]
+async fn lost_answers_leave_nothing_behind() {
+    for action in [
+        "iam:CreatePolicy",
+        "iam:DeletePolicy",
+        "sso:CreatePermissionSet",
+        "sso:DeletePermissionSet",
+        "sso:AttachCustomerManagedPolicyReferenceToPermissionSet",
+    ] {
+        let house = house().await;
+        house.cloud.sim.world().faults.push(Fault::new(Effect::Cut).on(action).times(1));
+        house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+        house.api.wait_for_grant("g1", GrantState::Active).await;
+        assert!(may(&house.cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")), "{action}");
+        house.api.revoke("g1").await;
+        house.api.wait_for_grant("g1", GrantState::Ended).await;
+        assert_eq!(made(&house.cloud), [""; 0], "{action}");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_does_to_the_policy_is_undone() {
+    let house = house().await;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let object = format!("{BUCKET}/a");
+    let name = {
+        let world = house.cloud.sim.world();
+        let mut policies = world.accounts[ACCOUNT].managed_policies.keys();
+        policies.find(|policy| policy.path == "/apono/").expect("a policy").name.clone()
+    };
+    let all = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+    house.cloud.sim.world().put_policy(ACCOUNT, "/apono/", &name, all);
+    assert!(may(&house.cloud, 1, "s3:PutObject", &object));
+    wait_for("the policy as it was", || async {
+        let (reads, writes) = ("s3:GetObject", "s3:PutObject");
+        (may(&house.cloud, 1, reads, &object) && !may(&house.cloud, 1, writes, &object))
+            .then_some(())
+    })
+    .await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(made(&house.cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_done() {
+    let house = house().await;
+    {
+        let mut world = house.cloud.sim.world();
+        for number in 0..20 {
+            let name = format!("a-bucket-with-quite-a-long-name-{number:03}");
+            world.account(ACCOUNT).buckets.push(bucket(&name, "eu-west-1", &[]));
+        }
+    }
+    house.api.sync("prod").await;
+    house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let units = (0..20).map(|number| AccessUnit {
+        resource: format!("arn:aws:s3:::a-bucket-with-quite-a-long-name-{number:03}"),
+        permission: "READ_ONLY".to_owned(),
+        ..Default::default()
+    });
+    let many = GrantRequest { units: units.collect(), ..on("g2", 1, "READ_ONLY", BUCKET) };
+    house.api.grant(many).await;
+    let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
+    let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
+    assert_eq!(refusal.reason, "POLICY_FULL");
+    assert_eq!(house.calls("iam:CreatePolicyVersion"), 0);
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+}
