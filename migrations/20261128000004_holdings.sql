@@ -20,9 +20,7 @@ INSERT INTO connector.holdings (connector_id, grant_id, number, target_id, stage
 SELECT connector_id, grant_id, number, target_id, 0, state
 FROM connector.units WHERE target_id IS NOT NULL;
 
--- Holders: who has ended holds nothing.
-CREATE INDEX holdings_by_target ON connector.holdings (connector_id, target_id)
-    WHERE state NOT IN ('ENDED', 'FAILED');
+CREATE INDEX holdings_by_target ON connector.holdings (connector_id, target_id);
 
 -- No version was released that reads it.
 ALTER TABLE connector.units DROP COLUMN target_id;

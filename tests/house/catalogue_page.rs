@@ -36,9 +36,9 @@ pub(crate) fn page() -> String {
         let permissions: Vec<String> = MECHANISMS
             .iter()
             .flat_map(|mechanism| {
-                let ends = if mechanism.is_self_ending() { "yes" } else { "no" };
                 mechanism.permissions(kind.id).into_iter().map(move |one| {
                     let (form, what, name) = (one.form, one.description, mechanism.name());
+                    let ends = if one.is_self_ending { "yes" } else { "no" };
                     format!("| `{form}` | {what} | `{name}` | {ends} |\n")
                 })
             })

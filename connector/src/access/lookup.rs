@@ -4,22 +4,22 @@
 //! Whatever is not certain, forbidden by a rule under another name of the recipient, or opens what must
 //! not be opened, refuses the whole grant; what AWS does not tell is asked again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{
     mechanisms::{self, Error},
     principals::{self, Found},
     rules::{self, Asked},
     step::{Ground, renew_if_ended},
+    tie,
 };
 use crate::{
-    base::{backoff::Backoff, chance},
+    base::backoff::Backoff,
     model::{
-        assignment::{InAccount, Principal},
+        assignment::InAccount,
         grant::Recipient,
-        ids::TargetId,
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
     },
@@ -27,11 +27,10 @@ use crate::{
         self, PgConnection,
         acts::{self, New},
         grants::{self, Grant},
-        holdings,
         identity_centers::{self, Held},
         integrations,
         lookups::{self, Lookup, Told},
-        organization, targets, units,
+        organization, units,
     },
 };
 
@@ -115,7 +114,9 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
         }
     };
     let whose = (&principal, names.as_slice());
-    if let Some(refusal) = tie_all(&mut tx, held, &grant.id, whose, &openings, now).await? {
+    // An audit may be a little late.
+    let times = (now, now_is.until(), engine.config.audit * 2);
+    if let Some(refusal) = tie::all(&mut tx, held, &grant.id, whose, &openings, times).await? {
         drop(tx);
         let mut tx = engine.db.begin().await?;
         identity_centers::lock(&mut tx, held).await?;
@@ -135,54 +136,6 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
     };
     acts::note(&mut tx, &held.connector, act).await?;
     tx.commit().await
-}
-
-/// Ties the units of a grant to their targets, in the order in which targets are locked. A refusal: one
-/// of them cannot hold what the grant would put in.
-async fn tie_all(
-    tx: &mut PgConnection,
-    held: &Held,
-    grant: &str,
-    (principal, names): (&Principal, &[String]),
-    openings: &[Vec<InAccount>],
-    now: DateTime<Utc>,
-) -> store::Result<Option<Refusal>> {
-    let mut objects = BTreeMap::new();
-    let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
-    for (unit, opened) in units.into_iter().zip(openings) {
-        units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
-        let whose = mechanisms::Unit {
-            connector: &held.connector,
-            integration: held.integration,
-            grant,
-            number: unit.number,
-            principal,
-            names,
-        };
-        let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
-            store::Error::Inconsistent { table: "units", column: "plan", detail }
-        })?;
-        for object in needed {
-            objects.insert((object.key.clone(), object.mechanism, unit.number), object);
-        }
-    }
-    let mut shared = BTreeMap::new();
-    for ((.., number), object) in objects {
-        let of = (&held.connector, held.integration);
-        let target = targets::ensure(tx, of, TargetId(chance::uuid()), &object).await?;
-        holdings::tie(tx, &held.connector, (grant, number), target, &object).await?;
-        if object.share.is_some() {
-            shared.insert(target, object.mechanism);
-        }
-    }
-    for (target, kind) in shared {
-        let holders = holdings::holders(tx, &held.connector, target).await?;
-        let fits = mechanisms::kind(kind).map(|kind| kind.fits(&holders, now));
-        if let Some(Err(refusal)) = fits {
-            return Ok(Some(refusal));
-        }
-    }
-    Ok(None)
 }
 
 /// Why a rule forbids a grant for the recipient by another of its names: a rule about somebody

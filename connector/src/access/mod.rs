@@ -40,6 +40,7 @@ mod principals;
 mod recovery;
 mod site;
 mod step;
+mod tie;
 mod worker;
 
 /// What a database server that took over from another may have forgotten.

@@ -35,6 +35,8 @@ pub struct Site {
     lease: Lease,
     lanes: [OnceLock<Access>; LANES.len()],
     members: Mutex<HashMap<(AccountId, Lane), Arc<Access>>>,
+    /// Names of permission sets, by ARN.
+    set_names: Mutex<HashMap<String, String>>,
     instance: OnceCell<Instance>,
     /// What AWS tells of requests, shared by all steps.
     pub requests: Requests,
@@ -60,6 +62,7 @@ impl Site {
             lease,
             lanes: Default::default(),
             members: Mutex::default(),
+            set_names: Mutex::default(),
             instance: OnceCell::new(),
             requests: Requests::default(),
         }
@@ -101,6 +104,18 @@ impl Site {
         };
         access.open().await.map_err(|error| error.meaning())?;
         Ok(access)
+    }
+
+    /// The name of a permission set, if it is known.
+    #[must_use]
+    pub fn set_name(&self, arn: &str) -> Option<String> {
+        self.set_names.lock().unwrap_or_else(PoisonError::into_inner).get(arn).cloned()
+    }
+
+    /// Remembers the name of a permission set, which never changes.
+    pub fn remember_set_name(&self, arn: &str, name: &str) {
+        let mut names = self.set_names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(arn.to_owned(), name.to_owned());
     }
 
     /// Drops cached credentials, after AWS said that some have ended.

@@ -151,7 +151,17 @@ impl Step<'_> {
         let Some(mut locked) = lock(ground, &self.stored).await? else { return Ok(None) };
         let now = locked.now;
         let settling = TimeDelta::from_std(config.settling).unwrap_or_default();
-        let shares = self.kind.shares(&seen.body, &locked.holders, now);
+        let shares = match self.kind.shares(&seen.body, &locked.holders, now) {
+            Ok(shares) => shares,
+            // A newer version's words: it is for that to go on.
+            Err(error) => {
+                let going = Going::Badly(error.to_string());
+                let next_at = Some(locked.after_failure());
+                let course = Course { next_at, is_observed: false, going };
+                locked.store(ground, Outcome::unchanged(&self.stored, course)).await?;
+                return Ok(None);
+            }
+        };
         let observed = Observed { content: shares.content, ..seen.observed.clone() };
         let is_present = observed.is_present;
         let wanted = holding::is_wanted(&locked.holders, now);
@@ -194,7 +204,8 @@ impl Step<'_> {
             locked.note(ground, "CALL", call.verb.as_str()).await?;
         }
         let moves = locked.moves(&look, refusal.as_ref());
-        let course = self.course(&locked, &target, &look.next, refusal.is_some());
+        let is_refused = moves.iter().any(|(.., refusal)| refusal.is_some());
+        let course = self.course(&locked, &target, &look.next, is_refused);
         let facts = seen.facts.clone();
         locked.store(ground, Outcome { target, course, moves, facts }).await?;
         Ok(call)
@@ -224,7 +235,7 @@ impl Step<'_> {
     async fn look_again<T>(&self, locked: Locked, at: DateTime<Utc>) -> Result<Option<T>, Error> {
         let end = holding::next_end(&locked.holders, locked.now);
         let at = end.map_or(at, |end| at.min(end));
-        let course = Course { next_at: Some(at), is_observed: true, going: Going::On };
+        let course = Course { next_at: Some(at), is_observed: false, going: Going::On };
         locked.store(self.ground, Outcome::unchanged(&self.stored, course)).await?;
         Ok(None)
     }
@@ -299,7 +310,7 @@ impl Step<'_> {
         let holders = holdings::holders(&mut tx, &ground.held.connector, self.stored.id).await?;
         let now = store::now(&mut tx).await?;
         let mut locked = Locked { tx, stored, holders, now };
-        let (mut refusal, mut facts) = (None, None);
+        let (mut moves, mut facts) = (Vec::new(), None);
         let mut course = Course { next_at: Some(now), is_observed: false, going: Going::On };
         let receipt = match answer {
             Ok(Answer { request, facts: told }) => {
@@ -316,8 +327,10 @@ impl Step<'_> {
                 locked.note(ground, said, &format!("{}: {error}", verb.as_str())).await?;
                 renew_if_ended(ground, &error).await;
                 let is_refused = verb == Verb::Create && receipt == Receipt::Refused;
-                refusal = error.refusal().filter(|_| is_refused);
-                if refusal.is_none() {
+                let refusal = error.refusal().filter(|_| is_refused);
+                moves = self.refused(&locked, refusal.as_ref());
+                // Nobody waits for what was refused: it is tried again, as for whoever leaves.
+                if moves.is_empty() {
                     // The intent of a call whose end nobody knows holds up its place, and what
                     // nobody wants any more is not waited for.
                     let is_urgent = receipt == Receipt::Lost
@@ -331,16 +344,16 @@ impl Step<'_> {
             }
         };
         let target = target::receive(&locked.stored.target, receipt);
-        // Without a refusal, all move on with the next look.
-        let moves = match &refusal {
-            Some(_) => {
-                let shares = self.kind.shares(&self.before, &locked.holders, now);
-                let look = Look { shares, ..Look::unseen(Next::Poll, true) };
-                locked.moves(&look, refusal.as_ref())
-            }
-            None => Vec::new(),
-        };
         locked.store(ground, Outcome { target, course, moves, facts }).await
+    }
+
+    /// Those whom the refusal of a call ends. Without one, all move on with the next look.
+    fn refused(&self, locked: &Locked, refusal: Option<&Refusal>) -> Vec<locked::Move> {
+        let Some(refusal) = refusal else { return Vec::new() };
+        let shares = self.kind.shares(&self.before, &locked.holders, locked.now);
+        let shares = shares.unwrap_or_default();
+        let look = Look { shares, ..Look::unseen(Next::Poll, true) };
+        locked.moves(&look, Some(refusal))
     }
 }
 

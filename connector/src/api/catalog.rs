@@ -50,7 +50,7 @@ fn permissions(kind: &str) -> Vec<Permission> {
             id: one.form,
             description: one.description.to_owned(),
             mechanism: mechanism.name().to_owned(),
-            is_self_ending: mechanism.is_self_ending(),
+            is_self_ending: one.is_self_ending,
         })
     });
     all.collect()

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{status, words};
 use crate::{
-    access::mechanisms::{self, Mechanism},
+    access::mechanisms::{self, UNBOUNDED_S},
     model::{
         assignment::Principal,
         form::Violation,
@@ -284,17 +284,16 @@ fn shown(recipient: Recipient) -> v1::Recipient {
 
 fn unit(unit: Unit, settings: Option<&Settings>, grant: &Grant) -> v1::GrantUnit {
     let is_open = !unit.state.is_final();
-    let stuck_since = unit.stuck_since.or(grant.stuck_since).filter(|_| is_open);
+    let stuck_since = unit.stuck_since.or(grant.stuck_since.filter(|_| is_open));
     let reason = if unit.stuck_since.is_some() { &unit.stuck_reason } else { &grant.stuck_reason };
-    let is_self_ending =
-        mechanisms::of(&unit.what.mechanism).is_some_and(Mechanism::is_self_ending);
+    let is_self_ending = mechanisms::is_self_ending(&unit.what);
     // What ends by itself ends in open sessions too, but for what is taken back before.
     let is_on_time = is_self_ending && grant.revoked_at.is_none();
     let session = if is_on_time { 0 } else { unit.what.session_seconds };
     let session = TimeDelta::seconds(session.into());
     let tail = match unit.state {
         // Whatever ends with the grant was not there before it.
-        _ if unit.is_found => None,
+        _ if unit.is_found || unit.what.session_seconds == UNBOUNDED_S => None,
         UnitState::Active | UnitState::Revoking | UnitState::Settling => {
             Some(unit.effective_until.unwrap_or(unit.state_at) + session)
         }

@@ -168,7 +168,9 @@ impl ApiError {
             _ if self.reason.code == ReasonCode::IdentityCenterMissing => {
                 RefusalCode::IdentityCenterMissing
             }
-            (_, Some("ServiceQuotaExceededException")) => RefusalCode::QuotaExceeded,
+            (_, Some("ServiceQuotaExceededException" | "LimitExceeded")) => {
+                RefusalCode::QuotaExceeded
+            }
             (_, Some("ResourceNotFoundException")) => RefusalCode::NotThere,
             (Failure::NeedsHuman, _) => RefusalCode::NotAllowed,
             (Failure::Permanent, _) => RefusalCode::Invalid,

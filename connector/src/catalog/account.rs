@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use serde_json::{Map, json};
 
-use super::{Collector, Ground, Page, ResourceType};
+use super::{Collector, Ground, Page, ResourceType, Way};
 use crate::{
     aws::ApiError,
     model::{
@@ -32,6 +32,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-account",
     display_name: "AWS account",
     permissions: &[],
+    way_in: Way::NONE,
     attributes: &[
         ("email", "E-mail address of the account's root user."),
         ("path", "Ids from the root down to the account, joined by `/`."),

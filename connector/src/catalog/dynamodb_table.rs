@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, arn, attributes,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, arn, attributes,
     described, here, sorted,
     statements::{DECRYPT, key_use, on_it},
     tags, time,
@@ -35,6 +35,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-dynamodb-table",
     display_name: "DynamoDB table",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("billing_mode", "`PROVISIONED` or `PAY_PER_REQUEST`."),
         ("creation_time", "When it was created, RFC 3339, UTC."),
@@ -47,6 +48,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("status", "`ACTIVE`, `ARCHIVED`, …"),
     ],
 }];
+
+const WAY_IN: Way = Way {
+    console: "dynamodbv2/home?region={region}#table?name={name}",
+    command: "aws dynamodb scan --region {region} --table-name {name} --max-items 10",
+};
 
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of(

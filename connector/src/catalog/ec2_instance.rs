@@ -12,7 +12,7 @@ use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
 use serde_json::{Value, json};
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, arn, attributes, here,
+    Collector, Grantable, Ground, Level, Page, ResourceType, Way, arn, attributes, here,
     statements::{beside, in_any},
     time,
 };
@@ -47,6 +47,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-ec2-instance",
     display_name: "EC2 instance",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("image_id", "AMI: `ami-…`."),
         ("instance_profile", "ARN of its instance profile."),
@@ -65,6 +66,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
     ],
 }];
 
+const WAY_IN: Way = Way {
+    console: "ec2/home?region={region}#InstanceDetails:instanceId={id}",
+    command: "aws ec2 start-instances --region {region} --instance-ids {id}",
+};
+
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of(
         "MANAGE",
@@ -78,19 +84,27 @@ const PERMISSIONS: &[Grantable] = &[
     Grantable::of(
         "CONNECT",
         Level::Write,
-        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`",
+        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`; what is open when it ends stays open",
         |on| session(on, &beside(on, "ssm", "document/SSM-SessionManagerRunShell"), None),
-    ),
+    )
+    .keeps_open(Way {
+        console: "systems-manager/session-manager/{id}?region={region}",
+        command: "aws ssm start-session --region {region} --target {id} --document-name SSM-SessionManagerRunShell",
+    }),
     Grantable::of(
         "PORT_FORWARD",
         Level::Write,
-        "A port of the instance through Session Manager, by `aws ssm start-session` with `--document-name AWS-StartPortForwardingSession`",
+        "A port of the instance through Session Manager, by `aws ssm start-session` with `--document-name AWS-StartPortForwardingSession`; what is open when it ends stays open",
         // The document is AWS's: no account.
         |on| {
             let document = "document/AWS-StartPortForwardingSession";
             session(on, &in_any(on, "ssm", &on.region, "", document), None)
         },
-    ),
+    )
+    .keeps_open(Way {
+        console: "",
+        command: "aws ssm start-session --region {region} --target {id} --document-name AWS-StartPortForwardingSession --parameters portNumber=<port>,localPortNumber=<port>",
+    }),
 ];
 
 /// Allows sessions on an instance with one document, and to resume and end one's own; `key` is

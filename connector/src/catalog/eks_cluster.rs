@@ -6,7 +6,8 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, arn, attributes, described, here, time,
+    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, Way, arn, attributes, described, here,
+    time,
 };
 use crate::{
     aws::ApiError,
@@ -30,6 +31,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-eks-cluster",
     display_name: "EKS cluster",
     permissions: &[],
+    way_in: Way::NONE,
     attributes: &[
         (
             "authentication_mode",

@@ -13,7 +13,8 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, attributes, here, name_of, sorted, time,
+    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, Way, attributes, here, name_of, sorted,
+    time,
 };
 use crate::{
     aws::ApiError,
@@ -43,6 +44,7 @@ const TYPES: &[ResourceType] = &[
         id: "aws-iam-group",
         display_name: "IAM group",
         permissions: &[],
+        way_in: Way::NONE,
         attributes: &[
             CREATION_TIME,
             ("inline_policies", "Names of the policies that are written into it."),
@@ -54,6 +56,7 @@ const TYPES: &[ResourceType] = &[
         id: "aws-iam-policy",
         display_name: "IAM customer-managed policy",
         permissions: &[],
+        way_in: Way::NONE,
         attributes: &[
             ("attachments", "How many users, groups and roles it is attached to."),
             CREATION_TIME,
@@ -66,6 +69,7 @@ const TYPES: &[ResourceType] = &[
         id: "aws-iam-role",
         display_name: "IAM role",
         permissions: &[],
+        way_in: Way::NONE,
         attributes: &[
             CREATION_TIME,
             ("inline_policies", "Names of the policies that are written into it."),
@@ -85,6 +89,7 @@ const TYPES: &[ResourceType] = &[
         id: "aws-iam-user",
         display_name: "IAM user",
         permissions: &[],
+        way_in: Way::NONE,
         attributes: &[
             CREATION_TIME,
             ("groups", "Names of its groups."),

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
-    Collector, Ground, Page, ResourceType, attributes,
+    Collector, Ground, Page, ResourceType, Way, attributes,
     identity_center::{LIST_INSTANCES, Place, THINGS_AT_ONCE},
     named_in,
 };
@@ -30,6 +30,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-group",
     display_name: "Identity Center group",
     permissions: &[],
+    way_in: Way::NONE,
     attributes: &[
         ("description", "What its owner says about it."),
         ("external_id", "Id at the identity provider that the group comes from."),

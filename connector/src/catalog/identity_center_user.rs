@@ -5,7 +5,7 @@ use aws_sdk_identitystore::types::{User, UserStatus};
 use serde_json::json;
 
 use super::{
-    Collector, Ground, Page, ResourceType, attributes,
+    Collector, Ground, Page, ResourceType, Way, attributes,
     identity_center::{LIST_INSTANCES, Place},
     named_in,
 };
@@ -26,6 +26,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-user",
     display_name: "Identity Center user",
     permissions: &[],
+    way_in: Way::NONE,
     attributes: &[
         ("disabled", "Whether somebody has disabled the user."),
         ("display_name", "Name for people."),

@@ -5,7 +5,7 @@ use aws_sdk_lambda::types::FunctionConfiguration;
 use serde_json::json;
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, attributes, here, name_of,
+    Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, here, name_of,
     statements::{DECRYPT, key_use},
     tags,
 };
@@ -32,6 +32,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-lambda-function",
     display_name: "Lambda function",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("architectures", "`arm64`, `x86_64`."),
         ("description", "What its owner says about it."),
@@ -50,6 +51,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
 }];
 
 // What else one could do with a function runs as its role, so there is no more.
+const WAY_IN: Way = Way {
+    console: "lambda/home?region={region}#/functions/{name}",
+    command: "aws lambda get-function --region {region} --function-name {name}",
+};
+
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of("INVOKE", Level::Write, "Invoke it, in any version, not through its URL", |on| {
         Ok(vec![with_versions(on, &["lambda:InvokeFunction"])])

@@ -28,7 +28,7 @@ use crate::{
         scope::{Place, Reach},
         statement::Statement,
     },
-    store::resources::Stored,
+    store::{resources::Stored, units::What},
 };
 
 mod account;
@@ -50,6 +50,9 @@ mod sns_topic;
 mod sqs_queue;
 mod statements;
 mod tags;
+mod way;
+
+pub use way::Way;
 
 /// Every collector.
 pub static COLLECTORS: &[&dyn Collector] = &[
@@ -82,6 +85,8 @@ pub struct ResourceType {
     pub display_name: &'static str,
     /// What can be allowed on one resource of it by a policy.
     pub permissions: &'static [Grantable],
+    /// How somebody gets to one who is allowed something on it.
+    pub way_in: Way,
     /// Attribute names with what they say.
     pub attributes: &'static [(&'static str, &'static str)],
 }
@@ -95,6 +100,9 @@ pub struct Grantable {
     pub description: &'static str,
     /// What its actions may do.
     pub level: Level,
+    /// How somebody gets in where what was opened stays open when the permission ends: a shell, a
+    /// connection.
+    pub keeps_open: Option<Way>,
     made: Made,
 }
 
@@ -162,7 +170,7 @@ impl Grantable {
         description: &'static str,
         of: fn(&Stored) -> Statements,
     ) -> Self {
-        Self { id, description, level, made: Made::Of(of) }
+        Self { id, description, level, keeps_open: None, made: Made::Of(of) }
     }
 
     /// One that is about something of the resource that is named behind the id.
@@ -173,7 +181,13 @@ impl Grantable {
         description: &'static str,
         of: fn(&Stored, &str) -> Statements,
     ) -> Self {
-        Self { id, description, level, made: Made::Named { what, of } }
+        Self { id, description, level, keeps_open: None, made: Made::Named { what, of } }
+    }
+
+    /// The same, where what was opened stays open at the end.
+    const fn keeps_open(mut self, way: Way) -> Self {
+        self.keeps_open = Some(way);
+        self
     }
 
     /// What it allows on a resource; `asked` is how somebody wrote the permission.
@@ -207,8 +221,18 @@ impl Grantable {
 #[must_use]
 pub fn permission(kind: &str, asked: &str) -> Option<&'static Grantable> {
     let id = asked.split('/').next().unwrap_or_default();
-    let mut types = COLLECTORS.iter().flat_map(|collector| collector.types());
-    types.find(|one| one.id == kind)?.permissions.iter().find(|one| one.id == id)
+    resource_type(kind)?.permissions.iter().find(|one| one.id == id)
+}
+
+fn resource_type(kind: &str) -> Option<&'static ResourceType> {
+    COLLECTORS.iter().flat_map(|collector| collector.types()).find(|one| one.id == kind)
+}
+
+/// How somebody gets to what a unit allows.
+#[must_use]
+pub fn way_in(what: &What) -> Way {
+    let own = permission(&what.resource_type, &what.permission).and_then(|one| one.keeps_open);
+    own.or_else(|| Some(resource_type(&what.resource_type)?.way_in)).unwrap_or(Way::NONE)
 }
 
 /// Where a collector stands when it reads.

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
-    Collector, Ground, Page, ResourceType,
+    Collector, Ground, Page, ResourceType, Way,
     identity_center::{LIST_INSTANCES, Place, THINGS_AT_ONCE},
     name_of, named_in, sorted, time,
 };
@@ -37,6 +37,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-identity-center-permission-set",
     display_name: "Identity Center permission set",
     permissions: &[],
+    way_in: Way::NONE,
     attributes: &[
         ("accounts", "Ids of the accounts that it is provisioned in."),
         ("creation_time", "When it was created, RFC 3339, UTC."),

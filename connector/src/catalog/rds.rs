@@ -5,7 +5,7 @@ use aws_sdk_rds::types::{DbCluster, DbInstance, Tag};
 use serde_json::json;
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, attributes, here, name_of,
+    Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, here, name_of,
     statements::beside, time,
 };
 use crate::{
@@ -35,6 +35,7 @@ const INSTANCE: ResourceType = ResourceType {
     id: "aws-rds-instance",
     display_name: "RDS instance",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("class", "Instance class, such as `db.r7g.large`."),
         ("cluster", "Identifier of the cluster that it belongs to."),
@@ -56,6 +57,7 @@ const CLUSTER: ResourceType = ResourceType {
     id: "aws-rds-cluster",
     display_name: "RDS cluster",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("creation_time", "When it was created, RFC 3339, UTC."),
         ("encrypted", "Whether its storage is encrypted."),
@@ -71,13 +73,19 @@ const CLUSTER: ResourceType = ResourceType {
     ],
 };
 
+const WAY_IN: Way = Way {
+    console: "",
+    command: "aws rds generate-db-auth-token --region {region} --hostname <endpoint> --port <port> --username {named}",
+};
+
 const PERMISSIONS: &[Grantable] = &[Grantable::of_named(
     "CONNECT",
     "database user",
     Level::Write,
     "Log in as the database user that is named, with a token of IAM for a password; what is open when it ends stays open",
     connect,
-)];
+)
+.keeps_open(WAY_IN)];
 
 /// Engines into which database users can log in through IAM, by how their names begin.
 const WITH_IAM: [&str; 4] = ["aurora", "mariadb", "mysql", "postgres"];

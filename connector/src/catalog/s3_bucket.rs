@@ -13,7 +13,7 @@ use aws_sdk_s3::types::Bucket;
 use futures::{StreamExt as _, stream};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, attributes, time,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, time,
 };
 use crate::{
     aws::{Access, ApiError},
@@ -40,8 +40,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-s3-bucket",
     display_name: "S3 bucket",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[("creation_time", "When it was created, RFC 3339, UTC.")],
 }];
+
+const WAY_IN: Way = Way { console: "s3/buckets/{name}", command: "aws s3 ls s3://{name}" };
 
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of(

@@ -5,7 +5,7 @@ use aws_sdk_secretsmanager::types::SecretListEntry;
 use serde_json::json;
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, attributes, here, name_of,
+    Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, here, name_of,
     statements::{DECRYPT, ENCRYPT, key_use, on_it},
     time,
 };
@@ -27,6 +27,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-secretsmanager-secret",
     display_name: "Secrets Manager secret",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("creation_time", "When it was created, RFC 3339, UTC."),
         ("description", "What its owner says about it."),
@@ -37,6 +38,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("rotation", "Whether it is rotated by itself."),
     ],
 }];
+
+const WAY_IN: Way = Way {
+    console: "secretsmanager/secret?name={name}&region={region}",
+    command: "aws secretsmanager get-secret-value --region {region} --secret-id {arn}",
+};
 
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of("READ_ONLY", Level::Read, "Read its value, settings and versions", |on| {

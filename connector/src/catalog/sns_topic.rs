@@ -5,8 +5,8 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
-    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, attributes, described,
-    here,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes,
+    described, here,
     statements::{ENCRYPT, key_use, on_it},
     tags,
 };
@@ -26,12 +26,18 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-sns-topic",
     display_name: "SNS topic",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("display_name", "Name that subscribers see."),
         ("fifo", "Whether messages keep their order."),
         ("kms_key", "Key that encrypts its messages; absent: none."),
     ],
 }];
+
+const WAY_IN: Way = Way {
+    console: "sns/v3/home?region={region}#/topic/{arn}",
+    command: "aws sns get-topic-attributes --region {region} --topic-arn {arn}",
+};
 
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of("READ_ONLY", Level::Read, "See its settings and who has subscribed", |on| {

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, arn, attributes,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, arn, attributes,
     described, here,
     statements::{ENCRYPT, key_use, on_it},
     tags, time,
@@ -33,6 +33,7 @@ const TYPES: &[ResourceType] = &[ResourceType {
     id: "aws-sqs-queue",
     display_name: "SQS queue",
     permissions: PERMISSIONS,
+    way_in: WAY_IN,
     attributes: &[
         ("creation_time", "When it was created, RFC 3339, UTC."),
         ("dead_letter_queue", "ARN of the queue that takes what could not be worked off."),
@@ -42,6 +43,11 @@ const TYPES: &[ResourceType] = &[ResourceType {
         ("url", "Address of the queue."),
     ],
 }];
+
+const WAY_IN: Way = Way {
+    console: "sqs/v3/home?region={region}#/queues",
+    command: "aws sqs get-queue-url --region {region} --queue-name {name}",
+};
 
 const PERMISSIONS: &[Grantable] = &[
     Grantable::of(

@@ -53,6 +53,23 @@ pub fn of_role(
     }
 }
 
+impl Details {
+    /// The same with a page of the console behind the link, and a command with the profile behind
+    /// that which signs in.
+    #[must_use]
+    pub fn leading_to(mut self, page: Option<&str>, command: &str) -> Self {
+        if let Some(page) = page {
+            let page = utf8_percent_encode(page, PLAIN);
+            self.sign_in_url = format!("{}&destination={page}", self.sign_in_url);
+        }
+        let profile = self.cli_command.rsplit(' ').next().unwrap_or_default().to_owned();
+        if !command.is_empty() {
+            self.cli_command = format!("{}\n{command} --profile {profile}", self.cli_command);
+        }
+        self
+    }
+}
+
 /// The longest session that a permission set can give.
 pub const SESSION_MAX: TimeDelta = TimeDelta::hours(12);
 

@@ -58,7 +58,8 @@ impl Holder {
     /// Whether it wants its target.
     #[must_use]
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
-        now < self.until && matches!(self.state, UnitState::Pending | UnitState::Active)
+        let is_open = |state| matches!(state, UnitState::Pending | UnitState::Active);
+        now < self.until && is_open(self.state) && is_open(self.unit)
     }
 
     /// Whether what the target builds on is there.
@@ -87,7 +88,7 @@ impl Holder {
         if all().all(UnitState::is_final) {
             return UnitState::Ended;
         }
-        if now < self.until {
+        if now < self.until && matches!(self.unit, UnitState::Pending | UnitState::Active) {
             let is_whole = all().all(|one| one == UnitState::Active);
             return if is_whole { UnitState::Active } else { UnitState::Pending };
         }
@@ -168,7 +169,7 @@ pub fn event((at, holder): (usize, &Holder), look: &Look, now: DateTime<Utc>) ->
     if holder.must_stay() {
         return Some(UnitEvent::Leaving);
     }
-    if *is_wanted && !holds_shares {
+    if *is_wanted && holder.share.is_none() {
         return Some(UnitEvent::Gone);
     }
     Some(match next {
@@ -287,7 +288,7 @@ pub(super) mod tests {
     #[test]
     fn a_share_comes_and_goes_by_itself() {
         let (waits, holds) = (holder(UnitState::Pending, 10), holder(UnitState::Active, 10));
-        let over = holder(UnitState::Active, 0);
+        let over = Holder { share: Some(Value::Null), ..holder(UnitState::Active, 0) };
         let call = policy(Next::Call(Verb::Create), &[0]);
         assert_eq!(state_after((0, &waits), &call, at(5)), None, "it is being put in");
         assert_eq!(state_after((1, &holds), &call, at(5)), None, "and others hold on");

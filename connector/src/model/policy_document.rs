@@ -37,7 +37,9 @@ impl Share {
         self.statements.iter().enumerate().map(move |(number, statement)| {
             let mut conditions = Map::new();
             let mut must = |operator: Operator, key: &str, values: Value| {
-                conditions.entry(operator.as_str()).or_insert_with(|| json!({}))[key] = values;
+                let keys = conditions.entry(operator.as_str()).or_insert_with(|| json!({}));
+                assert!(keys[key].is_null(), "a second {} of {key} is lost", operator.as_str());
+                keys[key] = values;
             };
             for condition in &statement.conditions {
                 must(condition.operator, &condition.key, json!(condition.values));

@@ -3,7 +3,7 @@
 /// What is in an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// Nobody puts anything in: it is there, or it is not.
+    /// There is nothing in it that could be otherwise: it is there, or it is not.
     #[default]
     None,
     /// What should be in it, and nothing else.

@@ -19,13 +19,11 @@
 //! stays. Nothing is taken for found before our last call has settled: what shows until then may
 //! be its effect, or a late view of what it has removed.
 //!
-//! Invariant: one look that does not find what we made does not forget it: AWS may show it late.
-//! It is forgotten when our deletion has ended and nothing is there, or when it was missing for
-//! as long as a call takes to settle.
+//! Invariant: one look that does not find what we made does not forget it: AWS may show it late. It is
+//! forgotten when our deletion has ended and nothing is there, or when it was missing for so long.
 //!
-//! Crash safety: an [`Intent`] is stored before AWS is called. One whose request id was lost
-//! may have been made or not, and may still arrive: a [`Doubt`], which ends only with a look after
-//! it has settled. Until then ends are verified again ([`Next::Verify`]).
+//! Crash safety: an [`Intent`] is stored before AWS is called. One whose request id was lost may have
+//! been made or not, and may still arrive: a [`Doubt`], until it has settled ([`Next::Verify`]).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -85,7 +83,7 @@ pub struct Target {
     pub origin: Option<Origin>,
     /// A call under way.
     pub intent: Option<Intent>,
-    /// Until when the last call of ours may take effect.
+    /// Until when our last call may take effect.
     pub settles_at: Option<DateTime<Utc>>,
     /// Calls of which we know no end.
     pub doubt: Doubt,
@@ -123,10 +121,12 @@ pub struct Operation {
 pub struct Observed {
     /// Whether the object is there.
     pub is_present: bool,
-    /// Whether it carries our mark: it is ours, whatever is remembered.
+    /// Whether it carries our mark, and is ours.
     pub is_marked: bool,
     /// What is in it.
     pub content: Content,
+    /// Whether AWS shows it as it was before our last call.
+    pub is_late: bool,
     /// Operations on it: that of the intent, and all that are under way. Others that AWS has accepted
     /// since the intent, if they are known.
     pub operations: Vec<Operation>,
@@ -172,11 +172,15 @@ pub fn decide(
     settling: TimeDelta,
 ) -> (Target, Next) {
     let mut target = target.clone();
-    if observed.is_present && observed.is_marked {
-        target.origin = Some(Origin::Made);
-    }
     if let Some(next) = end_intent(&mut target, observed, settling) {
         return (target, next);
+    }
+    if observed.is_present && observed.is_marked {
+        target.origin = Some(Origin::Made);
+        target.is_adopted = false;
+    }
+    if observed.is_late {
+        return (target, Next::Poll);
     }
     let running = || observed.operations.iter().filter(|one| one.progress == Progress::Running);
     if running().next().is_some() {
@@ -286,9 +290,9 @@ fn end_intent(target: &mut Target, observed: &Observed, settling: TimeDelta) -> 
         return None;
     };
     let mut others = observed.operations.iter().filter(|one| one.request != *id);
-    let was_made_by_another = others
-        .any(|one| one.verb == Verb::Create && !matches!(one.progress, Progress::Failed(_)))
-        && !target.doubt.create;
+    let has_made = |one: &Operation| !matches!(one.progress, Progress::Failed(_));
+    let was_made_by_another =
+        others.any(|one| one.verb == Verb::Create && has_made(one)) && !target.doubt.create;
     match (&ours.progress, intent.verb) {
         (Progress::Running, _) => {
             target.intent = Some(intent);
@@ -362,7 +366,7 @@ pub enum Receipt {
     Accepted(String),
     /// It was refused: nothing will come of it.
     Refused,
-    /// Nobody knows: the connection broke, or the answer was late.
+    /// Nobody knows.
     Lost,
 }
 

@@ -180,7 +180,12 @@ pub async fn list(
            AND ($4 OR EXISTS (
                SELECT FROM connector.units u
                WHERE u.connector_id = g.connector_id AND u.grant_id = g.grant_id
-                 AND u.state NOT IN ('ENDED', 'FAILED')))
+                 AND u.state NOT IN ('ENDED', 'FAILED'))
+             -- What is left of a unit that failed goes, too.
+             OR EXISTS (
+               SELECT FROM connector.holdings h
+               WHERE h.connector_id = g.connector_id AND h.grant_id = g.grant_id
+                 AND h.state NOT IN ('ENDED', 'FAILED')))
            AND (NOT $5 OR g.stuck_since IS NOT NULL OR EXISTS (
                SELECT FROM connector.holdings h
                JOIN connector.targets t ON t.connector_id = h.connector_id AND t.id = h.target_id

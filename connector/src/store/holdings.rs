@@ -1,5 +1,8 @@
 //! What units need in AWS: which targets, in which stages, and how these stand for them.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -7,14 +10,14 @@ use super::{Result, expect_one, stored};
 use crate::model::{
     errand::Errand,
     holding::{Holder, Others},
-    ids::{ConnectorId, TargetId},
+    ids::{ConnectorId, IntegrationId, TargetId},
     object::Object,
     unit::UnitState,
 };
 
 const TABLE: &str = "holdings";
 
-/// Ties a unit to a target.
+/// Ties a unit to a target, which stands so for it.
 ///
 /// # Errors
 ///
@@ -23,22 +26,62 @@ pub async fn tie(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     (grant, number): (&str, i16),
-    target: TargetId,
+    (target, state): (TargetId, UnitState),
     object: &Object,
 ) -> Result<()> {
     let done = sqlx::query!(
-        "INSERT INTO connector.holdings (connector_id, grant_id, number, target_id, stage, share)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO connector.holdings
+             (connector_id, grant_id, number, target_id, stage, share, state)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         connector.as_str(),
         grant,
         number,
         target.0,
         object.stage,
-        object.share
+        object.share,
+        state.as_str()
     )
     .execute(conn)
     .await?;
     expect_one(&done)
+}
+
+/// The target of an object that is ours, holds for somebody until beyond now, and was seen so within a
+/// time: whoever comes to hold it until `until` need not look. It is locked.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn at_rest(
+    conn: &mut PgConnection,
+    (connector, integration): (&ConnectorId, IntegrationId),
+    object: &Object,
+    seen_within: Duration,
+    until: DateTime<Utc>,
+) -> Result<Option<TargetId>> {
+    let id = sqlx::query_scalar!(
+        "UPDATE connector.targets t SET unwanted_at = greatest(t.unwanted_at, $6)
+         WHERE t.connector_id = $1 AND t.integration_id = $2 AND t.mechanism = $3
+           AND t.object_key = $4 AND t.origin = 'made' AND t.next_at IS NOT NULL
+           AND t.intent_verb IS NULL AND NOT t.doubt_create AND NOT t.doubt_delete
+           AND NOT t.is_adopted AND t.missing_since IS NULL AND t.failures = 0
+           AND t.observed_at > connector.now() - make_interval(secs => $5)
+           AND EXISTS (
+             SELECT FROM connector.holdings h
+             JOIN connector.grants g USING (connector_id, grant_id)
+             WHERE h.connector_id = t.connector_id AND h.target_id = t.id AND h.state = 'ACTIVE'
+               AND least(g.expires_at, g.revoked_at) > connector.now())
+         RETURNING id",
+        connector.as_str(),
+        integration.0,
+        object.mechanism,
+        object.key,
+        seen_within.as_secs_f64(),
+        until
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id.map(TargetId))
 }
 
 /// Who holds a target.
@@ -165,13 +208,13 @@ pub async fn lock_all(
     id: TargetId,
 ) -> Result<()> {
     sqlx::query_scalar!(
-        "SELECT t.id FROM connector.targets t
+        r#"SELECT t.id FROM connector.targets t
          WHERE t.connector_id = $1 AND (t.id = $2 OR t.id IN (
              SELECT o.target_id FROM connector.holdings h
              JOIN connector.holdings o USING (connector_id, grant_id, number)
              WHERE h.connector_id = $1 AND h.target_id = $2
                AND h.state NOT IN ('ENDED', 'FAILED')))
-         ORDER BY t.object_key, t.id FOR UPDATE",
+         ORDER BY t.object_key COLLATE "C", t.id FOR UPDATE"#,
         connector.as_str(),
         id.0
     )
@@ -180,8 +223,8 @@ pub async fn lock_all(
     Ok(())
 }
 
-/// Wakes what a holder of a target, which is locked with all of them, holds beside it: what holds
-/// for that may be another thing now.
+/// Wakes what a holder of a target, which is locked with all of them, holds beside it: for a grant what
+/// waits, else all.
 ///
 /// # Errors
 ///
@@ -198,12 +241,13 @@ pub async fn wake_beside(
          WHERE connector_id = $1 AND id <> $4 AND next_at IS NOT NULL AND id IN (
              SELECT target_id FROM connector.holdings
              WHERE connector_id = $1 AND grant_id = $2 AND number = $3
-               AND state NOT IN ('ENDED', 'FAILED'))",
+               AND state NOT IN ('ENDED', 'FAILED') AND (state = 'PENDING' OR NOT $6))",
         connector.as_str(),
         holder.grant,
         holder.number,
         but.0,
-        errand.number()
+        errand.number(),
+        errand == Errand::Grant
     )
     .execute(conn)
     .await?;

@@ -465,15 +465,15 @@ pub async fn wake(
     errand: Errand,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE connector.targets t SET next_at = connector.now(), errand = least(t.errand, $3)
+        r#"UPDATE connector.targets t SET next_at = connector.now(), errand = least(t.errand, $3)
          FROM (
              SELECT id FROM connector.targets
              WHERE connector_id = $1 AND id IN (
                  SELECT target_id FROM connector.holdings
                  WHERE connector_id = $1 AND grant_id = $2
                    AND state NOT IN ('ENDED', 'FAILED'))
-             ORDER BY object_key, id FOR UPDATE) AS held
-         WHERE t.connector_id = $1 AND t.id = held.id",
+             ORDER BY object_key COLLATE "C", id FOR UPDATE) AS held
+         WHERE t.connector_id = $1 AND t.id = held.id"#,
         connector.as_str(),
         grant,
         errand.number()

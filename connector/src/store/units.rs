@@ -113,7 +113,8 @@ pub async fn list(
              stuck.stuck_since AS "stuck_since?", stuck.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
              -- What it has put in itself is its own.
-             WHEN h.has_share THEN own.until
+             WHEN h.has_share AND u.state IN ('PENDING', 'ACTIVE') THEN own.until
+             WHEN h.has_share THEN own.expires_at
              ELSE (
                SELECT max(least(og.expires_at, og.revoked_at))
                FROM connector.holdings o
@@ -124,7 +125,8 @@ pub async fn list(
              END AS effective_until
            FROM connector.units u
            CROSS JOIN LATERAL (
-             SELECT least(g.expires_at, g.revoked_at) AS until FROM connector.grants g
+             SELECT least(g.expires_at, g.revoked_at) AS until, g.expires_at
+             FROM connector.grants g
              WHERE (g.connector_id, g.grant_id) = (u.connector_id, u.grant_id)) AS own
            -- The target of the last stage is what opens the access.
            LEFT JOIN LATERAL (
@@ -142,7 +144,7 @@ pub async fn list(
                ON s.connector_id = held.connector_id AND s.id = held.target_id
              WHERE (held.connector_id, held.grant_id, held.number)
                  = (u.connector_id, u.grant_id, u.number)
-               AND s.stuck_since IS NOT NULL
+               AND held.state NOT IN ('ENDED', 'FAILED') AND s.stuck_since IS NOT NULL
              ORDER BY s.stuck_since LIMIT 1) AS stuck ON true
            WHERE u.connector_id = $1 AND u.grant_id = ANY ($2)
            ORDER BY u.grant_id, u.number"#,
@@ -251,11 +253,11 @@ pub async fn set_state(
 pub async fn forget(conn: &mut PgConnection, connector: &ConnectorId, grant: &str) -> Result<u64> {
     // First the locks: who else holds a target is asked when nobody can come any more.
     let held = sqlx::query_scalar!(
-        "SELECT id FROM connector.targets
+        r#"SELECT id FROM connector.targets
          WHERE connector_id = $1 AND next_at IS NOT NULL AND id IN (
              SELECT target_id FROM connector.holdings
              WHERE connector_id = $1 AND grant_id = $2)
-         ORDER BY object_key, id FOR UPDATE",
+         ORDER BY object_key COLLATE "C", id FOR UPDATE"#,
         connector.as_str(),
         grant
     )

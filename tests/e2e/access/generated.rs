@@ -17,10 +17,16 @@ const OTHER_BUCKET: &str = "arn:aws:s3:::invoices";
 
 /// A house that knows its buckets.
 async fn house() -> House {
+    house_with(&[]).await
+}
+
+/// The same with other options.
+async fn house_with(options: &[(&'static str, &str)]) -> House {
     let database = Database::create().await;
     let cloud = cloud().await;
     with_buckets(&cloud);
-    let daemon = Daemon::start_with(&cloud, fast(&database));
+    let options = options.iter().fold(fast(&database), |all, (name, value)| all.set(name, value));
+    let daemon = Daemon::start_with(&cloud, options);
     let api = daemon.api().await;
     api.create_and_sync(knowing_buckets(settings(&cloud))).await;
     House { cloud, database, daemon, api }
@@ -100,7 +106,11 @@ async fn it_allows_what_was_asked_for_and_nothing_else_until_its_second() {
     let set = made(cloud)[0].clone();
     assert_eq!(set.len(), 32);
     let details = unit.details.as_ref().expect("details");
-    assert!(details.sign_in_url.ends_with(&format!("account_id={ACCOUNT}&role_name={set}")));
+    let page = "https%3A%2F%2Fconsole.aws.amazon.com%2Fs3%2Fbuckets%2Flogs";
+    let link = format!("account_id={ACCOUNT}&role_name={set}&destination={page}");
+    assert!(details.sign_in_url.ends_with(&link), "{}", details.sign_in_url);
+    let list = format!("\naws s3 ls s3://logs --profile {ACCOUNT}-{set}");
+    assert!(details.cli_command.ends_with(&list), "{}", details.cli_command);
 
     house.cloud.sim.world().clock.advance(chrono::TimeDelta::seconds(3601));
     assert!(!may(cloud, 1, "s3:GetObject", &object), "before anybody has removed it");
@@ -112,12 +122,18 @@ async fn it_allows_what_was_asked_for_and_nothing_else_until_its_second() {
 
 #[tokio::test]
 async fn a_further_grant_in_the_account_changes_a_policy_alone() {
-    let house = house().await;
+    let house = house_with(&[("APONO__ACCESS__AUDIT_INTERVAL", "1h")]).await;
     let cloud = &house.cloud;
     house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
+    let sso_calls = || {
+        let world = cloud.sim.world();
+        world.journal.iter().filter(|entry| entry.action.starts_with("sso:")).count()
+    };
+    let before = sso_calls();
     house.api.grant(on("g2", 1, "READ_WRITE", OTHER_BUCKET)).await;
     house.api.wait_for_grant("g2", GrantState::Active).await;
+    assert_eq!(sso_calls(), before, "Identity Center is not asked");
     assert!(may(cloud, 1, "s3:GetObject", &format!("{BUCKET}/a")));
     assert!(may(cloud, 1, "s3:PutObject", &format!("{OTHER_BUCKET}/a")));
     assert!(!may(cloud, 1, "s3:PutObject", &format!("{BUCKET}/a")), "each its own");

@@ -16,7 +16,7 @@ use super::{
     Tally, UNEXCUSED_MAX,
     lateness::{Excuses, Pace, Span, Waits},
     place::Place,
-    round::Apis,
+    round::{Apis, accounts},
 };
 use crate::{
     access::{end_in, user},
@@ -129,8 +129,13 @@ impl History {
                 let changes = [
                     "sso:CreateAccountAssignment",
                     "sso:DeleteAccountAssignment",
+                    "sso:CreatePermissionSet",
+                    "sso:DeletePermissionSet",
                     "identitystore:CreateGroupMembership",
                     "identitystore:DeleteGroupMembership",
+                    "iam:CreatePolicy",
+                    "iam:CreatePolicyVersion",
+                    "iam:DeletePolicy",
                 ];
                 let change = changes[self.chance.random_range(0..changes.len())];
                 self.fault(effect, change, 1);
@@ -157,7 +162,9 @@ impl History {
     }
 
     fn fault(&self, effect: Effect, action: &str, times: u32) {
-        let fault = Fault::new(effect).on(action).in_account(&self.management).times(times);
+        let is_member = action.starts_with("iam:");
+        let account = if is_member { &accounts(self.at)[0] } else { &self.management };
+        let fault = Fault::new(effect).on(action).in_account(account).times(times);
         self.sim.world().faults.push(fault);
     }
 
@@ -168,7 +175,7 @@ impl History {
     }
 
     fn any_calls(&mut self) -> &'static str {
-        if self.chance.random_range(0..3) == 0 { "identitystore:*" } else { "sso:*" }
+        ["identitystore:*", "iam:*", "sso:*", "sso:*"][self.chance.random_range(0..4)]
     }
 
     fn place(&mut self) -> Place {
@@ -235,6 +242,9 @@ impl History {
     /// could tell afterwards whose it is.
     async fn assign(&mut self) {
         let place = self.place();
+        if !place.can_be_theirs() {
+            return;
+        }
         let of = place.of(self.at);
         let restless = format!(
             "SELECT (SELECT count(*) FROM connector.targets t
@@ -307,12 +317,14 @@ impl History {
                 live.entry(place).or_default().push(id);
             }
         }
+        self.nothing_is_left(&live);
         for place in Place::ALL {
             let (has, removals) = {
                 let mut world = self.sim.world();
                 world.settle(&self.organization);
+                let has = place.is_there(&mut world, (&self.organization, self.at));
                 let directory = &world.organizations[&self.organization].directory;
-                (place.is_there(directory, self.at), place.removals(directory, self.at))
+                (has, place.removals(directory, self.at))
             };
             let is_theirs = self.theirs.get(&place).copied().unwrap_or_default();
             let live = live.get(&place).cloned().unwrap_or_default();
@@ -370,6 +382,17 @@ impl History {
             calls.map(|entry| format!("{} {} {}", entry.at.time(), entry.action, entry.code)),
         );
         lines
+    }
+
+    /// What was generated is gone, but for those who still have it.
+    fn nothing_is_left(&self, live: &BTreeMap<Place, Vec<String>>) {
+        let people = live.keys().filter(|place| !place.can_be_theirs()).count();
+        let world = self.sim.world();
+        let sets = world.organizations[&self.organization].directory.permission_sets.iter();
+        let sets = sets.filter(|set| set.name.starts_with("apono-")).count();
+        let policies = world.accounts[&accounts(self.at)[0]].managed_policies.keys();
+        let policies = policies.filter(|policy| policy.path == "/apono/").count();
+        assert_eq!((sets, policies), (people, people), "RANDOM_SEED={}", self.seed);
     }
 
     /// When the answer to a call was lost that was about a place.

@@ -20,10 +20,11 @@ use super::{
     Tally,
     history::History,
     lateness::{Excuses, Span, metronome, watch},
+    place,
 };
 use crate::{
     access::{fast, membership, settings},
-    harness::{Api, Cloud, Daemon, Database},
+    harness::{Api, Cloud, Daemon, Database, bucket},
 };
 
 /// Everything has come to rest by then.
@@ -114,7 +115,8 @@ impl Round {
         for (at, cloud) in self.clouds.iter().enumerate() {
             let api = self.apis.any(at).expect("a daemon");
             let settings = IntegrationSettings { name: format!("org-{at}"), ..settings(cloud) };
-            let settings = membership::with_groups(settings);
+            let mut settings = membership::with_groups(settings);
+            settings.resource_types.push("aws-s3-bucket".to_owned());
             connecting.spawn(async move { api.create_and_sync(settings).await });
         }
         connecting.join_all().await;
@@ -237,6 +239,8 @@ fn organization(sim: &Arc<Sim>, connector_id: &str, at: usize) -> Cloud {
     for account in accounts(at) {
         cloud.account(&account, &cloud.root, "payments");
     }
+    let found = bucket(&place::bucket(at), "eu-west-1", &[]);
+    sim.world().account(&accounts(at)[0]).buckets.push(found);
     aws_sim::seed::enroll(&mut sim.world(), &cloud.organization, "eu-west-1", &[], 4);
     cloud.deploy_all();
     cloud

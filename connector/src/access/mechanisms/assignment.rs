@@ -117,8 +117,11 @@ const NAME: &str = "aws-account-assignment";
 #[must_use]
 pub fn plan(account: &AccountId, set: &PermissionSet) -> (&'static str, Plan) {
     let wanted = InAccount { account: account.clone(), permission_set: set.arn.clone() };
-    (NAME, Plan { plan: json!(wanted), session: session_length(&set.session_duration) })
+    (NAME, Plan { plan: json!(wanted), session: Some(session_length(&set.session_duration)) })
 }
+
+/// In the object of an assignment that can only be ours.
+const IS_MARKED: &str = "is_marked";
 
 struct Assignments;
 
@@ -133,8 +136,10 @@ pub(super) fn object_of_generated(
         mechanism: NAME,
         key: format!("{account}/{set}/{principal}"),
         place: account.to_string(),
-        object: json!({ "account": account, "principal": principal }),
+        // Nobody else assigns the set, which is ours.
+        object: json!({ "account": account, "principal": principal, IS_MARKED: true }),
         stage,
+        is_ours_alone: true,
         share: None,
     }
 }
@@ -166,6 +171,7 @@ impl Mechanism for Assignments {
             id: "*",
             form: "*".to_owned(),
             description: "What a permission set says, named as `permission_set` in an account",
+            is_self_ending: false,
         };
         if kind == "aws-account" { vec![any] } else { Vec::new() }
     }
@@ -185,6 +191,7 @@ impl Mechanism for Assignments {
             place,
             object: json!(assignment),
             stage: 0,
+            is_ours_alone: false,
             share: None,
         }])
     }
@@ -243,7 +250,8 @@ impl Kind for Assignments {
             }
         }
         let is_present = is_present(site, &wanted, lane).await?;
-        Ok(Observed { is_present, operations, ..Observed::default() }.into())
+        let is_marked = look.object[IS_MARKED] == true;
+        Ok(Observed { is_present, is_marked, operations, ..Observed::default() }.into())
     }
 
     fn is_done_at_once(&self) -> bool {

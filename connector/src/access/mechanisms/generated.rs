@@ -98,6 +98,7 @@ const SETS: &str = "arn:${AWS::Partition}:sso:::permissionSet/*/*";
 const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
 const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
 const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
+const BY_CONNECTOR: &[When] = &[When { key: "aws:RequestTag/apono:connector" }];
 const OF_CONNECTOR: &[When] = &[When { key: "aws:ResourceTag/apono:connector" }];
 
 const RIGHTS: &[Right] = &[
@@ -125,7 +126,7 @@ const RIGHTS: &[Right] = &[
         name: "Create",
         actions: &[permission_set::CREATE],
         on: On::Only(&[INSTANCES, SETS]),
-        when: &[When { key: "aws:RequestTag/apono:connector" }],
+        when: BY_CONNECTOR,
         to: To::Change,
     },
     Right {
@@ -166,18 +167,19 @@ const MEMBER_RIGHTS: &[Right] = &[
         when: &[],
         to: To::Look,
     },
+    // AWS asks for both where a policy is made with tags.
+    Right {
+        name: "Create",
+        actions: &[policy::CREATE, policy::TAG],
+        on: On::Only(&[POLICIES]),
+        when: BY_CONNECTOR,
+        to: To::Change,
+    },
     Right {
         name: "Change",
-        actions: &[
-            policy::CREATE,
-            policy::CREATE_VERSION,
-            policy::DELETE,
-            policy::DELETE_VERSION,
-            // AWS asks for it where a policy is made with tags.
-            policy::TAG,
-        ],
+        actions: &[policy::CREATE_VERSION, policy::DELETE, policy::DELETE_VERSION],
         on: On::Only(&[POLICIES]),
-        when: &[],
+        when: OF_CONNECTOR,
         to: To::Change,
     },
 ];
@@ -193,7 +195,7 @@ impl Mechanism for Generated {
     }
 
     fn description(&self) -> &'static str {
-        "Make permission sets and policies of its own, for one person, resource and time each"
+        "Give permissions on single resources by permission sets and policies of its own"
     }
 
     fn rights(&self) -> &'static [Right] {
@@ -208,15 +210,16 @@ impl Mechanism for Generated {
         &[&policy::Policies, &permission_set::PermissionSets]
     }
 
-    fn is_self_ending(&self) -> bool {
-        true
-    }
-
     fn permissions(&self, kind: &str) -> Vec<Permission> {
         let types = COLLECTORS.iter().flat_map(|collector| collector.types());
         let all = types.filter(|one| one.id == kind).flat_map(|one| one.permissions);
-        all.map(|one| Permission { id: one.id, form: one.form(), description: one.description })
-            .collect()
+        let given = all.map(|one| Permission {
+            id: one.id,
+            form: one.form(),
+            description: one.description,
+            is_self_ending: one.keeps_open.is_none(),
+        });
+        given.collect()
     }
 
     fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
@@ -230,7 +233,10 @@ impl Mechanism for Generated {
         let statements = permission.statements(on, asked)?;
         let account = on.account_id.parse::<AccountId>();
         let account = account.map_err(|error| unknown(error.to_string()))?;
-        Ok(Plan { plan: json!(Planned { account, statements }), session: PROPAGATES_WITHIN })
+        Ok(Plan {
+            plan: json!(Planned { account, statements }),
+            session: permission.keeps_open.is_none().then_some(PROPAGATES_WITHIN),
+        })
     }
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
@@ -265,7 +271,9 @@ impl Mechanism for Generated {
         portal: &Url,
         sso_region: &Region,
     ) -> Details {
-        details::of_role(portal, sso_region, &what.account, &set_name(&hash(whose)))
+        let (way, set) = (catalog::way_in(what), set_name(&hash(whose)));
+        let details = details::of_role(portal, sso_region, &what.account, &set);
+        details.leading_to(way.page(what).as_deref(), &way.command(what))
     }
 }
 

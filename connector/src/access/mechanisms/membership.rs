@@ -115,6 +115,7 @@ impl Mechanism for Memberships {
             id: "MEMBER",
             form: "MEMBER".to_owned(),
             description: "What the group is assigned in accounts, which ValidateGrant shows, and in applications",
+            is_self_ending: false,
         };
         if kind == "aws-identity-center-group" { vec![member] } else { Vec::new() }
     }
@@ -133,7 +134,7 @@ impl Mechanism for Memberships {
             return Err(Refusal::new(RefusalCode::ResourceUnknown, finding));
         };
         let planned = Planned { group: group.to_owned(), name: on.name.clone() };
-        Ok(Plan { plan: json!(planned), session: SESSION_MAX + AFTER_LEAVING })
+        Ok(Plan { plan: json!(planned), session: Some(SESSION_MAX + AFTER_LEAVING) })
     }
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
@@ -145,6 +146,7 @@ impl Mechanism for Memberships {
             place: format!("group/{group}"),
             object: json!(Membership { group, user }),
             stage: 0,
+            is_ours_alone: false,
             share: None,
         }])
     }

@@ -113,11 +113,6 @@ pub trait Mechanism: Send + Sync {
         &[]
     }
 
-    /// Whether what it gives ends at its second, though nobody removes it.
-    fn is_self_ending(&self) -> bool {
-        false
-    }
-
     /// The kinds of objects that it makes.
     fn kinds(&self) -> &'static [&'static dyn Kind];
 
@@ -184,8 +179,17 @@ pub trait Kind: Send + Sync {
     ) -> Result<Answer, ApiError>;
 
     /// What of its holders' shares is in an object, as it was seen.
-    fn shares(&self, _body: &Value, _holders: &[Holder], _now: DateTime<Utc>) -> Shares {
-        Shares::default()
+    ///
+    /// # Errors
+    ///
+    /// When a share is not one of this version.
+    fn shares(
+        &self,
+        _body: &Value,
+        _holders: &[Holder],
+        _now: DateTime<Utc>,
+    ) -> Result<Shares, ApiError> {
+        Ok(Shares::default())
     }
 
     /// What should be in an object by now.
@@ -306,6 +310,16 @@ pub struct Permission {
     pub form: String,
     /// What it allows.
     pub description: &'static str,
+    /// Whether it ends at its second, though nobody removes it, also in what is open.
+    pub is_self_ending: bool,
+}
+
+/// Whether what a unit gives ends at its second, though nobody removes it.
+#[must_use]
+pub fn is_self_ending(what: &What) -> bool {
+    let id = what.permission.split('/').next();
+    let permissions = of(&what.mechanism).map(|one| one.permissions(&what.resource_type));
+    permissions.is_some_and(|all| all.iter().any(|one| Some(one.id) == id && one.is_self_ending))
 }
 
 /// What a unit takes, but for who receives it.
@@ -313,15 +327,20 @@ pub struct Permission {
 pub struct Plan {
     /// In the mechanism's own words.
     pub plan: Value,
-    /// How long sessions that were begun with it go on after its end, at most.
-    pub session: TimeDelta,
+    /// How long sessions that were begun with it go on after its end, at most; none: until they are
+    /// closed.
+    pub session: Option<TimeDelta>,
 }
+
+/// As it is stored: nobody knows how long.
+pub const UNBOUNDED_S: i32 = i32::MAX;
 
 impl Plan {
     /// The same length in seconds, as it is stored.
     #[must_use]
     pub fn session_seconds(&self) -> i32 {
-        i32::try_from(self.session.num_seconds()).unwrap_or(i32::MAX)
+        let seconds = self.session.map(|session| i32::try_from(session.num_seconds()));
+        seconds.and_then(Result::ok).unwrap_or(UNBOUNDED_S)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     admission::{Denied, refuse_closed, refuse_recovering},
 };
 use crate::{
-    access::mechanisms::{self, Mechanism},
+    access::mechanisms::{self, UNBOUNDED_S},
     access::rules,
     base::{backoff::Backoff, chance, clock},
     model::{
@@ -82,23 +82,26 @@ impl Api {
             let why = "the integration takes no grants";
             steps.extend(["RECIPIENT", "QUEUE"].map(|code| Step::skipped(code, why)));
         }
-        let ends_itself =
-            |unit: &What| mechanisms::of(&unit.mechanism).is_some_and(Mechanism::is_self_ending);
-        let is_self_ending = !units.is_empty() && units.iter().all(ends_itself);
+        let is_self_ending = !units.is_empty() && units.iter().all(mechanisms::is_self_ending);
         let tail = if tail.is_zero() { SESSION_MAX } else { tail };
+        let is_unbounded = units.iter().any(|unit| unit.session_seconds == UNBOUNDED_S);
         let ending = if is_self_ending {
             "the access ends by itself at its second, in open sessions too; one that is revoked before goes on".to_owned()
         } else {
             "the connector removes the access at its end; sessions that have begun go on".to_owned()
         };
-        let ending = format!("{ending} for {} minutes at most", tail.num_minutes());
+        let ending = if is_unbounded {
+            "the access ends by itself at its second; a shell or connection that is open then stays open until it is closed".to_owned()
+        } else {
+            format!("{ending} for {} minutes at most", tail.num_minutes())
+        };
         steps.push(Step::passed("ENDING", ending));
         Ok(ValidateGrantResponse {
             is_valid: steps.iter().all(|step| step.outcome != Outcome::Failed),
             steps: steps.into_iter().map(words::step).collect(),
             principal_id,
             is_self_ending,
-            session_tail: Some(words::duration(tail.num_milliseconds())),
+            session_tail: (!is_unbounded).then(|| words::duration(tail.num_milliseconds())),
         })
     }
 

@@ -9,7 +9,7 @@ use aws_sdk_ssoadmin::{
     types::{CustomerManagedPolicyReference, PermissionsBoundary, Tag},
 };
 use aws_types::request_id::RequestId as _;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,6 +42,8 @@ pub(super) const PUT_BOUNDARY: &str = "sso:PutPermissionsBoundaryToPermissionSet
 /// How AWS says that something is not there, and that it is there already.
 const GONE: &str = "ResourceNotFoundException";
 const THERE: &str = "ConflictException";
+/// What was changed shows by then.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(3);
 /// Pages of a list at most: more than there are of any.
 const PAGES_MAX: usize = 100;
 
@@ -69,6 +71,10 @@ struct Body {
     has_boundary: bool,
 }
 
+impl Body {
+    const WHOLE: Self = Self { has_policy: true, has_boundary: true };
+}
+
 /// The permission set of a hash.
 pub(super) fn object(name: &str, hash: &str, mark: Mark, person: &str) -> Object {
     let (policy, person, arn) = (hash.to_owned(), person.to_owned(), None);
@@ -79,6 +85,7 @@ pub(super) fn object(name: &str, hash: &str, mark: Mark, person: &str) -> Object
         place: format!("set/{name}"),
         object: json!(set),
         stage: 0,
+        is_ours_alone: true,
         share: None,
     }
 }
@@ -108,10 +115,13 @@ impl Kind for PermissionSets {
             Some(arn) => attached(site, &set, arn, lane).await?,
             None => Body::default(),
         };
-        // What AWS has accepted, it has done.
+        // What AWS has accepted, it has done; it may show a little later.
         let done = look.target.intent.iter().filter_map(|intent| {
             let (request, verb) = (intent.request.clone()?, intent.verb);
-            Some(Operation { request, verb, progress: Progress::Succeeded })
+            let shows = if verb == Verb::Create { body == Body::WHOLE } else { arn.is_none() };
+            let is_over = shows || look.now - intent.since > SHOWS_WITHIN;
+            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
+            Some(Operation { request, verb, progress })
         });
         let observed = Observed {
             is_present: arn.is_some(),
@@ -156,13 +166,17 @@ impl Kind for PermissionSets {
         Ok(Answer { request, facts: Some(facts(&arn)) })
     }
 
-    fn shares(&self, body: &Value, holders: &[Holder], now: DateTime<Utc>) -> Shares {
-        let whole = Body { has_policy: true, has_boundary: true };
-        if serde_json::from_value::<Body>(body.clone()).is_ok_and(|seen| seen == whole) {
-            return Shares { content: Content::Current, lacking: Vec::new() };
+    fn shares(
+        &self,
+        body: &Value,
+        holders: &[Holder],
+        now: DateTime<Utc>,
+    ) -> Result<Shares, ApiError> {
+        if read::<Body>(DESCRIBE, body)? == Body::WHOLE {
+            return Ok(Shares { content: Content::Current, lacking: Vec::new() });
         }
         let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
-        Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() }
+        Ok(Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() })
     }
 }
 
@@ -184,6 +198,18 @@ async fn name_of(site: &Site, arn: &str, lane: Lane) -> Result<Option<String>, A
     }
 }
 
+/// The same, asked once: the name of a set never changes.
+async fn named(site: &Site, arn: &str, lane: Lane) -> Result<Option<String>, ApiError> {
+    if let Some(name) = site.set_name(arn) {
+        return Ok(Some(name));
+    }
+    let name = name_of(site, arn, lane).await?;
+    if let Some(name) = &name {
+        site.remember_set_name(arn, name);
+    }
+    Ok(name)
+}
+
 /// The ARN of the set of this name, if it is there: one after another is asked for its name.
 async fn find(site: &Site, set: &Set, lane: Lane) -> Result<Option<String>, ApiError> {
     let instance = &site.instance(lane).await?.arn;
@@ -199,7 +225,7 @@ async fn find(site: &Site, set: &Set, lane: Lane) -> Result<Option<String>, ApiE
             .await
             .map_err(|error| ApiError::of(LIST, &error))?;
         for arn in answer.permission_sets() {
-            if name_of(site, arn, lane).await?.is_some_and(|name| name == set.name) {
+            if named(site, arn, lane).await?.is_some_and(|name| name == set.name) {
                 return is_ours(site, set, arn, lane).await.map(Some);
             }
         }
@@ -278,7 +304,7 @@ async fn make(site: &Site, set: &Set, lane: Lane) -> Result<(String, String), Ap
         .create_permission_set()
         .instance_arn(&site.instance(lane).await?.arn)
         .name(&set.name)
-        .description(format!("Access for a time by the Apono connector: {}", set.person))
+        .description(format!("Access for a time by the Apono connector: {}", plain(&set.person)))
         .session_duration(SESSION)
         .set_tags(Some(tags.to_vec()))
         .customize()
@@ -305,6 +331,11 @@ async fn make(site: &Site, set: &Set, lane: Lane) -> Result<(String, String), Ap
             Ok((found.ok_or(error)?, "found".to_owned()))
         }
     }
+}
+
+/// A text with what descriptions may hold.
+fn plain(text: &str) -> String {
+    text.chars().map(|one| if matches!(one, ' '..='~') { one } else { '?' }).collect()
 }
 
 /// Attaches what is missing. What is there already is well.

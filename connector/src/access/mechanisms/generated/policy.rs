@@ -19,7 +19,7 @@ use crate::{
     access::site::Site,
     aws::{Access, ApiError},
     model::{
-        failure::Lane,
+        failure::{Failure, Lane},
         holding::Holder,
         ids::AccountId,
         object::Object,
@@ -56,6 +56,9 @@ struct Policy {
     account: AccountId,
     name: String,
     mark: Mark,
+    /// The number of the version that we made last, as AWS has told it; none is before all.
+    #[serde(default)]
+    version: u64,
 }
 
 /// What is there: the number of the version that counts, and its document.
@@ -67,7 +70,7 @@ struct Body {
 
 /// The policy of a hash in an account, with what a unit puts in.
 pub(super) fn object(account: &AccountId, hash: &str, mark: Mark, share: &Share) -> Object {
-    let policy = Policy { account: account.clone(), name: hash.to_owned(), mark };
+    let policy = Policy { account: account.clone(), name: hash.to_owned(), mark, version: 0 };
     let key = format!("{account}{PATH}{hash}");
     Object {
         mechanism: NAME,
@@ -75,6 +78,7 @@ pub(super) fn object(account: &AccountId, hash: &str, mark: Mark, share: &Share)
         key,
         object: json!(policy),
         stage: 0,
+        is_ours_alone: false,
         share: Some(json!(share)),
     }
 }
@@ -107,9 +111,12 @@ impl Kind for Policies {
             let progress = if is_over { Progress::Succeeded } else { Progress::Running };
             Some(Operation { request, verb, progress })
         });
+        let is_before = body.as_ref().is_some_and(|body| body.version < policy.version);
+        let has_settled = look.target.settles_at.is_none_or(|at| at <= look.now);
         let observed = Observed {
             is_present: body.is_some(),
             is_marked: body.is_some(),
+            is_late: is_before && !has_settled,
             operations: operations.collect(),
             ..Observed::default()
         };
@@ -137,12 +144,19 @@ impl Kind for Policies {
             Verb::Create => create(&access, &policy, &call.after).await?,
             Verb::Delete => delete(&access, &policy).await?,
         };
-        Ok(request.into())
+        // Versions are counted anew when a policy is.
+        let facts = Some(json!({ "version": number(&request) }));
+        Ok(Answer { request, facts })
     }
 
-    fn shares(&self, body: &Value, holders: &[Holder], now: DateTime<Utc>) -> Shares {
-        let seen: Body = serde_json::from_value(body.clone()).unwrap_or_default();
-        let shares = shares(holders, now);
+    fn shares(
+        &self,
+        body: &Value,
+        holders: &[Holder],
+        now: DateTime<Utc>,
+    ) -> Result<Shares, ApiError> {
+        let seen: Body = read(GET, body)?;
+        let shares = shares(holders, now)?;
         let lacking: Vec<usize> = shares
             .iter()
             .filter(|(_, share, until)| !policy_document::holds(&seen.document, share, *until))
@@ -151,11 +165,13 @@ impl Kind for Policies {
         let wanted = shares.iter().map(|(_, share, until)| (share, *until));
         let is_current =
             lacking.is_empty() && policy_document::holds_only(&seen.document, wanted, now);
-        Shares { content: if is_current { Content::Current } else { Content::Stale }, lacking }
+        let content = if is_current { Content::Current } else { Content::Stale };
+        Ok(Shares { content, lacking })
     }
 
     fn body(&self, holders: &[Holder], now: DateTime<Utc>) -> Value {
-        let shares = shares(holders, now);
+        // What cannot be read was told by `shares`.
+        let shares = shares(holders, now).unwrap_or_default();
         policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
     }
 
@@ -172,13 +188,26 @@ impl Kind for Policies {
 }
 
 /// What is to be in a policy: the shares of those who want it, with their place in the list.
-fn shares(holders: &[Holder], now: DateTime<Utc>) -> Vec<(usize, Share, DateTime<Utc>)> {
+fn shares(holders: &[Holder], now: DateTime<Utc>) -> Result<Vec<Put>, ApiError> {
     let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
     live.filter_map(|(at, holder)| {
-        let share = serde_json::from_value(holder.share.clone()?).ok()?;
-        Some((at, share, holder.until))
+        let share = holder.share.as_ref()?;
+        Some(read(CREATE_VERSION, share).map(|share| (at, share, holder.until)))
     })
     .collect()
+}
+
+/// A holder's place in the list, what it puts in, and until when.
+type Put = (usize, Share, DateTime<Utc>);
+
+/// What IAM says to a change while it shows a policy late, or while another change is under way: it is
+/// looked at again.
+const PASSING: [&str; 4] =
+    ["ConcurrentModification", "EntityAlreadyExists", "LimitExceeded", "NoSuchEntity"];
+
+fn passing(error: ApiError) -> ApiError {
+    let passes = error.code.as_deref().is_some_and(|code| PASSING.contains(&code));
+    if passes { ApiError { failure: Failure::Retry { after: None }, ..error } } else { error }
 }
 
 /// The number of a version: 7 of `v7`. What is none is before all.
@@ -236,7 +265,11 @@ async fn create(access: &Access, policy: &Policy, document: &Value) -> Result<St
         .config_override(once())
         .send()
         .await
-        .map_err(|error| ApiError::of(CREATE, &error))?;
+        .map_err(|error| {
+            let error = ApiError::of(CREATE, &error);
+            // As many policies as the account may have.
+            if error.code.as_deref() == Some("LimitExceeded") { error } else { passing(error) }
+        })?;
     let version = answer.policy().and_then(|made| made.default_version_id());
     Ok(version.unwrap_or("v1").to_owned())
 }
@@ -248,9 +281,10 @@ async fn change(
     document: &Value,
 ) -> Result<String, ApiError> {
     let arn = policy.arn(access);
-    if before.version >= VERSIONS_MAX {
+    // Both may be shown late: there may be one more.
+    if before.version + 1 >= VERSIONS_MAX {
         let spare = versions(access, &arn).await?;
-        if spare.len() as u64 >= VERSIONS_MAX - 1 {
+        if spare.len() + 2 >= usize::try_from(VERSIONS_MAX).unwrap_or_default() {
             delete_version(access, &arn, &spare[0]).await?;
         }
     }
@@ -264,7 +298,7 @@ async fn change(
         .config_override(once())
         .send()
         .await
-        .map_err(|error| ApiError::of(CREATE_VERSION, &error))?;
+        .map_err(|error| passing(ApiError::of(CREATE_VERSION, &error)))?;
     let version = answer.policy_version().and_then(|made| made.version_id()).unwrap_or_default();
     Ok(version.to_owned())
 }

@@ -1,0 +1,75 @@
+//! What the units of a grant need in AWS, once it is known who receives them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::mechanisms;
+use crate::{
+    base::chance,
+    model::{
+        assignment::{InAccount, Principal},
+        ids::TargetId,
+        refusal::Refusal,
+        unit::UnitState,
+    },
+    store::{self, PgConnection, holdings, identity_centers::Held, targets, units},
+};
+
+/// Ties the units of a grant to their targets, in the order in which targets are locked. A refusal: one
+/// of them cannot hold what the grant would put in.
+pub(super) async fn all(
+    tx: &mut PgConnection,
+    held: &Held,
+    grant: &str,
+    (principal, names): (&Principal, &[String]),
+    openings: &[Vec<InAccount>],
+    (now, until, seen_within): (DateTime<Utc>, DateTime<Utc>, Duration),
+) -> store::Result<Option<Refusal>> {
+    let mut objects = BTreeMap::new();
+    let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
+    for (unit, opened) in units.into_iter().zip(openings) {
+        units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
+        let whose = mechanisms::Unit {
+            connector: &held.connector,
+            integration: held.integration,
+            grant,
+            number: unit.number,
+            principal,
+            names,
+        };
+        let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
+            store::Error::Inconsistent { table: "units", column: "plan", detail }
+        })?;
+        for object in needed {
+            objects.insert((object.key.clone(), object.mechanism, unit.number), object);
+        }
+    }
+    let mut shared = BTreeMap::new();
+    for ((.., number), object) in objects {
+        let of = (&held.connector, held.integration);
+        let at_rest = if object.is_ours_alone {
+            holdings::at_rest(tx, of, &object, seen_within, until).await?
+        } else {
+            None
+        };
+        let held_so = if let Some(target) = at_rest {
+            (target, UnitState::Active)
+        } else {
+            let fresh = TargetId(chance::uuid());
+            (targets::ensure(tx, of, fresh, &object).await?, UnitState::Pending)
+        };
+        holdings::tie(tx, &held.connector, (grant, number), held_so, &object).await?;
+        if object.share.is_some() {
+            shared.insert(held_so.0, object.mechanism);
+        }
+    }
+    for (target, kind) in shared {
+        let holders = holdings::holders(tx, &held.connector, target).await?;
+        let fits = mechanisms::kind(kind).map(|kind| kind.fits(&holders, now));
+        if let Some(Err(refusal)) = fits {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
