@@ -23,7 +23,7 @@ use self::round::Round;
 /// Histories when nothing is said.
 const HISTORIES: u64 = 100;
 /// Histories beside each other.
-const AT_ONCE: usize = 25;
+const AT_ONCE: usize = 15;
 /// One round in so many leaves the daemons in peace.
 const ROUNDS_TO_CALM: usize = 4;
 /// Our access is gone so soon after its end, whatever excuses it.

@@ -103,7 +103,8 @@ impl Round {
     }
 
     async fn start(&self, at: usize) -> Daemon {
-        let (cloud, options) = (&self.clouds[0], fast(&self.database));
+        let cloud = &self.clouds[0];
+        let options = fast(&self.database).set("APONO__ACCESS__AUDIT_INTERVAL", "2s");
         let daemon = tokio::task::block_in_place(|| Daemon::start_with(cloud, options));
         self.apis.set(at, Some(daemon.api().await));
         daemon
@@ -188,7 +189,7 @@ impl Round {
                 clock::sleep(Duration::from_millis(100)).await;
             }
             // A look that was due by then is over.
-            clock::sleep(Duration::from_millis(1200)).await;
+            clock::sleep(Duration::from_millis(2600)).await;
             while self.database.count(restless).await > 0 {
                 clock::sleep(Duration::from_millis(100)).await;
             }
