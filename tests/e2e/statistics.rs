@@ -7,6 +7,8 @@ use crate::harness::{Database, wait_for};
 #[tokio::test]
 async fn tables_that_have_more_than_doubled_are_counted_once() {
     let database = Database::create().await;
+    // PostgreSQL's own would count it first once in a while.
+    database.execute("ALTER TABLE connector.connectors SET (autovacuum_enabled = false)").await;
     let options = database.url.parse().expect("a URL");
     let db = Db::connect(&Config::new(options, 2)).await.expect("a database");
     let grow = |from: u32, to: u32| {
