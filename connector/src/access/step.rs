@@ -35,7 +35,7 @@ use crate::{
     },
     store::{
         self, holdings,
-        identity_centers::{self, Held},
+        identity_centers::Held,
         targets::{self, Course, Due, Going, Stored},
     },
 };
@@ -54,7 +54,7 @@ const AFTER_FAILURE: Backoff =
 
 mod locked;
 
-use self::locked::{Locked, Outcome, lock};
+use self::locked::{Locked, Outcome, lock, lock_seen};
 
 /// The step could not be taken; it is taken again.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +89,8 @@ pub(super) async fn take(ground: &Ground, due: &Due) -> Result<(), Error> {
     };
     learn(&mut stored.object, seen.facts.as_ref());
     let step = Step { ground, kind, stored, before: seen.body.clone() };
-    let Some((call, lane)) = step.decide(&seen).await? else { return Ok(()) };
-    let answer = kind.call(&ground.site, &step.stored.object, &call, lane).await;
+    let Some(call) = step.decide(&seen).await? else { return Ok(()) };
+    let answer = kind.call(&ground.site, &call).await;
     step.receive(call.verb, answer).await
 }
 
@@ -145,10 +145,10 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Decides what comes next and stores it; the call to make, if one is.
-    async fn decide(&self, seen: &Seen) -> Result<Option<(Call, Lane)>, Error> {
+    async fn decide(&self, seen: &Seen) -> Result<Option<Call>, Error> {
         let ground = self.ground;
         let config = &ground.engine.config;
-        let Some(mut locked) = lock(ground, &self.stored).await? else { return Ok(None) };
+        let Some(mut locked) = lock_seen(ground, &self.stored).await? else { return Ok(None) };
         let now = locked.now;
         let settling = TimeDelta::from_std(config.settling).unwrap_or_default();
         let shares = match self.kind.shares(&seen.body, &locked.holders, now) {
@@ -173,7 +173,12 @@ impl Step<'_> {
         let (mut target, mut look) = decide(wanted);
         let makes = look.next == Next::Call(Verb::Create) && !is_present;
         if makes && !holding::may_begin(&locked.holders, now) {
-            return self.look_again(locked, now + audit(config)).await;
+            // What was under way has ended, and holds up nobody.
+            let course = again(&locked, now + audit(config));
+            let (target, _) = decide(false);
+            let outcome = Outcome { target, ..Outcome::unchanged(&self.stored, course) };
+            locked.store(ground, outcome).await?;
+            return Ok(None);
         }
         let was_there = locked.holders.iter().any(|holder| holder.state == UnitState::Active);
         let is_missing = makes && was_there;
@@ -200,7 +205,7 @@ impl Step<'_> {
             self.removed_by_others(&mut locked).await?;
         }
         let call = self.call(&locked, &look);
-        if let Some((call, _)) = &call {
+        if let Some(call) = &call {
             locked.note(ground, "CALL", call.verb.as_str()).await?;
         }
         let moves = locked.moves(&look, refusal.as_ref());
@@ -211,31 +216,26 @@ impl Step<'_> {
         Ok(call)
     }
 
-    /// The call that comes next, and its lane: who waits for access, or for its end, comes before what
-    /// is only put in order.
-    fn call(&self, locked: &Locked, look: &Look) -> Option<(Call, Lane)> {
+    /// The call that comes next. Who waits for access, or for its end, comes before what is only put in
+    /// order.
+    fn call(&self, locked: &Locked, look: &Look) -> Option<Call> {
         let Next::Call(verb) = look.next else { return None };
         let now = locked.now;
-        let call = Call {
+        let waits = |holder: &Holder| holder.is_live(now) && holder.state == UnitState::Pending;
+        let is_awaited = verb == Verb::Create && locked.holders.iter().any(waits);
+        Some(Call {
+            object: self.stored.object.clone(),
+            lane: if is_awaited { Lane::Grant } else { Lane::Revoke },
             verb,
             is_present: look.is_present,
             before: self.before.clone(),
             after: self.kind.body(&locked.holders, now),
-        };
-        let waits = |holder: &Holder| holder.is_live(now) && holder.state == UnitState::Pending;
-        let lane = if verb == Verb::Create && locked.holders.iter().any(waits) {
-            Lane::Grant
-        } else {
-            Lane::Revoke
-        };
-        Some((call, lane))
+        })
     }
 
     /// Leaves all as it was, and looks again.
     async fn look_again<T>(&self, locked: Locked, at: DateTime<Utc>) -> Result<Option<T>, Error> {
-        let end = holding::next_end(&locked.holders, locked.now);
-        let at = end.map_or(at, |end| at.min(end));
-        let course = Course { next_at: Some(at), is_observed: false, going: Going::On };
+        let course = again(&locked, at);
         locked.store(self.ground, Outcome::unchanged(&self.stored, course)).await?;
         Ok(None)
     }
@@ -301,15 +301,8 @@ impl Step<'_> {
     /// Stores what AWS said to the call.
     async fn receive(&self, verb: Verb, answer: Result<Answer, ApiError>) -> Result<(), Error> {
         let ground = self.ground;
-        let mut tx = ground.engine.db.begin().await?;
-        identity_centers::lock(&mut tx, &ground.held).await?;
-        holdings::lock_all(&mut tx, &ground.held.connector, self.stored.id).await?;
-        let Some(stored) = targets::lock(&mut tx, &ground.held, self.stored.id).await? else {
-            return Ok(());
-        };
-        let holders = holdings::holders(&mut tx, &ground.held.connector, self.stored.id).await?;
-        let now = store::now(&mut tx).await?;
-        let mut locked = Locked { tx, stored, holders, now };
+        let Some(mut locked) = lock(ground, self.stored.id).await? else { return Ok(()) };
+        let now = locked.now;
         let (mut moves, mut facts) = (Vec::new(), None);
         let mut course = Course { next_at: Some(now), is_observed: false, going: Going::On };
         let receipt = match answer {
@@ -365,7 +358,7 @@ pub(super) async fn renew_if_ended(ground: &Ground, error: &ApiError) {
 
 /// A newer version gives this access; it is for that to take it away.
 async fn unknown(ground: &Ground, seen: &Stored) -> Result<(), Error> {
-    let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
+    let Some(locked) = lock_seen(ground, seen).await? else { return Ok(()) };
     let why = mechanisms::Error::Unknown(seen.mechanism.clone()).to_string();
     warn!("{}: {why}", seen.key);
     let course = Course {
@@ -379,7 +372,7 @@ async fn unknown(ground: &Ground, seen: &Stored) -> Result<(), Error> {
 /// What a target builds on is not there. It is looked at when that comes, and nobody holds it who
 /// does not want it any more.
 async fn wait_for_others(ground: &Ground, seen: &Stored) -> Result<(), Error> {
-    let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
+    let Some(locked) = lock_seen(ground, seen).await? else { return Ok(()) };
     let now = locked.now;
     let is_wanted = holding::is_wanted(&locked.holders, now);
     let look = Look::unseen(if is_wanted { Next::Poll } else { Next::Done }, is_wanted);
@@ -397,7 +390,7 @@ async fn wait_for_others(ground: &Ground, seen: &Stored) -> Result<(), Error> {
 /// be there, who waits is told why it cannot be given, and who has waited too long is let go.
 async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(), Error> {
     renew_if_ended(ground, &error).await;
-    let Some(locked) = lock(ground, seen).await? else { return Ok(()) };
+    let Some(locked) = lock_seen(ground, seen).await? else { return Ok(()) };
     let is_blank = is_blank(&locked.stored.target, locked.now);
     let is_wanted = holding::is_wanted(&locked.holders, locked.now);
     let look = Look::unseen(if is_blank { Next::Done } else { Next::Poll }, is_wanted);
@@ -412,6 +405,13 @@ async fn unreadable(ground: &Ground, seen: &Stored, error: ApiError) -> Result<(
     };
     warn!(error = %Chain(&error), "failed to look at {}; trying again", seen.key);
     locked.store(ground, Outcome { moves, ..Outcome::unchanged(seen, course) }).await
+}
+
+/// Nothing comes of a look but another one, not behind an end.
+fn again(locked: &Locked, at: DateTime<Utc>) -> Course {
+    let end = holding::next_end(&locked.holders, locked.now);
+    let next_at = Some(end.map_or(at, |end| at.min(end)));
+    Course { next_at, is_observed: false, going: Going::On }
 }
 
 /// From one look at what is held to the next.

@@ -1,6 +1,8 @@
 //! A policy that units share: each puts statements in, and each statement ends with its own unit, at
 //! its second, whoever else is there, and whether or not anybody takes it out.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -84,29 +86,41 @@ pub fn document<'a>(shares: impl IntoIterator<Item = (&'a Share, DateTime<Utc>)>
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// Whether a policy holds a share until its end.
+/// Whether a policy allows now what a share does, until whichever end.
 #[must_use]
-pub fn holds(document: &Value, share: &Share, until: DateTime<Utc>) -> bool {
-    share.written(until).all(|one| statements(document).any(|found| *found == one))
+pub fn allows(document: &Value, share: &Share, now: DateTime<Utc>) -> bool {
+    let ends: BTreeSet<DateTime<Utc>> =
+        statements(document).filter_map(end).filter(|end| *end > now).collect();
+    ends.into_iter().any(|end| holds(document, share, end))
 }
 
-/// Whether a policy allows nothing any more but what these shares do: everything else in it has ended.
+/// Whether a policy allows what these shares do until their ends, and nothing else: all else in it
+/// has ended.
 #[must_use]
-pub fn holds_only<'a>(
+pub fn is_current<'a>(
     document: &Value,
     shares: impl IntoIterator<Item = (&'a Share, DateTime<Utc>)>,
     now: DateTime<Utc>,
 ) -> bool {
-    let wanted = self::document(shares);
-    let has_ended = |found: &Value| {
-        let end = found["Condition"][Operator::DateLessThan.as_str()][NOW].as_str();
-        let end = end.and_then(|end| DateTime::parse_from_rfc3339(end).ok());
-        found["Effect"] == "Allow" && end.is_some_and(|end| end <= now)
-    };
+    let shares: Vec<_> = shares.into_iter().collect();
+    let wanted = self::document(shares.iter().copied());
+    let is_inert =
+        |found: &Value| found["Effect"] == "Allow" && end(found).is_some_and(|end| end <= now);
+    let is_meant = |found: &Value| statements(&wanted).any(|one| one == found) || is_inert(found);
     document["Version"] == wanted["Version"]
         && document["Statement"].is_array()
-        && statements(document)
-            .all(|found| has_ended(found) || statements(&wanted).any(|one| one == found))
+        && statements(document).all(is_meant)
+        && shares.iter().all(|(share, until)| holds(document, share, *until))
+}
+
+fn holds(document: &Value, share: &Share, until: DateTime<Utc>) -> bool {
+    share.written(until).all(|one| statements(document).any(|found| *found == one))
+}
+
+/// The end of a statement.
+fn end(statement: &Value) -> Option<DateTime<Utc>> {
+    let end = statement["Condition"][Operator::DateLessThan.as_str()][NOW].as_str()?;
+    DateTime::parse_from_rfc3339(end).ok().map(|end| end.to_utc())
 }
 
 fn statements(document: &Value) -> impl Iterator<Item = &Value> {
@@ -159,15 +173,26 @@ mod tests {
         let (one, other) = (share("one"), share("other"));
         let both = document([(&one, at(10)), (&other, at(20))]);
         assert_eq!(both, document([(&other, at(20)), (&one, at(10))]), "in whichever order");
-        assert!(holds(&both, &one, at(10)) && !holds(&both, &one, at(11)));
-        assert!(!holds_only(&both, [(&other, at(20))], at(9)), "the other is not over");
-        assert!(holds_only(&both, [(&other, at(20))], at(10)));
-        assert!(holds_only(&both, [], at(20)));
-        assert!(holds_only(&document([]), [], at(0)));
-        assert!(!holds_only(&json!("nonsense"), [], at(0)));
+        assert!(is_current(&both, [(&one, at(10)), (&other, at(20))], at(9)));
+        assert!(!is_current(&both, [(&other, at(20))], at(9)), "the other is not over");
+        assert!(is_current(&both, [(&other, at(20))], at(10)));
+        assert!(is_current(&both, [], at(20)));
+        assert!(is_current(&document([]), [], at(0)));
+        assert!(!is_current(&document([]), [(&one, at(10))], at(0)));
+        assert!(!is_current(&json!("nonsense"), [], at(0)));
         let mut denies = both.clone();
         denies["Statement"][0]["Effect"] = json!("Deny");
-        assert!(!holds_only(&denies, [(&other, at(20))], at(30)), "a denial is not ours");
+        assert!(!is_current(&denies, [(&other, at(20))], at(30)), "a denial is not ours");
+    }
+
+    #[test]
+    fn what_is_extended_is_allowed_until_its_old_end() {
+        let share = share("one");
+        let written = document([(&share, at(10))]);
+        assert!(!is_current(&written, [(&share, at(20))], at(5)));
+        assert!(allows(&written, &share, at(5)));
+        assert!(!allows(&written, &share, at(10)));
+        assert!(!allows(&written, &self::share("other"), at(5)));
     }
 
     #[test]

@@ -258,13 +258,8 @@ impl Kind for Assignments {
         false
     }
 
-    async fn call(
-        &self,
-        site: &Site,
-        object: &Value,
-        call: &Call,
-        lane: Lane,
-    ) -> Result<Answer, ApiError> {
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let (object, lane) = (&call.object, call.lane);
         let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let instance = site.instance(lane).await?.arn.clone();
         let client = site.access(lane).await?.sso_admin();

@@ -33,7 +33,7 @@ use crate::{
         ids::{IntegrationId, Region},
         object::Object,
         refusal::{Refusal, RefusalCode},
-        target::{Observed, Operation, Progress, Verb},
+        target::{Observed, Verb},
     },
     store::{resources::Stored as Resource, units::What},
 };
@@ -185,29 +185,13 @@ impl Kind for Memberships {
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let membership = read(GET, look.object)?;
         let is_present = id(site, &membership, lane).await?.is_some();
-        // What AWS has accepted, it has done; it may show a little later.
-        let done = look.target.intent.iter().filter_map(|intent| {
-            let (request, verb) = (intent.request.clone()?, intent.verb);
-            let shows = is_present == (verb == Verb::Create);
-            let may_come = look.now - intent.since < SHOWS_WITHIN;
-            let is_over = shows || !may_come;
-            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
-            Some(Operation { request, verb, progress })
-        });
-        Ok(Observed { is_present, operations: done.collect(), ..Observed::default() }.into())
+        let shows = |_: &str, verb| is_present == (verb == Verb::Create);
+        let operations = look.accepted(shows, SHOWS_WITHIN);
+        Ok(Observed { is_present, operations, ..Observed::default() }.into())
     }
 
-    fn is_done_at_once(&self) -> bool {
-        true
-    }
-
-    async fn call(
-        &self,
-        site: &Site,
-        object: &Value,
-        call: &Call,
-        lane: Lane,
-    ) -> Result<Answer, ApiError> {
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let (object, lane) = (&call.object, call.lane);
         let membership: Membership = read(GET, object)?;
         let client = site.access(lane).await?.identity_store();
         let store = &site.instance(lane).await?.identity_store;

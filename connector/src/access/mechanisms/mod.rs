@@ -27,7 +27,7 @@ use crate::{
         recovery::Change,
         refusal::Refusal,
         share::Shares,
-        target::{Observed, Target, Verb},
+        target::{Observed, Operation, Progress, Target, Verb},
     },
     store::{resources::Stored as Resource, units::What},
 };
@@ -167,16 +167,12 @@ pub trait Kind: Send + Sync {
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError>;
 
     /// Whether what AWS has accepted is done; else it is looked for.
-    fn is_done_at_once(&self) -> bool;
+    fn is_done_at_once(&self) -> bool {
+        true
+    }
 
     /// Makes or removes an object, or brings it up to date, with one attempt.
-    async fn call(
-        &self,
-        site: &Site,
-        object: &Value,
-        call: &Call,
-        lane: Lane,
-    ) -> Result<Answer, ApiError>;
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError>;
 
     /// What of its holders' shares is in an object, as it was seen.
     ///
@@ -239,6 +235,22 @@ pub struct Look<'a> {
     pub now: DateTime<Utc>,
 }
 
+impl Look<'_> {
+    /// What has come of a call of ours where AWS does at once what it accepts: it is over when its effect
+    /// shows, or should have shown by now.
+    fn accepted(&self, shows: impl Fn(&str, Verb) -> bool, within: TimeDelta) -> Vec<Operation> {
+        let intents = self.target.intent.iter();
+        let known = intents.filter_map(|intent| Some((intent, intent.request.clone()?)));
+        let told = known.map(|(intent, request)| {
+            let verb = intent.verb;
+            let is_over = shows(&request, verb) || self.now - intent.since > within;
+            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
+            Operation { request, verb, progress }
+        });
+        told.collect()
+    }
+}
+
 /// A unit whose recipient is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit<'a> {
@@ -276,6 +288,10 @@ impl From<Observed> for Seen {
 /// A call to be made.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The object, as it was looked at.
+    pub object: Value,
+    /// Who waits for it.
+    pub lane: Lane,
     /// What it does.
     pub verb: Verb,
     /// Whether the object is there.

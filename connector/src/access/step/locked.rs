@@ -9,7 +9,7 @@ use crate::{
     model::{
         errand::Errand,
         holding::{self, Holder, Look},
-        ids::ConnectorId,
+        ids::{ConnectorId, TargetId},
         refusal::Refusal,
         share::Content,
         target::Target,
@@ -25,7 +25,6 @@ use crate::{
 };
 
 /// A transaction that proves the lease, with the target as it is now and those who hold it.
-/// None: it is not as it was when we looked, so the look means nothing.
 pub(super) struct Locked {
     pub(super) tx: Tx,
     pub(super) stored: Stored,
@@ -33,19 +32,21 @@ pub(super) struct Locked {
     pub(super) now: DateTime<Utc>,
 }
 
-pub(super) async fn lock(ground: &Ground, seen: &Stored) -> Result<Option<Locked>, Error> {
+/// None: somebody has given the target up.
+pub(super) async fn lock(ground: &Ground, id: TargetId) -> Result<Option<Locked>, Error> {
     let mut tx = ground.engine.db.begin().await?;
     identity_centers::lock(&mut tx, &ground.held).await?;
-    holdings::lock_all(&mut tx, &ground.held.connector, seen.id).await?;
-    let Some(stored) = targets::lock(&mut tx, &ground.held, seen.id).await? else {
-        return Ok(None);
-    };
-    if stored.target != seen.target {
-        return Ok(None);
-    }
-    let holders = holdings::holders(&mut tx, &ground.held.connector, seen.id).await?;
+    holdings::lock_all(&mut tx, &ground.held.connector, id).await?;
+    let Some(stored) = targets::lock(&mut tx, &ground.held, id).await? else { return Ok(None) };
+    let holders = holdings::holders(&mut tx, &ground.held.connector, id).await?;
     let now = store::now(&mut tx).await?;
     Ok(Some(Locked { tx, stored, holders, now }))
+}
+
+/// The same after a look. None: the target is not as it was then, so the look means nothing.
+pub(super) async fn lock_seen(ground: &Ground, seen: &Stored) -> Result<Option<Locked>, Error> {
+    let locked = lock(ground, seen.id).await?;
+    Ok(locked.filter(|locked| locked.stored.target == seen.target))
 }
 
 /// A holder that moves on: where to, and what ends it if it is refused.

@@ -25,7 +25,7 @@ use crate::{
         holding::Holder,
         object::Object,
         share::{Content, Shares},
-        target::{Intent, Observed, Operation, Progress, Verb},
+        target::{Intent, Observed, Verb},
     },
 };
 
@@ -115,34 +115,22 @@ impl Kind for PermissionSets {
             Some(arn) => attached(site, &set, arn, lane).await?,
             None => Body::default(),
         };
-        // What AWS has accepted, it has done; it may show a little later.
-        let done = look.target.intent.iter().filter_map(|intent| {
-            let (request, verb) = (intent.request.clone()?, intent.verb);
-            let shows = if verb == Verb::Create { body == Body::WHOLE } else { arn.is_none() };
-            let is_over = shows || look.now - intent.since > SHOWS_WITHIN;
-            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
-            Some(Operation { request, verb, progress })
-        });
+        let shows = |_: &str, verb| match verb {
+            Verb::Create => body == Body::WHOLE,
+            Verb::Delete => arn.is_none(),
+        };
+        let operations = look.accepted(shows, SHOWS_WITHIN);
         let observed = Observed {
             is_present: arn.is_some(),
             is_marked: arn.is_some(),
-            operations: done.collect(),
+            operations,
             ..Observed::default()
         };
         Ok(Seen { observed, body: json!(body), facts: arn.as_deref().map(facts) })
     }
 
-    fn is_done_at_once(&self) -> bool {
-        true
-    }
-
-    async fn call(
-        &self,
-        site: &Site,
-        object: &Value,
-        call: &Call,
-        lane: Lane,
-    ) -> Result<Answer, ApiError> {
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let (object, lane) = (&call.object, call.lane);
         let set: Set = read(DESCRIBE, object)?;
         let (arn, request) = match (call.verb, set.arn.clone()) {
             (Verb::Create, Some(arn)) if call.is_present => (arn, "attached".to_owned()),

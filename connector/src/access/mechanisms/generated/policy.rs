@@ -26,7 +26,7 @@ use crate::{
         policy_document::{self, CHARACTERS_MAX, Share},
         refusal::{Refusal, RefusalCode},
         share::{Content, Shares},
-        target::{Observed, Operation, Progress, Verb},
+        target::{Observed, Verb},
     },
 };
 
@@ -100,40 +100,26 @@ impl Kind for Policies {
         let policy: Policy = read(GET, look.object)?;
         let access = site.member(&policy.account, lane).await?;
         let body = body(&access, &policy).await?;
-        let operations = look.target.intent.iter().filter_map(|intent| {
-            let (request, verb) = (intent.request.clone()?, intent.verb);
-            let shows = match (verb, &body) {
-                (Verb::Create, Some(body)) => body.version >= number(&request),
-                (Verb::Create, None) => false,
-                (Verb::Delete, body) => body.is_none(),
-            };
-            let is_over = shows || look.now - intent.since > SHOWS_WITHIN;
-            let progress = if is_over { Progress::Succeeded } else { Progress::Running };
-            Some(Operation { request, verb, progress })
-        });
+        let shows = |request: &str, verb| match (verb, &body) {
+            (Verb::Create, Some(body)) => body.version >= number(request),
+            (Verb::Create, None) => false,
+            (Verb::Delete, body) => body.is_none(),
+        };
+        let operations = look.accepted(shows, SHOWS_WITHIN);
         let is_before = body.as_ref().is_some_and(|body| body.version < policy.version);
         let has_settled = look.target.settles_at.is_none_or(|at| at <= look.now);
         let observed = Observed {
             is_present: body.is_some(),
             is_marked: body.is_some(),
             is_late: is_before && !has_settled,
-            operations: operations.collect(),
+            operations,
             ..Observed::default()
         };
         Ok(Seen { observed, body: json!(body.unwrap_or_default()), facts: None })
     }
 
-    fn is_done_at_once(&self) -> bool {
-        true
-    }
-
-    async fn call(
-        &self,
-        site: &Site,
-        object: &Value,
-        call: &Call,
-        lane: Lane,
-    ) -> Result<Answer, ApiError> {
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let (object, lane) = (&call.object, call.lane);
         let policy: Policy = read(GET, object)?;
         let access = site.member(&policy.account, lane).await?;
         let request = match call.verb {
@@ -159,12 +145,11 @@ impl Kind for Policies {
         let shares = shares(holders, now)?;
         let lacking: Vec<usize> = shares
             .iter()
-            .filter(|(_, share, until)| !policy_document::holds(&seen.document, share, *until))
+            .filter(|(_, share, _)| !policy_document::allows(&seen.document, share, now))
             .map(|(at, ..)| *at)
             .collect();
         let wanted = shares.iter().map(|(_, share, until)| (share, *until));
-        let is_current =
-            lacking.is_empty() && policy_document::holds_only(&seen.document, wanted, now);
+        let is_current = policy_document::is_current(&seen.document, wanted, now);
         let content = if is_current { Content::Current } else { Content::Stale };
         Ok(Shares { content, lacking })
     }
