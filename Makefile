@@ -46,8 +46,9 @@ sqlx: ## Renews .sqlx after a query or a migration has changed
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" tests/bin/postgres \
 		sh -c 'DATABASE_URL="$$TEST_DATABASE_URL/connector_template" cargo sqlx prepare --workspace -- --workspace --all-targets'
 
-catalogue: ## Writes docs/catalogue.md from the code
+catalogue: ## Writes docs/catalogue.md and docs/permissions.md from the code
 	cargo run --quiet -p connector --example catalogue >docs/catalogue.md
+	cargo run --quiet -p connector --example permissions >docs/permissions.md
 
 templates: ## Writes deploy/cloudformation from the code
 	cargo build --bin apono-connector

@@ -5,4 +5,5 @@ mod catalogue_page;
 mod files;
 mod floors;
 mod permissions;
+mod permissions_page;
 mod templates;

@@ -71,6 +71,8 @@ pub struct Config {
     /// For how long after a call it may take effect: its time-out, the validity of its
     /// signature, and a margin.
     pub settling: Duration,
+    /// How long a policy that was changed may still allow what it did.
+    pub propagation: Duration,
     /// From one look at access that is held to the next.
     pub audit: Duration,
     /// What becomes of what somebody else has removed.

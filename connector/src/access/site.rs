@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use chrono::TimeDelta;
 use tokio::sync::OnceCell;
 
 use super::{Engine, mechanisms::Requests};
@@ -33,6 +34,7 @@ pub struct Site {
     base: Access,
     region: Option<Region>,
     lease: Lease,
+    propagation: TimeDelta,
     lanes: [OnceLock<Access>; LANES.len()],
     members: Mutex<HashMap<(AccountId, Lane), Arc<Access>>>,
     /// Names of permission sets, by ARN.
@@ -60,6 +62,7 @@ impl Site {
             base,
             region,
             lease,
+            propagation: TimeDelta::from_std(engine.config.propagation).unwrap_or_default(),
             lanes: Default::default(),
             members: Mutex::default(),
             set_names: Mutex::default(),
@@ -104,6 +107,12 @@ impl Site {
         };
         access.open().await.map_err(|error| error.meaning())?;
         Ok(access)
+    }
+
+    /// How long a policy that was changed may still allow what it did.
+    #[must_use]
+    pub fn propagation(&self) -> TimeDelta {
+        self.propagation
     }
 
     /// The name of a permission set, if it is known.

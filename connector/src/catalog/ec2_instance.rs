@@ -39,6 +39,8 @@ const PAGE_INSTANCES: i32 = 200;
 const SSM_IDS_PER_CALL: usize = 50;
 const SSM_CORE_POLICY: &str = "AmazonSSMManagedInstanceCore";
 const SSM_STATE: &str = "ssm_state";
+const SHELL: &str = "SSM-SessionManagerRunShell";
+const FORWARDING: &str = "AWS-StartPortForwardingSession";
 
 /// Reads instances.
 pub(super) struct Instances;
@@ -84,9 +86,10 @@ const PERMISSIONS: &[Grantable] = &[
     Grantable::of(
         "CONNECT",
         Level::Write,
-        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`; what is open when it ends stays open",
-        |on| session(on, &beside(on, "ssm", "document/SSM-SessionManagerRunShell"), None),
+        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`; one that is open at the end is terminated",
+        |on| session(on, &beside(on, "ssm", &format!("document/{SHELL}")), None),
     )
+    .in_sessions(SHELL)
     .keeps_open(Way {
         console: "systems-manager/session-manager/{id}?region={region}",
         command: "aws ssm start-session --region {region} --target {id} --document-name SSM-SessionManagerRunShell",
@@ -94,13 +97,14 @@ const PERMISSIONS: &[Grantable] = &[
     Grantable::of(
         "PORT_FORWARD",
         Level::Write,
-        "A port of the instance through Session Manager, by `aws ssm start-session` with `--document-name AWS-StartPortForwardingSession`; what is open when it ends stays open",
+        "A port of the instance through Session Manager, by `aws ssm start-session` with `--document-name AWS-StartPortForwardingSession`; one that is open at the end is closed",
         // The document is AWS's: no account.
         |on| {
-            let document = "document/AWS-StartPortForwardingSession";
-            session(on, &in_any(on, "ssm", &on.region, "", document), None)
+            let document = format!("document/{FORWARDING}");
+            session(on, &in_any(on, "ssm", &on.region, "", &document), None)
         },
     )
+    .in_sessions(FORWARDING)
     .keeps_open(Way {
         console: "",
         command: "aws ssm start-session --region {region} --target {id} --document-name AWS-StartPortForwardingSession --parameters portNumber=<port>,localPortNumber=<port>",
@@ -120,8 +124,8 @@ const PERMISSIONS: &[Grantable] = &[
 /// When Session Manager does not manage the instance.
 pub fn session(on: &Stored, document: &str, key: Option<&str>) -> Result<Vec<Statement>, Refusal> {
     managed(on)?;
-    let own = in_any(on, "ssm", "*", "*", "session/${aws:userid}-*");
-    let any = in_any(on, "ssm", "*", "*", "session/*");
+    let own = beside(on, "ssm", "session/${aws:userid}-*");
+    let any = beside(on, "ssm", "session/*");
     let mut statements = vec![
         allow(&["ssm:StartSession"]).on([on.arn.as_str(), document]).when(
             // Else a session without a document's name would begin unchecked.
@@ -381,8 +385,8 @@ mod tests {
     fn a_session_takes_the_instance_one_document_and_ones_own_sessions() {
         let on = an_instance("managed");
         let own = "ResumeSession TerminateSession OpenDataChannel on \
-                   arn:aws:ssm:*:*:session/${aws:userid}-*";
-        let tagged = "ResumeSession TerminateSession on arn:aws:ssm:*:*:session/* when \
+                   arn:aws:ssm:eu-west-1:111122223333:session/${aws:userid}-*";
+        let tagged = "ResumeSession TerminateSession on arn:aws:ssm:eu-west-1:111122223333:session/* when \
                       ssm:resourceTag/aws:ssmmessages:session-id StringLike ${aws:userid}";
         for (asked, document) in [
             ("CONNECT", "eu-west-1:111122223333:document/SSM-SessionManagerRunShell"),

@@ -103,6 +103,8 @@ pub struct Grantable {
     /// How somebody gets in where what was opened stays open when the permission ends: a shell, a
     /// connection.
     pub keeps_open: Option<Way>,
+    /// The document of the sessions on an instance that are terminated at its end.
+    pub session_document: Option<&'static str>,
     made: Made,
 }
 
@@ -170,7 +172,14 @@ impl Grantable {
         description: &'static str,
         of: fn(&Stored) -> Statements,
     ) -> Self {
-        Self { id, description, level, keeps_open: None, made: Made::Of(of) }
+        Self {
+            id,
+            description,
+            level,
+            keeps_open: None,
+            session_document: None,
+            made: Made::Of(of),
+        }
     }
 
     /// One that is about something of the resource that is named behind the id.
@@ -181,12 +190,25 @@ impl Grantable {
         description: &'static str,
         of: fn(&Stored, &str) -> Statements,
     ) -> Self {
-        Self { id, description, level, keeps_open: None, made: Made::Named { what, of } }
+        Self {
+            id,
+            description,
+            level,
+            keeps_open: None,
+            session_document: None,
+            made: Made::Named { what, of },
+        }
     }
 
     /// The same, where what was opened stays open at the end.
     const fn keeps_open(mut self, way: Way) -> Self {
         self.keeps_open = Some(way);
+        self
+    }
+
+    /// The same, where what was opened are sessions with a document.
+    const fn in_sessions(mut self, document: &'static str) -> Self {
+        self.session_document = Some(document);
         self
     }
 

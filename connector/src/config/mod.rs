@@ -149,6 +149,7 @@ struct RawAccess {
     assignments_at_once: Option<u32>,
     audit_interval: Option<String>,
     settling: Option<String>,
+    propagation: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -31,6 +31,8 @@ const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_secs(1);
 /// Ten minutes: the time-out of an attempt, five for which AWS takes a signature, and a margin.
 const SETTLING_DEFAULT: Duration = Duration::from_mins(10);
+/// IAM shows what was changed within seconds; nobody promises when.
+const PROPAGATION_DEFAULT: Duration = Duration::from_secs(15);
 /// Quota of AWS, by instance.
 const ASSIGNMENTS_AT_ONCE_DEFAULT: u32 = 15;
 /// The same: calls a second.
@@ -288,6 +290,11 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         lease: sync.lease,
         heartbeat: sync.heartbeat,
         settling: duration("access.settling", raw.settling.as_deref(), SETTLING_DEFAULT)?,
+        propagation: duration(
+            "access.propagation",
+            raw.propagation.as_deref(),
+            PROPAGATION_DEFAULT,
+        )?,
         audit: duration("access.audit_interval", raw.audit_interval.as_deref(), AUDIT_DEFAULT)?,
         on_removal,
         on_failover,

@@ -112,7 +112,8 @@ pub fn giving_in_members(mechanism: &dyn Mechanism, stand: Stand<'_>) -> Vec<Sta
 /// The actions of a right; who looks in Identity Center, looks recipients up, too.
 fn actions(right: &Right) -> BTreeSet<&'static str> {
     let mut actions: BTreeSet<_> = right.actions.iter().copied().collect();
-    if right.to == To::Look && matches!(right.on, mechanisms::On::Everything) {
+    let is_there = actions.iter().any(|action| action.starts_with("sso:"));
+    if is_there && right.to == To::Look && matches!(right.on, mechanisms::On::Everything) {
         actions.extend(LOOKUP_IAM_ACTIONS);
     }
     actions

@@ -1,9 +1,9 @@
 //! What another process may ask of the simulator, under `/_sim/`: the demo plants the
-//! missing role with it, and shows who has access, and who may do what.
+//! missing role with it, opens a shell, and shows who has access, and who may do what.
 
 use serde_json::{Value, json};
 
-use crate::{answer::Answer, world::World};
+use crate::{answer::Answer, shell::Opening, world::World};
 
 /// Answers a control request.
 #[must_use]
@@ -40,8 +40,27 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
                 None => missing("no such user"),
             }
         }
+        "/_sim/open-shell" => {
+            Answer::json(&json!({ "shell": open_shell(world, text("user"), text("instance")) }))
+        }
+        "/_sim/shells" => Answer::json(&json!({ "shells": world.open_shells(text("account")) })),
         _ => missing("no such request"),
     }
+}
+
+/// The id of the default shell that somebody opens on an instance, told by its ARN.
+fn open_shell(world: &mut World, user: &str, instance: &str) -> Option<String> {
+    let (organization, user) = world.user_by_name(user)?;
+    let parts: Vec<&str> = instance.split([':', '/']).collect();
+    let [_, _, _, region, account, _, id] = parts.as_slice() else { return None };
+    world.open_shell(Opening {
+        organization: &organization,
+        user: &user,
+        account,
+        region,
+        instance: id,
+        document: "SSM-SessionManagerRunShell",
+    })
 }
 
 fn missing(error: &str) -> Answer {

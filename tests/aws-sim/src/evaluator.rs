@@ -40,20 +40,24 @@ impl World {
     /// Whether somebody may do something now, through any permission set that they may use in the
     /// account.
     pub fn may(&mut self, question: &Question<'_>) -> bool {
+        self.allowing(question).is_some()
+    }
+
+    /// The permission set, as it is in the account, by which somebody may do something now.
+    pub(crate) fn allowing(&mut self, question: &Question<'_>) -> Option<Provisioned> {
         self.settle(question.organization);
-        let Some(organization) = self.organizations.get(question.organization) else {
-            return false;
-        };
-        let Some(account) = self.accounts.get(question.account) else { return false };
+        let organization = self.organizations.get(question.organization)?;
+        let account = self.accounts.get(question.account)?;
         let directory = &organization.directory;
         let is_enabled =
             directory.users.iter().any(|one| one.id == question.user && !one.is_disabled);
-        is_enabled
-            && account.state == "ACTIVE"
-            && held(directory, question).into_iter().any(|set| {
-                let context = self.context(organization, &set, question);
-                self.allows(account, &set, question, &context)
-            })
+        if !is_enabled || account.state != "ACTIVE" {
+            return None;
+        }
+        held(directory, question).into_iter().find(|set| {
+            let context = self.context(organization, set, question);
+            self.allows(account, set, question, &context)
+        })
     }
 
     /// The same by user name or e-mail address, in the first organization that has such a user;
@@ -171,6 +175,12 @@ pub fn role_arn(organization: &Organization, account: &str, role: &str) -> Strin
     // Where the service began, roles lie in no path of a region.
     let region = if sso_region == "us-east-1" { String::new() } else { format!("{sso_region}/") };
     format!("arn:{partition}:iam::{account}:role/aws-reserved/sso.amazonaws.com/{region}{role}")
+}
+
+/// The ARN of a session that somebody has opened with such a role.
+#[must_use]
+pub fn session_arn(partition: &str, account: &str, role: &str, name: &str) -> String {
+    format!("arn:{partition}:sts::{account}:assumed-role/{role}/{name}")
 }
 
 /// The id of a role that Identity Center has made: another one each time that it is made.

@@ -44,6 +44,7 @@ pub mod request;
 pub mod seed;
 mod server;
 mod services;
+pub mod shell;
 pub mod template;
 pub mod text;
 pub mod thing;

@@ -33,6 +33,24 @@ enum Command {
     },
     /// Prints whether a user may do something now.
     May(May),
+    /// Opens a shell of Session Manager for a user, if they may, and prints its id.
+    Shell {
+        /// User name or e-mail address.
+        user: String,
+        /// ARN of the instance.
+        instance: String,
+        /// Where the simulator serves.
+        #[arg(long, env = "AWS_ENDPOINT_URL")]
+        url: String,
+    },
+    /// Prints the sessions of Session Manager that are open in an account.
+    Shells {
+        /// Account.
+        account: String,
+        /// Where the simulator serves.
+        #[arg(long, env = "AWS_ENDPOINT_URL")]
+        url: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +94,8 @@ async fn main() -> anyhow::Result<()> {
         Command::PlantRole { url } => plant_role(&url).await,
         Command::Access { user, url } => access(&url, &user).await,
         Command::May(asked) => may(&asked).await,
+        Command::Shell { user, instance, url } => shell(&url, &user, &instance).await,
+        Command::Shells { account, url } => shells(&url, &account).await,
     }
 }
 
@@ -151,6 +171,24 @@ async fn may(asked: &May) -> anyhow::Result<()> {
     let told = ask(url, "may", &body).await?;
     let may = told["may"].as_bool().context("the simulator told nothing")?;
     println!("{}", if may { "allowed" } else { "denied" });
+    Ok(())
+}
+
+async fn shell(url: &str, user: &str, instance: &str) -> anyhow::Result<()> {
+    let told = ask(url, "open-shell", &json!({ "user": user, "instance": instance })).await?;
+    println!("{}", told["shell"].as_str().unwrap_or("denied"));
+    Ok(())
+}
+
+async fn shells(url: &str, account: &str) -> anyhow::Result<()> {
+    let told = ask(url, "shells", &json!({ "account": account })).await?;
+    let shells = told["shells"].as_array().context("the simulator told no sessions")?;
+    if shells.is_empty() {
+        println!("no session is open");
+    }
+    for shell in shells {
+        println!("{}", shell.as_str().unwrap_or_default());
+    }
     Ok(())
 }
 

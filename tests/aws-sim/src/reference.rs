@@ -54,6 +54,11 @@ pub fn action(service: &str, operation: &str) -> String {
     }
 }
 
+/// Every action, with its access level.
+pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REFERENCE.levels.iter().map(|(action, level)| (*action, *level))
+}
+
 /// The access level of an action: `List`, `Read`, `Write`, …; none: there is no such action.
 #[must_use]
 pub fn access_level(action: &str) -> Option<&'static str> {

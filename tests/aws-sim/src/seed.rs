@@ -69,7 +69,11 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
     }
     "SUSPENDED".clone_into(&mut world.account("100000000012").state);
     enroll(world, organization, "eu-west-1", &[SAMPLE_WITH_ROLE, "100000000002"], 3);
-    let choices = [("AccountAssignments", "Enabled"), ("AWS::AccountId", SAMPLE_MANAGEMENT)];
+    let choices = [
+        ("AccountAssignments", "Enabled"),
+        ("GeneratedAccess", "Enabled"),
+        ("AWS::AccountId", SAMPLE_MANAGEMENT),
+    ];
     let deployment = template::render(template, connector_id, HUB_ROLE_ARN, &root, &choices)?;
     world.deploy(organization, &deployment);
     world.account(SAMPLE_WITHOUT_ROLE).roles.clear();

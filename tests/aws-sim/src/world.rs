@@ -14,6 +14,7 @@ use crate::{
     latency::Latency,
     managed_policy::{ManagedPolicy, PolicyChange, PolicyName, State},
     quota::Quotas,
+    shell::Shell,
     template::{Deployment, Role},
     text::Text,
     thing::Thing,
@@ -127,6 +128,8 @@ pub struct Account {
     pub(crate) policy_states: BTreeMap<PolicyName, Vec<State>>,
     /// How many policies were ever made.
     pub(crate) policies_made: u64,
+    /// Sessions of Session Manager, also those that have ended.
+    pub shells: Vec<Shell>,
 }
 
 /// An EC2 instance.
@@ -223,6 +226,7 @@ impl World {
             iam_lag: TimeDelta::zero(),
             policy_states: BTreeMap::new(),
             policies_made: 0,
+            shells: Vec::new(),
         })
     }
 

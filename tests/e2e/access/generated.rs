@@ -15,8 +15,8 @@ pub(crate) const BUCKET: &str = "arn:aws:s3:::logs";
 /// Another one there.
 const OTHER_BUCKET: &str = "arn:aws:s3:::invoices";
 
-/// A house that knows its buckets.
-async fn house() -> House {
+/// A house that knows its buckets and instances.
+pub(crate) async fn house() -> House {
     house_with(&[]).await
 }
 
@@ -40,9 +40,9 @@ pub(crate) fn with_buckets(cloud: &Cloud) {
     world.account(OTHER_ACCOUNT).buckets.push(bucket("elsewhere", "eu-west-1", &[]));
 }
 
-/// The same settings, with buckets.
+/// The same settings, with buckets and instances.
 pub(crate) fn knowing_buckets(settings: IntegrationSettings) -> IntegrationSettings {
-    let known = ["aws-identity-center-permission-set", "aws-s3-bucket"];
+    let known = ["aws-ec2-instance", "aws-identity-center-permission-set", "aws-s3-bucket"];
     IntegrationSettings { resource_types: known.map(str::to_owned).to_vec(), ..settings }
 }
 
@@ -153,6 +153,31 @@ async fn a_further_grant_in_the_account_changes_a_policy_alone() {
     house.api.revoke("g2").await;
     house.api.wait_for_grant("g2", GrantState::Ended).await;
     assert_eq!(made(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_policy_is_changed_more_often_than_it_has_versions() {
+    let house = house().await;
+    let object = format!("{OTHER_BUCKET}/a");
+    house.api.grant(on("g0", 1, "READ_ONLY", BUCKET)).await;
+    house.api.wait_for_grant("g0", GrantState::Active).await;
+    for number in 1..=4 {
+        let id = format!("g{number}");
+        house.api.grant(on(&id, 1, "READ_ONLY", OTHER_BUCKET)).await;
+        house.api.wait_for_grant(&id, GrantState::Active).await;
+        assert!(may(&house.cloud, 1, "s3:GetObject", &object), "{id}");
+        house.api.revoke(&id).await;
+        house.api.wait_for_grant(&id, GrantState::Ended).await;
+        assert!(!may(&house.cloud, 1, "s3:GetObject", &object), "{id}");
+    }
+    house.api.revoke("g0").await;
+    house.api.wait_for_grant("g0", GrantState::Ended).await;
+    assert_eq!(made(&house.cloud), [""; 0]);
+    let world = house.cloud.sim.world();
+    let refused = world.journal.iter().filter(|one| one.action.starts_with("iam:"));
+    let refused: Vec<_> = refused.filter(|one| !one.code.is_empty()).collect();
+    let of_looks = ["NoSuchEntity", "NoSuchEntityException"];
+    assert!(refused.iter().all(|one| of_looks.contains(&one.code.as_str())), "{refused:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod outages;
 mod promises;
 mod recovery;
 mod refused;
+pub(crate) mod sessions;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -55,6 +56,7 @@ pub(crate) fn fast(database: &Database) -> Options {
     Options::default()
         .set("DATABASE_URL", &database.url)
         .set("APONO__ACCESS__SETTLING", "2s")
+        .set("APONO__ACCESS__PROPAGATION", "500ms")
         .set("APONO__ACCESS__AUDIT_INTERVAL", "500ms")
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     access::{
         ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, generated, membership,
-        settings,
+        sessions, settings,
     },
     harness::{Api, Cloud, Daemon, Database, Options},
 };
@@ -44,7 +44,7 @@ pub(super) enum Way {
     Assignment,
     /// A membership in a group.
     Membership,
-    /// What a bucket's permission allows.
+    /// What a permission on an instance allows.
     Generated,
 }
 
@@ -61,7 +61,7 @@ impl Way {
         match self {
             Self::Assignment => a_request(ID),
             Self::Membership => membership::join(ID, membership::OTHER),
-            Self::Generated => generated::on(ID, 1, "READ_ONLY", generated::BUCKET),
+            Self::Generated => generated::on(ID, 1, "CONNECT", sessions::INSTANCE),
         }
     }
 
@@ -99,19 +99,25 @@ impl Way {
     fn has_access(self, cloud: &Cloud) -> bool {
         match self {
             Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
-            Self::Generated => {
-                generated::may(cloud, 1, "s3:GetObject", &format!("{}/a", generated::BUCKET))
-            }
+            Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
         }
     }
 
-    /// What of ours is in AWS beside the access.
+    /// Whoever has it uses it, and leaves it open.
+    fn is_used(self, cloud: &Cloud) {
+        if self == Self::Generated {
+            sessions::opens(cloud, 1, sessions::SHELL).expect("a shell");
+        }
+    }
+
+    /// What of ours is in AWS beside the access, or was opened with it.
     fn left(self, cloud: &Cloud) -> Vec<String> {
         match self {
             Self::Assignment | Self::Membership => Vec::new(),
             Self::Generated => {
                 let assigned = access_of(cloud, &self.person());
-                generated::made(cloud).into_iter().chain(assigned).collect()
+                let made = generated::made(cloud).into_iter().chain(assigned);
+                made.chain(sessions::open(cloud)).collect()
             }
         }
     }
@@ -178,6 +184,7 @@ fn options(url: &str, flow: Flow) -> Options {
     Options::default()
         .set("DATABASE_URL", url)
         .set("APONO__ACCESS__SETTLING", SETTLING)
+        .set("APONO__ACCESS__PROPAGATION", "500ms")
         .set("APONO__ACCESS__AUDIT_INTERVAL", audit)
 }
 
@@ -187,7 +194,7 @@ impl Stage {
         let database = Database::create().await;
         let connector_id = connector::base::chance::uuid().to_string();
         let cloud = cloud_for(&connector_id).await;
-        generated::with_buckets(&cloud);
+        sessions::with_instance(&cloud);
         let mut daemon = Daemon::start_with(&cloud, options(&database.url, Flow::Grant));
         let api = daemon.api().await;
         let week = prost_types::Duration { seconds: 7 * 24 * 3600, nanos: 0 };
@@ -207,7 +214,7 @@ impl Stage {
         if way == Way::Membership {
             membership::opens(&cloud, ACCOUNT);
         }
-        generated::with_buckets(&cloud);
+        sessions::with_instance(&cloud);
         if flow.is_found() {
             way.by_hand(&cloud, true);
         }
@@ -221,6 +228,7 @@ impl Stage {
         if flow.begins_active() {
             scene.house.api.grant(scene.request()).await;
             scene.house.api.wait_for_grant(ID, GrantState::Active).await;
+            way.is_used(&scene.house.cloud);
         }
         scene
     }
@@ -363,7 +371,7 @@ impl Scene {
     fn calls(&self) -> Vec<String> {
         let world = self.house.cloud.sim.world();
         let actions = world.journal.iter().map(|entry| entry.action.clone());
-        let services = ["sso:", "identitystore:", "iam:"];
+        let services = ["sso:", "identitystore:", "iam:", "ssm:"];
         actions.filter(|one| services.iter().any(|service| one.starts_with(service))).collect()
     }
 

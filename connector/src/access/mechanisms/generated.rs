@@ -14,7 +14,8 @@
 //!
 //! The policy is first, since AWS assigns no set whose policy is missing; at the end the assignment
 //! goes first, since AWS removes neither what is attached nor what is assigned. Each statement
-//! ends by itself, so that access ends at its second, though nobody removes anything.
+//! ends by itself, so that access ends at its second, though nobody removes anything. What it ends
+//! not are shells that are open, so those are terminated ([`sessions`]), beside the assignment.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -44,6 +45,7 @@ use crate::{
 
 mod permission_set;
 mod policy;
+mod sessions;
 
 /// Path of the policies.
 const PATH: &str = "/apono/";
@@ -68,6 +70,9 @@ struct Generated;
 struct Planned {
     account: AccountId,
     statements: Vec<Statement>,
+    /// What is terminated at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sessions: Option<sessions::Planned>,
 }
 
 /// Whose an object is, by the tags that it carries.
@@ -98,6 +103,7 @@ const SETS: &str = "arn:${AWS::Partition}:sso:::permissionSet/*/*";
 const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
 const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
 const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
+const SESSIONS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:session/*";
 const BY_CONNECTOR: &[When] = &[When { key: "aws:RequestTag/apono:connector" }];
 const OF_CONNECTOR: &[When] = &[When { key: "aws:ResourceTag/apono:connector" }];
 
@@ -167,6 +173,21 @@ const MEMBER_RIGHTS: &[Right] = &[
         when: &[],
         to: To::Look,
     },
+    Right {
+        name: "LookAtSessions",
+        actions: &[sessions::LIST],
+        on: On::Everything,
+        when: &[],
+        to: To::Look,
+    },
+    // A session's ARN does not tell whose it is.
+    Right {
+        name: "EndSessions",
+        actions: &[sessions::TERMINATE],
+        on: On::Only(&[SESSIONS]),
+        when: &[],
+        to: To::Change,
+    },
     // AWS asks for both where a policy is made with tags.
     Right {
         name: "Create",
@@ -207,7 +228,7 @@ impl Mechanism for Generated {
     }
 
     fn kinds(&self) -> &'static [&'static dyn Kind] {
-        &[&policy::Policies, &permission_set::PermissionSets]
+        &[&policy::Policies, &permission_set::PermissionSets, &sessions::Sessions]
     }
 
     fn permissions(&self, kind: &str) -> Vec<Permission> {
@@ -233,24 +254,28 @@ impl Mechanism for Generated {
         let statements = permission.statements(on, asked)?;
         let account = on.account_id.parse::<AccountId>();
         let account = account.map_err(|error| unknown(error.to_string()))?;
+        let sessions =
+            permission.session_document.map(|document| sessions::Planned::new(on, document));
         Ok(Plan {
-            plan: json!(Planned { account, statements }),
+            plan: json!(Planned { account, statements, sessions }),
             session: permission.keeps_open.is_none().then_some(PROPAGATES_WITHIN),
         })
     }
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
-        let Planned { account, statements } = read(policy::CREATE, plan)?;
+        let Planned { account, statements, sessions } = read(policy::CREATE, plan)?;
         let hash = hash((unit.integration, unit.principal));
         let (set, mark) = (set_name(&hash), unit.mark());
         let number = unit.number.to_string();
         let share = Share::new(&[unit.connector.as_str(), unit.grant, &number], statements);
         let person = unit.names.first().map_or(unit.principal.id(), String::as_str);
-        Ok(vec![
+        let mut objects = vec![
             policy::object(&account, &hash, mark.clone(), &share),
             permission_set::object(&set, &hash, mark, person),
             assignment::object_of_generated(&account, &set, unit.principal, 1),
-        ])
+        ];
+        objects.extend(sessions.map(|planned| planned.object(&account, &set)));
+        Ok(objects)
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {

@@ -91,7 +91,7 @@ impl Api {
             "the connector removes the access at its end; sessions that have begun go on".to_owned()
         };
         let ending = if is_unbounded {
-            "the access ends by itself at its second; a shell or connection that is open then stays open until it is closed".to_owned()
+            "the access ends by itself at its second; a session on an instance that is open then is terminated by the connector, a connection to a database stays open until it is closed".to_owned()
         } else {
             format!("{ending} for {} minutes at most", tail.num_minutes())
         };

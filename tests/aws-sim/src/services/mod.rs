@@ -114,7 +114,7 @@ fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
 
 /// What the tests of services share: an instance, and somebody of the management account who asks.
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};
@@ -122,15 +122,15 @@ mod tests {
     use super::*;
     use crate::seed;
 
-    pub(super) const ORGANIZATION: &str = "o-test123456";
-    pub(super) const MANAGEMENT: &str = "111111111111";
-    pub(super) const MEMBER: &str = "222222222222";
+    pub(crate) const ORGANIZATION: &str = "o-test123456";
+    pub(crate) const MANAGEMENT: &str = "111111111111";
+    pub(crate) const MEMBER: &str = "222222222222";
 
     /// Two users, and two groups: the first user is in both, the second in the second.
-    pub(super) const USERS: [&str; 2] = ["9067642ac7-00000000", "9067642ac7-00000001"];
-    pub(super) const GROUPS: [&str; 2] = ["g-00000000", "g-00000001"];
+    pub(crate) const USERS: [&str; 2] = ["9067642ac7-00000000", "9067642ac7-00000001"];
+    pub(crate) const GROUPS: [&str; 2] = ["g-00000000", "g-00000001"];
 
-    pub(super) fn world() -> World {
+    pub(crate) fn world() -> World {
         let mut world = World::default();
         let root = world.add_organization(ORGANIZATION, "aws", MANAGEMENT);
         world.add_account(ORGANIZATION, &root, MEMBER, "payments");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// Asks, whatever policies say.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         world: &mut World,
         service: &str,
         operation: &str,

@@ -1,4 +1,4 @@
-//! Systems Manager: which instances it manages.
+//! Systems Manager: which instances it manages, and sessions.
 
 use serde_json::{Value, json};
 
@@ -7,16 +7,21 @@ use crate::{
     answer::{Answer, Refusal},
     identity::Session,
     request::Call,
+    shell::Shell,
     world::World,
 };
 
 const PAGE_ITEMS: usize = 50;
 /// AWS may give fewer than were asked for.
 const PAGE_GIVEN_MAX: usize = 10;
+/// Sessions on a page.
+const SESSIONS_MAX: usize = 200;
 
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.operation.as_str() {
         "DescribeInstanceInformation" => information(world, session, call),
+        "DescribeSessions" => sessions(world, session, call),
+        "TerminateSession" => terminate(world, session, call),
         _ => Err(unknown(call)),
     }
 }
@@ -58,4 +63,61 @@ fn information(world: &World, session: &Session, call: &Call) -> Result<Answer, 
         answer["NextToken"] = json!(next);
     }
     Ok(Answer::json(&answer))
+}
+
+/// Sessions that are open, or those that have ended.
+fn sessions(world: &World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let is_open = match call.text("State") {
+        "Active" => true,
+        "History" => false,
+        _ => return Err(Refusal::new(400, "ValidationException", "State: Active or History")),
+    };
+    let filters: Vec<&Value> = call.json["Filters"].as_array().into_iter().flatten().collect();
+    let passes = |shell: &Shell| {
+        filters.iter().all(|filter| match filter["key"].as_str() {
+            Some("Target") => filter["value"] == *shell.instance,
+            Some("Owner") => filter["value"] == *shell.owner,
+            _ => false,
+        })
+    };
+    let account = world.accounts.get(&session.account);
+    let shells = account.map(|account| account.shells.as_slice()).unwrap_or_default();
+    let found: Vec<Value> = shells
+        .iter()
+        .filter(|shell| shell.region == call.region && shell.ended.is_none() == is_open)
+        .filter(|shell| passes(shell))
+        .map(|shell| {
+            json!({
+                "SessionId": shell.id,
+                "Target": shell.instance,
+                "Status": if is_open { "Connected" } else { "Terminated" },
+                "StartDate": shell.opened.timestamp(),
+                "EndDate": shell.ended.map(|at| at.timestamp()),
+                "DocumentName": shell.document,
+                "Owner": shell.owner,
+            })
+        })
+        .collect();
+    let page_items = world.page_items(SESSIONS_MAX, PAGE_GIVEN_MAX);
+    let (items, next) =
+        page(&session.account, call, &found, page_items, world.begins_with_empty_pages)?;
+    let mut answer = json!({ "Sessions": items });
+    if let Some(next) = next {
+        answer["NextToken"] = json!(next);
+    }
+    Ok(Answer::json(&answer))
+}
+
+/// Ends a session for good, also one that has ended.
+fn terminate(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
+    let now = world.clock.now();
+    let account = world.accounts.get_mut(&session.account);
+    let mut shells = account.into_iter().flat_map(|account| &mut account.shells);
+    let id = call.text("SessionId");
+    let shell = shells.find(|shell| shell.id == id && shell.region == call.region);
+    let Some(shell) = shell else {
+        return Err(Refusal::new(400, "DoesNotExistException", "no such session"));
+    };
+    shell.ended.get_or_insert(now);
+    Ok(Answer::json(&json!({ "SessionId": id })))
 }

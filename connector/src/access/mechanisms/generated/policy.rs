@@ -301,12 +301,18 @@ async fn delete(access: &Access, policy: &Policy) -> Result<String, ApiError> {
 
 /// The versions of a policy that do not count, the oldest first. Nothing is changed by a look.
 async fn versions(access: &Access, arn: &str) -> Result<Vec<String>, ApiError> {
-    let answer = access.iam().list_policy_versions().policy_arn(arn).send().await;
-    let answer = answer
-        .map_err(|error| ApiError { leaves_doubt: false, ..ApiError::of(LIST_VERSIONS, &error) })?;
-    let spare = answer.versions().iter().filter(|found| !found.is_default_version());
-    let mut spare: Vec<String> =
-        spare.filter_map(|found| found.version_id().map(str::to_owned)).collect();
+    let mut items =
+        access.iam().list_policy_versions().policy_arn(arn).into_paginator().items().send();
+    let mut spare = Vec::new();
+    while let Some(item) = items.next().await {
+        let version = item.map_err(|error| ApiError {
+            leaves_doubt: false,
+            ..ApiError::of(LIST_VERSIONS, &error)
+        })?;
+        if !version.is_default_version() {
+            spare.extend(version.version_id);
+        }
+    }
     spare.sort_by_key(|version| number(version));
     Ok(spare)
 }

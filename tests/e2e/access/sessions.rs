@@ -1,0 +1,163 @@
+//! Sessions on instances: no policy ends one that is open, so the connector does. Against `aws-sim`,
+//! where people open them.
+
+use std::time::Duration;
+
+use apono_connector_proto::v1::{GrantState, UnitState};
+use aws_sim::{Effect, Fault, shell::Opening};
+use chrono::TimeDelta;
+use connector::base::clock;
+
+use super::{
+    ACCOUNT, House, ann,
+    generated::{self, made, on},
+};
+use crate::harness::{Cloud, instance, wait_for};
+
+/// An instance of [`ACCOUNT`].
+pub(crate) const INSTANCE: &str = "arn:aws:ec2:eu-west-1:222222222222:instance/i-0a1";
+/// The document of a shell.
+pub(crate) const SHELL: &str = "SSM-SessionManagerRunShell";
+const FORWARDING: &str = "AWS-StartPortForwardingSession";
+
+pub(crate) fn with_instance(cloud: &Cloud) {
+    let mut world = cloud.sim.world();
+    let instances = world.account(ACCOUNT).instances.entry("eu-west-1".to_owned()).or_default();
+    instances.push(instance("i-0a1", &[]));
+}
+
+/// A house with an instance.
+async fn house() -> House {
+    let house = generated::house().await;
+    with_instance(&house.cloud);
+    house.api.sync("prod").await;
+    house
+}
+
+/// A user opens a session with a document; its id, if that is allowed.
+pub(crate) fn opens(cloud: &Cloud, number: usize, document: &str) -> Option<String> {
+    let user = ann(number);
+    let opening = Opening {
+        organization: &cloud.organization,
+        user: &user,
+        account: ACCOUNT,
+        region: "eu-west-1",
+        instance: "i-0a1",
+        document,
+    };
+    cloud.sim.world().open_shell(opening)
+}
+
+/// What is open.
+pub(crate) fn open(cloud: &Cloud) -> Vec<String> {
+    cloud.sim.world().open_shells(ACCOUNT)
+}
+
+#[tokio::test]
+async fn a_shell_that_is_open_at_the_end_is_terminated_and_nobody_elses() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    assert_eq!(opens(cloud, 1, SHELL), None);
+    for (id, number) in [("g1", 1), ("g2", 2)] {
+        house.api.grant(on(id, number, "CONNECT", INSTANCE)).await;
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+    let (first, second) = (opens(cloud, 1, SHELL), opens(cloud, 1, SHELL));
+    assert!(first.is_some() && second.is_some());
+    assert_eq!(opens(cloud, 1, FORWARDING), None, "a shell is what was asked for");
+    let other = opens(cloud, 2, SHELL).expect("a shell of another person");
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(cloud), [other]);
+    assert_eq!(opens(cloud, 1, SHELL), None);
+    house.api.revoke("g2").await;
+    house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+    assert_eq!(made(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn whoever_opens_another_before_the_policy_counts_loses_it_too() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    // Somebody holds on to the account, so that the policy alone changes.
+    house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    let first = opens(cloud, 1, SHELL).expect("a shell");
+    cloud.sim.world().account(ACCOUNT).iam_lag = TimeDelta::milliseconds(400);
+    house.api.revoke("g1").await;
+    wait_for("the end of the first", || async { (!open(cloud).contains(&first)).then_some(()) })
+        .await;
+    let mut opened = 0;
+    while opens(cloud, 1, SHELL).is_some() {
+        opened += 1;
+        clock::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(opened > 0, "it is still allowed for a while");
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+}
+
+#[tokio::test]
+async fn what_another_grant_allows_stays_open() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    for (id, permission) in [("g1", "CONNECT"), ("g2", "PORT_FORWARD"), ("g3", "CONNECT")] {
+        house.api.grant(on(id, 1, permission, INSTANCE)).await;
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+    let shell = opens(cloud, 1, SHELL).expect("a shell");
+    let port = opens(cloud, 1, FORWARDING).expect("a port");
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(cloud), [shell, port.clone()]);
+    house.api.revoke("g3").await;
+    house.api.wait_for_grant("g3", GrantState::Ended).await;
+    assert_eq!(open(cloud), [port]);
+    house.api.revoke("g2").await;
+    house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn without_a_daemon_no_shell_is_opened_and_a_later_one_terminates_what_is_open() {
+    let mut house = house().await;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    let active = house.api.wait_for_grant("g1", GrantState::Active).await;
+    let unit = &active.units[0];
+    assert!(!unit.is_self_ending, "a shell is not ended by a policy");
+    assert_eq!(unit.session_tail_until_time, None);
+    opens(&house.cloud, 1, SHELL).expect("a shell");
+    house.daemon.kill();
+    house.pass(3601).await;
+    assert_eq!(opens(&house.cloud, 1, SHELL), None);
+    assert_eq!(open(&house.cloud).len(), 1);
+    house.start_again().await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(&house.cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_made_is_told_and_tried_again() {
+    let house = house().await;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    opens(&house.cloud, 1, SHELL).expect("a shell");
+    let denied = Fault::new(Effect::DenyByScp).on("ssm:TerminateSession");
+    house.cloud.sim.world().faults.push(denied);
+    house.api.revoke("g1").await;
+    let stuck = wait_for("what is in the way", || async {
+        let unit = house.api.get_grant("g1").await.units.remove(0);
+        (!unit.stuck_reason.is_empty()).then_some(unit)
+    })
+    .await;
+    assert!(stuck.stuck_reason.contains("ssm:TerminateSession"), "{}", stuck.stuck_reason);
+    assert_eq!(stuck.state(), UnitState::Revoking);
+    assert_eq!(open(&house.cloud).len(), 1);
+    house.cloud.sim.world().faults.clear();
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(&house.cloud), [""; 0]);
+}
