@@ -60,6 +60,7 @@ fn a_resource(kind: &str) -> Stored {
         "aws-ec2-instance" => {
             ("ec2:eu-west-1:111122223333:instance/i-1", json!({ "ssm_state": "managed" }))
         }
+        "aws-iam-role" => ("iam::111122223333:role/r", json!({ "kind": "customer" })),
         "aws-lambda-function" => {
             ("lambda:eu-west-1:111122223333:function:f", json!({ "kms_key": key }))
         }
@@ -181,7 +182,10 @@ impl<'a> Trial<'a> {
 
     /// Every place that a statement is about.
     fn places(&self) -> BTreeSet<Place> {
-        let of_user = |text: &str| text.replace("${aws:userid}", &self.user_id);
+        let of_user = |text: &str| {
+            let text = text.replace("${aws:userid}", &self.user_id);
+            text.replace("${identitystore:UserId}", PEOPLE[0].0)
+        };
         let of = |statement: &Statement| -> Vec<Place> {
             let conditions = statement.conditions.iter();
             let keys = conditions.filter(|one| one.key != "aws:ResourceAccount");
@@ -199,6 +203,7 @@ impl<'a> Trial<'a> {
             .with("aws:CurrentTime", now)
             .with("aws:ResourceAccount", ACCOUNT)
             .with("aws:userid", &self.user_id)
+            .with("identitystore:UserId", PEOPLE[0].0)
             .and(&place.context());
         let documents = std::slice::from_ref(&self.document);
         let allows = |action: &str| policy::allows(documents, action, Some(&place.arn), &context);
@@ -258,13 +263,8 @@ impl<'a> Trial<'a> {
         for (place, actions) in &rows {
             let keys = place.keys.iter().map(|(key, value)| format!("`{key}` = `{value}`"));
             let keys: Vec<String> = keys.collect();
-            let _ = writeln!(
-                table,
-                "| {} | `{}` | {} |",
-                listed(actions),
-                place.arn,
-                keys.join(", ").replace(&self.user_id, "<id of the session>")
-            );
+            let _ =
+                writeln!(table, "| {} | `{}` | {} |", listed(actions), place.arn, keys.join(", "));
         }
         let all: BTreeSet<&str> = rows.values().flatten().copied().collect();
         let services: BTreeSet<&str> = all.iter().filter_map(|one| one.split(':').next()).collect();
@@ -288,7 +288,8 @@ impl<'a> Trial<'a> {
             },
             services.join(", ")
         );
-        table.replace(&self.user_id, "<id of the session>")
+        let table = table.replace(&self.user_id, "<id of the session>");
+        table.replace(PEOPLE[0].0, "<id of the person>")
     }
 
     fn is_denied_otherwise(&mut self, place: &Place, actions: &BTreeSet<&'static str>) {

@@ -3,15 +3,18 @@
 use std::{collections::BTreeSet, fs};
 
 use aws_sim::{
-    reference,
+    Context, policy,
+    reference::{self, access_level},
     template::{self, Role},
 };
 use connector::{
     access::mechanisms::{MECHANISMS, To},
     catalog,
-    model::arn::Partition,
+    model::{arn::Partition, policy_document},
     privileges::{self, Stand, templates},
 };
+
+use serde_json::json;
 
 use super::files::top;
 
@@ -176,6 +179,34 @@ fn every_role_asks_for_the_external_id() {
             assert_eq!(condition, "id", "{}", role.name);
         }
     }
+}
+
+#[test]
+fn the_service_control_policy_spares_the_connector_and_fits() {
+    let text = fs::read_to_string(top().join("deploy/organizations/protect-apono.json"));
+    let text = text.expect("a file");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    // SCPs may be 10,240 characters long, and no longer where an old quota stands.
+    assert!(policy_document::characters(&document) <= 5120);
+    let denied = |action: &str, resource: &str, role: &str| {
+        let caller = format!("arn:aws:iam::222222222222:role/{role}");
+        let context = Context::default().with("aws:PrincipalArn", caller);
+        let allow = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
+        let resource = format!("arn:aws:iam::222222222222:{resource}");
+        !policy::allows(&[allow, document.clone()], action, Some(&resource), &context)
+    };
+    for statement in document["Statement"].as_array().expect("statements") {
+        for action in statement["Action"].as_array().expect("actions") {
+            let action = action.as_str().expect("an action");
+            assert!(access_level(action).is_some(), "there is no {action}");
+        }
+    }
+    let (version, policy) = ("iam:CreatePolicyVersion", "policy/apono/abc");
+    assert!(denied(version, policy, "admin") && !denied(version, policy, "apono-connector-member"));
+    assert!(!denied(version, "policy/other", "admin"));
+    let (put, role) = ("iam:PutRolePolicy", "role/apono-connector-member");
+    assert!(denied(put, role, "admin") && denied(put, role, "apono-connector-member"));
+    assert!(!denied(put, role, "stacksets-exec-0123") && !denied(put, "role/other", "admin"));
 }
 
 #[test]

@@ -114,9 +114,8 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
         }
     };
     let whose = (&principal, names.as_slice());
-    // An audit may be a little late.
-    let times = (now, now_is.until(), engine.config.audit * 2);
-    if let Some(refusal) = tie::all(&mut tx, held, &grant.id, whose, &openings, times).await? {
+    let times = (now, now_is.until());
+    if let Some(refusal) = tie::all(&mut tx, ground, &grant.id, whose, &openings, times).await? {
         drop(tx);
         let mut tx = engine.db.begin().await?;
         identity_centers::lock(&mut tx, held).await?;

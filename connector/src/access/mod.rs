@@ -37,6 +37,7 @@ pub mod runner;
 mod lookup;
 mod places;
 mod principals;
+mod quotas;
 mod recovery;
 mod site;
 mod step;
@@ -61,6 +62,17 @@ pub enum OnRemoval {
     Report,
 }
 
+/// How many of its things AWS gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Permission sets of an instance of Identity Center.
+    pub sets: u32,
+    /// Permission sets in an account.
+    pub sets_in_account: u32,
+    /// Roles in an account.
+    pub roles_in_account: u32,
+}
+
 /// How to give access.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -81,8 +93,12 @@ pub struct Config {
     pub on_failover: OnFailover,
     /// Assignments that AWS works on at once in an instance.
     pub assignments_at_once: u32,
+    /// How many of its things AWS gives.
+    pub quotas: Quotas,
     /// Access is given to management accounts.
     pub management_account: bool,
+    /// Access is given to what asks for a tag and lacks it.
+    pub untagged: bool,
     /// Without a poke, how often to look for what is due.
     pub poll: Duration,
 }

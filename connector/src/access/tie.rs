@@ -1,10 +1,10 @@
 //! What the units of a grant need in AWS, once it is known who receives them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::mechanisms;
+use super::{mechanisms, quotas, step::Ground};
 use crate::{
     base::chance,
     model::{
@@ -13,19 +13,22 @@ use crate::{
         refusal::Refusal,
         unit::UnitState,
     },
-    store::{self, PgConnection, holdings, identity_centers::Held, targets, units},
+    store::{self, PgConnection, holdings, targets, units},
 };
 
 /// Ties the units of a grant to their targets, in the order in which targets are locked. A refusal: one
-/// of them cannot hold what the grant would put in.
+/// of them cannot hold what the grant would put in, or AWS gives no more of them.
 pub(super) async fn all(
     tx: &mut PgConnection,
-    held: &Held,
+    ground: &Ground,
     grant: &str,
     (principal, names): (&Principal, &[String]),
     openings: &[Vec<InAccount>],
-    (now, until, seen_within): (DateTime<Utc>, DateTime<Utc>, Duration),
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> store::Result<Option<Refusal>> {
+    let held = &ground.held;
+    // An audit may be a little late.
+    let seen_within = ground.engine.config.audit * 2;
     let mut objects = BTreeMap::new();
     let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
     for (unit, opened) in units.into_iter().zip(openings) {
@@ -38,6 +41,14 @@ pub(super) async fn all(
             principal,
             names,
         };
+        let mechanism = mechanisms::of(&unit.what.mechanism);
+        let own_set = mechanism.and_then(|one| one.own_set(held.integration, principal));
+        if let Some(set) = own_set {
+            let full = quotas::full(tx, ground, &set, &unit.what.account).await?;
+            if full.is_some() {
+                return Ok(full);
+            }
+        }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;

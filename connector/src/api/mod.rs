@@ -59,6 +59,8 @@ pub struct Limits {
     pub state_is_kept: bool,
     /// Access is given to management accounts.
     pub management_account: bool,
+    /// Access is given to what asks for a tag and lacks it.
+    pub untagged: bool,
     /// Assignments that AWS works on at once in an instance.
     pub assignments_at_once: u32,
 }

@@ -171,7 +171,7 @@ impl ApiError {
             (_, Some("ServiceQuotaExceededException" | "LimitExceeded")) => {
                 RefusalCode::QuotaExceeded
             }
-            (_, Some("ResourceNotFoundException")) => RefusalCode::NotThere,
+            (_, Some("ResourceNotFoundException" | "NoSuchEntity")) => RefusalCode::NotThere,
             (Failure::NeedsHuman, _) => RefusalCode::NotAllowed,
             (Failure::Permanent, _) => RefusalCode::Invalid,
         };

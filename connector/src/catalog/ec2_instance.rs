@@ -12,7 +12,7 @@ use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus};
 use serde_json::{Value, json};
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, Way, arn, attributes, here,
+    Collector, Ending, Grantable, Ground, Level, Page, ResourceType, Way, arn, attributes, here,
     statements::{beside, in_any},
     time,
 };
@@ -89,8 +89,7 @@ const PERMISSIONS: &[Grantable] = &[
         "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`; one that is open at the end is terminated",
         |on| session(on, &beside(on, "ssm", &format!("document/{SHELL}")), None),
     )
-    .in_sessions(SHELL)
-    .keeps_open(Way {
+    .ending(Ending::Sessions(SHELL), Way {
         console: "systems-manager/session-manager/{id}?region={region}",
         command: "aws ssm start-session --region {region} --target {id} --document-name SSM-SessionManagerRunShell",
     }),
@@ -104,8 +103,7 @@ const PERMISSIONS: &[Grantable] = &[
             session(on, &in_any(on, "ssm", &on.region, "", &document), None)
         },
     )
-    .in_sessions(FORWARDING)
-    .keeps_open(Way {
+    .ending(Ending::Sessions(FORWARDING), Way {
         console: "",
         command: "aws ssm start-session --region {region} --target {id} --document-name AWS-StartPortForwardingSession --parameters portNumber=<port>,localPortNumber=<port>",
     }),

@@ -13,17 +13,20 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
-    CALLS_AT_ONCE, Collector, Ground, Page, ResourceType, Way, attributes, here, name_of, sorted,
-    time,
+    CALLS_AT_ONCE, Collector, Ending, Grantable, Ground, Level, Page, ResourceType, Way,
+    attributes, here, name_of, sorted, time,
 };
 use crate::{
     aws::ApiError,
     model::{
         proof::PageToken,
+        refusal::{Refusal, RefusalCode},
         resource::{Resource, TAGS, Tags},
         scope::Reach,
+        statement::{Operator, Statement, allow},
         trust::Trust,
     },
+    store::resources::Stored,
 };
 
 const GET_DETAILS: &str = "iam:GetAccountAuthorizationDetails";
@@ -35,6 +38,9 @@ const PAGE_ITEMS: i32 = 1000;
 const SERVICE_LINKED: &str = "/aws-service-role/";
 /// Path of the roles that AWS keeps for itself: those of Identity Center.
 const RESERVED: &str = "/aws-reserved/";
+
+/// What the connector's own roles, policies and permission sets begin with.
+const OUR_PREFIX: &str = "apono-";
 
 /// Reads all four.
 pub(super) struct AuthorizationDetails;
@@ -68,7 +74,7 @@ const TYPES: &[ResourceType] = &[
     ResourceType {
         id: "aws-iam-role",
         display_name: "IAM role",
-        permissions: &[],
+        permissions: &[ASSUME],
         way_in: Way::NONE,
         attributes: &[
             CREATION_TIME,
@@ -100,6 +106,43 @@ const TYPES: &[ResourceType] = &[
         ],
     },
 ];
+
+const ASSUME: Grantable = Grantable::of(
+    "ASSUME",
+    Level::Write,
+    "Assume it, under the person's id as the name of the session; sessions that are open at the end go on for an hour at most",
+    assume,
+)
+.ending(
+    Ending::Hour,
+    Way {
+        console: "",
+        command: "aws sts assume-role --role-arn {arn} --role-session-name {user}",
+    },
+);
+
+/// Allows to assume a role. Roles that AWS keeps or makes for itself are nobody's, and our own are
+/// not given away.
+fn assume(on: &Stored) -> Result<Vec<Statement>, Refusal> {
+    let unfit = |why: &str| {
+        let finding = format!("{} {why}", on.arn);
+        Err(Refusal::new(RefusalCode::ResourceUnfit, finding))
+    };
+    match on.attributes["kind"].as_str() {
+        Some("customer") => {}
+        Some("service_linked") => return unfit("was made by an AWS service for itself"),
+        Some("reserved") => {
+            return unfit("was made by Identity Center; ask for its permission set");
+        }
+        Some(_) | None => return unfit("is of a kind that was not read"),
+    }
+    if on.name.starts_with(OUR_PREFIX) {
+        return unfit("is one of the connector's own");
+    }
+    let assume = allow(&["sts:AssumeRole"]).on([&on.arn]);
+    let named_so = "${identitystore:UserId}";
+    Ok(vec![assume.when(Operator::StringEquals, "sts:RoleSessionName", [named_so])])
+}
 
 const PATH: (&str, &str) = ("path", "Path in IAM: `/`, unless somebody chose one.");
 const CREATION_TIME: (&str, &str) = ("creation_time", "When it was created, RFC 3339, UTC.");

@@ -100,12 +100,25 @@ pub struct Grantable {
     pub description: &'static str,
     /// What its actions may do.
     pub level: Level,
-    /// How somebody gets in where what was opened stays open when the permission ends: a shell, a
-    /// connection.
-    pub keeps_open: Option<Way>,
-    /// The document of the sessions on an instance that are terminated at its end.
-    pub session_document: Option<&'static str>,
+    /// What becomes of what was opened with it.
+    pub ending: Ending,
+    /// How somebody gets in, where that is another way than to the type's other permissions.
+    way: Option<Way>,
     made: Made,
+}
+
+/// What becomes of what was opened when the permission ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It ends with it: every call is judged anew.
+    Closed,
+    /// It stays open until it is closed: a connection.
+    Open,
+    /// Sessions on an instance with this document stay open until they are terminated.
+    Sessions(&'static str),
+    /// Sessions of the role that was assumed go on for an hour: AWS's limit where a session of a role
+    /// assumes another.
+    Hour,
 }
 
 /// The services whose actions permissions allow.
@@ -121,6 +134,7 @@ pub const SERVICES: &[&str] = &[
     "sqs",
     "ssm",
     "ssmmessages",
+    "sts",
 ];
 
 /// What the actions of a permission may do, told by the access levels of AWS's service
@@ -172,14 +186,7 @@ impl Grantable {
         description: &'static str,
         of: fn(&Stored) -> Statements,
     ) -> Self {
-        Self {
-            id,
-            description,
-            level,
-            keeps_open: None,
-            session_document: None,
-            made: Made::Of(of),
-        }
+        Self { id, description, level, ending: Ending::Closed, way: None, made: Made::Of(of) }
     }
 
     /// One that is about something of the resource that is named behind the id.
@@ -194,21 +201,16 @@ impl Grantable {
             id,
             description,
             level,
-            keeps_open: None,
-            session_document: None,
+            ending: Ending::Closed,
+            way: None,
             made: Made::Named { what, of },
         }
     }
 
-    /// The same, where what was opened stays open at the end.
-    const fn keeps_open(mut self, way: Way) -> Self {
-        self.keeps_open = Some(way);
-        self
-    }
-
-    /// The same, where what was opened are sessions with a document.
-    const fn in_sessions(mut self, document: &'static str) -> Self {
-        self.session_document = Some(document);
+    /// The same, where what was opened ends otherwise, and is got to otherwise.
+    const fn ending(mut self, ending: Ending, way: Way) -> Self {
+        self.ending = ending;
+        self.way = Some(way);
         self
     }
 
@@ -253,7 +255,7 @@ fn resource_type(kind: &str) -> Option<&'static ResourceType> {
 /// How somebody gets to what a unit allows.
 #[must_use]
 pub fn way_in(what: &What) -> Way {
-    let own = permission(&what.resource_type, &what.permission).and_then(|one| one.keeps_open);
+    let own = permission(&what.resource_type, &what.permission).and_then(|one| one.way);
     own.or_else(|| Some(resource_type(&what.resource_type)?.way_in)).unwrap_or(Way::NONE)
 }
 

@@ -5,8 +5,8 @@ use aws_sdk_rds::types::{DbCluster, DbInstance, Tag};
 use serde_json::json;
 
 use super::{
-    Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, here, name_of,
-    statements::beside, time,
+    Collector, Ending, Grantable, Ground, Level, Page, ResourceType, Way, attributes, here,
+    name_of, statements::beside, time,
 };
 use crate::{
     aws::ApiError,
@@ -85,7 +85,7 @@ const PERMISSIONS: &[Grantable] = &[Grantable::of_named(
     "Log in as the database user that is named, with a token of IAM for a password; what is open when it ends stays open",
     connect,
 )
-.keeps_open(WAY_IN)];
+.ending(Ending::Open, WAY_IN)];
 
 /// Engines into which database users can log in through IAM, by how their names begin.
 const WITH_IAM: [&str; 4] = ["aurora", "mariadb", "mysql", "postgres"];

@@ -3,7 +3,8 @@
 use crate::store::units::What;
 
 /// A page of the console and a command. In both stand `{account}`, `{arn}`, `{id}` (the end of the
-/// ARN), `{name}`, `{named}` (what stands behind the permission's id) and `{region}`.
+/// ARN), `{name}`, `{named}` (what stands behind the permission's id), `{region}` and `{user}` (the
+/// id of who goes).
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     /// The path of the page; empty: there is none.
@@ -18,7 +19,7 @@ impl Way {
 
     /// The URL of the page to what a unit is about.
     #[must_use]
-    pub fn page(&self, what: &What) -> Option<String> {
+    pub fn page(&self, what: &What, user: &str) -> Option<String> {
         let part = |at: usize| what.resource.split(':').nth(at).unwrap_or_default();
         let domain = match part(1) {
             "aws-us-gov" => "console.amazonaws-us-gov.com",
@@ -27,18 +28,18 @@ impl Way {
         };
         let region = part(3);
         let dot = if region.is_empty() { "" } else { "." };
-        let path = filled(self.console, what);
+        let path = filled(self.console, what, user);
         (!path.is_empty()).then(|| format!("https://{region}{dot}{domain}/{path}"))
     }
 
     /// The command for what a unit is about.
     #[must_use]
-    pub fn command(&self, what: &What) -> String {
-        filled(self.command, what)
+    pub fn command(&self, what: &What, user: &str) -> String {
+        filled(self.command, what, user)
     }
 }
 
-fn filled(template: &str, what: &What) -> String {
+fn filled(template: &str, what: &What, user: &str) -> String {
     let named = what.permission.split_once('/').map(|(_, named)| named);
     let marks = [
         ("{account}", what.account.as_str()),
@@ -47,6 +48,7 @@ fn filled(template: &str, what: &What) -> String {
         ("{name}", &what.resource_name),
         ("{named}", named.unwrap_or_default()),
         ("{region}", what.resource.split(':').nth(3).unwrap_or_default()),
+        ("{user}", user),
     ];
     marks.iter().fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value))
 }
@@ -75,11 +77,11 @@ mod tests {
         let what = what("aws-ec2-instance", arn, "web", "CONNECT");
         let way = catalog::way_in(&what);
         assert_eq!(
-            way.command(&what),
+            way.command(&what, "u-1"),
             "aws ssm start-session --region cn-north-1 --target i-1 --document-name SSM-SessionManagerRunShell"
         );
         let page = "https://cn-north-1.console.amazonaws.cn/systems-manager/session-manager/i-1?region=cn-north-1";
-        assert_eq!(way.page(&what).as_deref(), Some(page));
+        assert_eq!(way.page(&what, "u-1").as_deref(), Some(page));
     }
 
     #[test]
@@ -89,8 +91,11 @@ mod tests {
             for permission in kind.permissions {
                 let what = what(kind.id, arn, "b", permission.id);
                 let way = catalog::way_in(&what);
-                let said =
-                    format!("{} {}", way.page(&what).unwrap_or_default(), way.command(&what));
+                let said = format!(
+                    "{} {}",
+                    way.page(&what, "u-1").unwrap_or_default(),
+                    way.command(&what, "u-1")
+                );
                 assert!(!said.contains(['{', '}']), "{}: {said}", kind.id);
             }
         }

@@ -35,6 +35,9 @@ const SETTLING_DEFAULT: Duration = Duration::from_mins(10);
 const PROPAGATION_DEFAULT: Duration = Duration::from_secs(15);
 /// Quota of AWS, by instance.
 const ASSIGNMENTS_AT_ONCE_DEFAULT: u32 = 15;
+/// The same. Sources: the quotas pages of IAM Identity Center and of IAM.
+const QUOTAS_DEFAULT: access::Quotas =
+    access::Quotas { sets: 3500, sets_in_account: 500, roles_in_account: 1000 };
 /// The same: calls a second.
 const IDENTITY_CENTER_RATE_DEFAULT: f64 = 20.0;
 const AUDIT_DEFAULT: Duration = Duration::from_mins(15);
@@ -273,14 +276,14 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
             return wrong("access.on_failover", format!("is {other:?}; choose recover or trust"));
         }
     };
-    let management_account = match raw.management_account.as_deref() {
-        None | Some("refuse") => false,
-        Some("allow") => true,
-        Some(other) => {
-            let problem = format!("is {other:?}; choose refuse or allow");
-            return wrong("access.management_account", problem);
-        }
+    let allows = |key, choice: Option<&str>| match choice {
+        None | Some("refuse") => Ok(false),
+        Some("allow") => Ok(true),
+        Some(other) => wrong(key, format!("is {other:?}; choose refuse or allow")),
     };
+    let management_account =
+        allows("access.management_account", raw.management_account.as_deref())?;
+    let untagged = allows("access.untagged", raw.untagged.as_deref())?;
     let assignments_at_once = raw.assignments_at_once.unwrap_or(ASSIGNMENTS_AT_ONCE_DEFAULT);
     if !(1..=1000).contains(&assignments_at_once) {
         let problem = format!("is {assignments_at_once}; choose 1 to 1000");
@@ -299,7 +302,15 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         on_removal,
         on_failover,
         assignments_at_once,
+        quotas: access::Quotas {
+            sets: raw.permission_sets_max.unwrap_or(QUOTAS_DEFAULT.sets),
+            sets_in_account: raw
+                .permission_sets_in_account_max
+                .unwrap_or(QUOTAS_DEFAULT.sets_in_account),
+            roles_in_account: raw.roles_in_account_max.unwrap_or(QUOTAS_DEFAULT.roles_in_account),
+        },
         management_account,
+        untagged,
         poll: sync.poll,
     })
 }

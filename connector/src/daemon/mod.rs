@@ -412,6 +412,7 @@ fn limits(settings: &Settings) -> Limits {
     Limits {
         state_is_kept: !is_lost || settings.on_unkept_state == OnUnkeptState::Grant,
         management_account: settings.access.management_account,
+        untagged: settings.access.untagged,
         assignments_at_once: settings.access.assignments_at_once,
     }
 }

@@ -36,5 +36,6 @@ pub mod sync;
 pub mod target;
 pub mod text;
 pub mod trust;
+pub mod trust_document;
 pub mod unit;
 pub mod validation;

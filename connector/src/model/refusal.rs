@@ -46,6 +46,8 @@ refusal_codes! {
     PermissionUnknown = "PERMISSION_UNKNOWN", "Name a permission that `resources types` shows for the type; in an account, name a permission set.";
     /// The resource is not of the kind on which it can be given, or too little is known of it.
     ResourceUnfit = "RESOURCE_UNFIT", "Ask for the resource that is named instead; where something was not read, see `problems` and sync.";
+    /// Nobody has said that it may be granted.
+    NotGrantable = "NOT_GRANTABLE", "Give it the tag that is named and sync; where untagged ones are wanted, set access.untagged = \"allow\" and widen the member role.";
     /// Session Manager does not reach the instance.
     InstanceNotManaged = "INSTANCE_NOT_MANAGED", "Do what is said, see that SSM Agent runs on the instance and reaches Systems Manager, and sync.";
     /// Database users cannot log in through IAM.

@@ -78,6 +78,11 @@ impl Stand<'_> {
         }
     }
 
+    /// The condition keys of a right, with their values.
+    fn conditions<'a>(&'a self, right: &'a Right) -> impl Iterator<Item = (&'static str, &'a str)> {
+        right.when.iter().map(|when| (when.key, when.value.unwrap_or(self.connector)))
+    }
+
     fn statement(&self, title: &str, right: &Right) -> Statement {
         let named = |patterns: &[&str]| patterns.iter().map(|one| self.named(one)).collect();
         Statement {
@@ -88,7 +93,7 @@ impl Stand<'_> {
                 mechanisms::On::AllBut(patterns, _) => On::AllBut(named(patterns)),
                 mechanisms::On::Only(patterns) => On::Only(named(patterns)),
             },
-            when: right.when.iter().map(|when| (when.key, self.connector.to_owned())).collect(),
+            when: self.conditions(right).map(|(key, value)| (key, value.to_owned())).collect(),
         }
     }
 }

@@ -31,7 +31,8 @@ pub fn management(types: &[&str]) -> String {
     let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
     let template = filled(&template, CHOICES, &of_each(choice));
     let template = filled(&template, CONDITIONS, &of_each(condition));
-    let policies: Vec<String> = MECHANISMS.iter().map(|mechanism| policy(*mechanism)).collect();
+    let here = MECHANISMS.iter().filter(|mechanism| !mechanism.rights().is_empty());
+    let policies: Vec<String> = here.map(|mechanism| policy(*mechanism)).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
     let parameters: String = in_members().map(|one| parameter(one.title())).collect();
     let template = filled(&template, PARAMETERS, &parameters);
@@ -123,7 +124,10 @@ fn statement(title: &str, right: &Right) -> String {
         when.push_str("  Condition:\n    StringEquals:\n");
     }
     for condition in right.when {
-        let _ = writeln!(when, "      {}:\n        Ref: AponoConnectorId", condition.key);
+        let _ = match condition.value {
+            Some(value) => writeln!(when, "      {}: \"{value}\"", condition.key),
+            None => writeln!(when, "      {}:\n        Ref: AponoConnectorId", condition.key),
+        };
     }
     let name = right.name;
     format!("- Sid: {title}{name}\n  Effect: Allow\n  Action:\n{actions}  {field}:{on}{when}")

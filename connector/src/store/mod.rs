@@ -43,6 +43,7 @@ pub mod memory;
 pub mod organization;
 pub mod permission_sets;
 pub mod problems;
+pub mod quotas;
 pub mod recovery;
 pub mod resources;
 pub mod runs;

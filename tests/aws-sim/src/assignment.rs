@@ -309,8 +309,7 @@ impl Directory {
         let role = found.unwrap_or_else(|| {
             self.roles_made += 1;
             let name = format!("{prefix}{:016x}", self.roles_made);
-            let role =
-                Role { name: name.clone(), trust: serde_json::Value::Null, policies: vec![] };
+            let role = Role { name: name.clone(), ..Role::default() };
             account.roles.insert(name.clone(), role);
             name
         });

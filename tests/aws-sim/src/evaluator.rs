@@ -80,6 +80,30 @@ impl World {
         }))
     }
 
+    /// Whether somebody may assume a role of the account now, under a name for the session: by their
+    /// permission sets and by the role's trust policy.
+    pub fn may_assume(&mut self, question: &Question<'_>, role: &str, session: &str) -> bool {
+        let Some(organization) = self.organizations.get(question.organization) else {
+            return false;
+        };
+        let arn = format!("arn:{}:iam::{}:role/{role}", organization.partition, question.account);
+        let question = Question {
+            action: "sts:AssumeRole",
+            resource: &arn,
+            context: question.context.clone().with("sts:RoleSessionName", session),
+            ..question.clone()
+        };
+        let Some(set) = self.allowing(&question) else { return false };
+        let organization = &self.organizations[question.organization];
+        let context = self.context(organization, &set, &question);
+        let account = &self.accounts[question.account];
+        let own = role_arn(organization, question.account, &set.role);
+        account
+            .roles
+            .get(role)
+            .is_some_and(|role| policy::admits(&role.trust, question.action, &own, &context))
+    }
+
     /// Whether the policies of a set allow it, and its boundary does not cap that.
     fn allows(
         &self,

@@ -63,6 +63,42 @@ pub fn allows(
     is_allowed
 }
 
+/// Whether a policy of a resource lets a role of an account do something. Conditions are judged by the
+/// context.
+#[must_use]
+pub fn admits(document: &Value, action: &str, role_arn: &str, context: &Context) -> bool {
+    let has_variables = document.get("Version").and_then(Value::as_str) == Some(VERSION);
+    let scope = Scope { context, has_variables };
+    let mut is_allowed = false;
+    for statement in statements(document) {
+        if !names_action(statement, action)
+            || !matches_principal(statement.get("Principal"), role_arn)
+        {
+            continue;
+        }
+        let is_allow = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
+        match condition::holds(statement.get("Condition"), scope) {
+            Some(true) if is_allow => is_allowed = true,
+            None if is_allow => {}
+            Some(false) => {}
+            Some(true) | None => return false,
+        }
+    }
+    is_allowed
+}
+
+/// Whom the statements of a policy of a resource name as AWS principals; none: one of them names nobody, or
+/// there is none.
+#[must_use]
+pub fn principals(document: &Value) -> Option<Vec<&str>> {
+    let all: Vec<&Value> = statements(document).collect();
+    if all.is_empty() || all.iter().any(|one| one.get("Principal").is_none()) {
+        return None;
+    }
+    let named = all.iter().flat_map(|one| texts(one["Principal"].get("AWS")));
+    Some(named.collect())
+}
+
 fn names_action(statement: &Value, action: &str) -> bool {
     match (statement.get("Action"), statement.get("NotAction")) {
         (None, Some(others)) => !matches_any(Some(others), action),

@@ -66,7 +66,7 @@ impl Call {
     /// What the call changes, for the journal, as the call names it:
     /// `account/permission-set-id/principal-id` of an assignment; of a membership `group-id/user-id`
     /// when it is made, and its id when it is removed; the ARN of a customer managed policy, or its
-    /// path and name when it is made; the id of a permission set, or its name when it is made; the
+    /// path and name when it is made; the name of a role; the id of a permission set, or its name when it is made; the
     /// id of a session of Session Manager; empty: nothing that is told apart.
     #[must_use]
     pub fn object(&self) -> String {
@@ -92,6 +92,9 @@ impl Call {
                 | "TagPolicy"
                 | "UntagPolicy",
             ) => self.form.get("PolicyArn").cloned().unwrap_or_default(),
+            ("iam", "UpdateAssumeRolePolicy") => {
+                self.form.get("RoleName").cloned().unwrap_or_default()
+            }
             ("ssm", "TerminateSession") => self.text("SessionId").to_owned(),
             ("sso", "CreatePermissionSet") => self.text("Name").to_owned(),
             ("sso", operation) if !is_look(operation) => {

@@ -5,14 +5,18 @@
 //! roles, and StackSets. `Fn::GetAtt` is left as it stands; whatever else it does not know
 //! is an error.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value};
+
+use crate::text::Text;
 
 /// The account of a stack, where nobody tells it.
 pub(crate) const UNKNOWN_ACCOUNT: &str = "000000000000";
 
-/// A role that a template makes.
-#[derive(Clone, Debug)]
+/// A role, such as a template makes.
+#[derive(Clone, Debug, Default)]
 pub struct Role {
     /// Name.
     pub name: String,
@@ -20,6 +24,8 @@ pub struct Role {
     pub trust: Value,
     /// Inline policies.
     pub policies: Vec<Value>,
+    /// Tags.
+    pub tags: BTreeMap<Text, Text>,
 }
 
 impl Role {
@@ -185,6 +191,7 @@ fn roles(template: &Value, mut names: Names) -> anyhow::Result<Vec<Role>> {
             name: name.to_owned(),
             trust: properties["AssumeRolePolicyDocument"].clone(),
             policies: policies.map(|policy| policy["PolicyDocument"].clone()).collect(),
+            tags: BTreeMap::new(),
         });
     }
     for (id, properties) in made(template, "AWS::IAM::Policy", &names)? {

@@ -157,7 +157,7 @@ mod tests {
         seed::enroll(world, ORGANIZATION, "eu-west-1", &[], 2);
         let allow = json!({ "Effect": "Allow", "Action": "sso:*", "Resource": "*" });
         let policies = vec![json!({ "Statement": [allow] })];
-        let role = Role { name: "access".to_owned(), trust: json!({}), policies };
+        let role = Role { name: "access".to_owned(), policies, ..Role::default() };
         world.account(MANAGEMENT).roles.insert(role.name.clone(), role);
         let session = Session {
             arn: format!("arn:aws:sts::{MANAGEMENT}:assumed-role/access/test"),

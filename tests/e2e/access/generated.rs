@@ -301,3 +301,34 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
     assert_eq!(house.calls("iam:CreatePolicyVersion"), 0);
     house.api.wait_for_grant("g1", GrantState::Active).await;
 }
+
+#[tokio::test]
+async fn what_aws_gives_no_more_of_is_refused_before_anything_is_done() {
+    for (quota, most, says) in [
+        ("APONO__ACCESS__PERMISSION_SETS_MAX", "5", "has 5 permission sets, and AWS gives 5"),
+        (
+            "APONO__ACCESS__PERMISSION_SETS_IN_ACCOUNT_MAX",
+            "1",
+            "222222222222 has 1 permission sets, and AWS gives 1",
+        ),
+        ("APONO__ACCESS__ROLES_IN_ACCOUNT_MAX", "1", "222222222222 has 1 roles, and AWS gives 1"),
+    ] {
+        // Four permission sets were discovered, none of them in the account.
+        let house = house_with(&[(quota, most)]).await;
+        house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
+        house.api.wait_for_grant("g1", GrantState::Active).await;
+        house.api.grant(on("g2", 2, "READ_ONLY", BUCKET)).await;
+        let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
+        let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
+        assert_eq!(refusal.reason, "QUOTA_EXCEEDED");
+        assert!(refusal.finding.contains(says), "{}", refusal.finding);
+        house.api.grant(on("g3", 1, "READ_WRITE", OTHER_BUCKET)).await;
+        house.api.wait_for_grant("g3", GrantState::Active).await;
+        for id in ["g1", "g3"] {
+            house.api.revoke(id).await;
+            house.api.wait_for_grant(id, GrantState::Ended).await;
+        }
+        house.api.grant(on("g4", 2, "READ_ONLY", BUCKET)).await;
+        house.api.wait_for_grant("g4", GrantState::Active).await;
+    }
+}

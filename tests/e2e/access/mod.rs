@@ -11,6 +11,7 @@ mod outages;
 mod promises;
 mod recovery;
 mod refused;
+pub(crate) mod role;
 pub(crate) mod sessions;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -16,17 +16,15 @@ use tonic::Code;
 use super::{
     Point, Variant,
     proxy::{Held, Proxy},
+    way::Way,
 };
 use crate::{
-    access::{
-        ACCOUNT, House, a_request, access_of, ann, assignment, cloud_for, generated, membership,
-        sessions, settings,
-    },
-    harness::{Api, Cloud, Daemon, Database, Options},
+    access::{House, cloud_for, settings},
+    harness::{Api, Daemon, Database, Options},
 };
 
-/// How long a grant lasts.
-const LENGTH_S: i64 = 3600;
+/// How long a grant lasts: less than a session of the role, whose end would come between or not.
+const LENGTH_S: i64 = 600;
 /// A daemon that is stopped is stopped for longer than its lease lasts, and shorter than a call
 /// takes to settle.
 const STOPPED: Duration = Duration::from_millis(3500);
@@ -36,92 +34,6 @@ const POINT_MAX: Duration = Duration::from_secs(8);
 /// What must come comes by then.
 const PATIENCE: Duration = Duration::from_secs(45);
 const ID: &str = "g1";
-
-/// By which mechanism access is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// An account assignment.
-    Assignment,
-    /// A membership in a group.
-    Membership,
-    /// What a permission on an instance allows.
-    Generated,
-}
-
-impl Way {
-    pub(super) const ALL: [Self; 3] = [Self::Assignment, Self::Membership, Self::Generated];
-
-    /// What happens to grants by it. What is generated was not there before.
-    pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
-        Flow::ALL.into_iter().filter(move |flow| self != Self::Generated || !flow.is_found())
-    }
-
-    /// A request for it.
-    fn request(self) -> GrantRequest {
-        match self {
-            Self::Assignment => a_request(ID),
-            Self::Membership => membership::join(ID, membership::OTHER),
-            Self::Generated => generated::on(ID, 1, "CONNECT", sessions::INSTANCE),
-        }
-    }
-
-    /// Whoever gets it.
-    fn person(self) -> String {
-        match self {
-            Self::Assignment | Self::Generated => ann(1),
-            Self::Membership => ann(membership::OTHER),
-        }
-    }
-
-    /// Somebody else makes the same, or removes it.
-    fn by_hand(self, cloud: &Cloud, is_there: bool) {
-        let (mut world, person) = (cloud.sim.world(), self.person());
-        let mut held = assignment(&person, ACCOUNT);
-        match (self, is_there) {
-            (Self::Assignment, true) => world.assign(&cloud.organization, held),
-            (Self::Assignment, false) => world.unassign(&cloud.organization, &held),
-            (Self::Membership, true) => {
-                world.join(&cloud.organization, membership::GROUP, &person);
-            }
-            (Self::Membership, false) => {
-                world.leave(&cloud.organization, membership::GROUP, &person);
-            }
-            (Self::Generated, _) => {
-                let sets = &world.organizations[&cloud.organization].directory.permission_sets;
-                let ours = sets.iter().find(|set| set.name.starts_with("apono-"));
-                held.permission_set.clone_from(&ours.expect("a set").id);
-                world.unassign(&cloud.organization, &held);
-            }
-        }
-    }
-
-    /// Whether its person has the access.
-    fn has_access(self, cloud: &Cloud) -> bool {
-        match self {
-            Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
-            Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
-        }
-    }
-
-    /// Whoever has it uses it, and leaves it open.
-    fn is_used(self, cloud: &Cloud) {
-        if self == Self::Generated {
-            sessions::opens(cloud, 1, sessions::SHELL).expect("a shell");
-        }
-    }
-
-    /// What of ours is in AWS beside the access, or was opened with it.
-    fn left(self, cloud: &Cloud) -> Vec<String> {
-        match self {
-            Self::Assignment | Self::Membership => Vec::new(),
-            Self::Generated => {
-                let assigned = access_of(cloud, &self.person());
-                let made = generated::made(cloud).into_iter().chain(assigned);
-                made.chain(sessions::open(cloud)).collect()
-            }
-        }
-    }
-}
 
 /// What happens to a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +57,7 @@ impl Flow {
         [Self::Grant, Self::Found, Self::Revoke, Self::Expiry, Self::Extend, Self::Drift];
 
     /// Whether access was there before any grant.
-    fn is_found(self) -> bool {
+    pub(super) fn is_found(self) -> bool {
         self == Self::Found
     }
 
@@ -194,27 +106,19 @@ impl Stage {
         let database = Database::create().await;
         let connector_id = connector::base::chance::uuid().to_string();
         let cloud = cloud_for(&connector_id).await;
-        sessions::with_instance(&cloud);
+        Way::Generated.furnish(&cloud);
         let mut daemon = Daemon::start_with(&cloud, options(&database.url, Flow::Grant));
         let api = daemon.api().await;
         let week = prost_types::Duration { seconds: 7 * 24 * 3600, nanos: 0 };
         let settings = IntegrationSettings { sync_interval: Some(week), ..settings(&cloud) };
-        let buckets = generated::knowing_buckets(settings.clone()).resource_types;
-        let mut settings = membership::with_groups(settings);
-        settings.resource_types.extend(buckets);
-        settings.resource_types.sort_unstable();
-        settings.resource_types.dedup();
-        api.create_and_sync(settings).await;
+        api.create_and_sync(Way::knowing(settings)).await;
         daemon.stop().await;
         Self { connector_id, database }
     }
 
     async fn scene(&self, way: Way, flow: Flow) -> Scene {
         let cloud = cloud_for(&self.connector_id).await;
-        if way == Way::Membership {
-            membership::opens(&cloud, ACCOUNT);
-        }
-        sessions::with_instance(&cloud);
+        way.furnish(&cloud);
         if flow.is_found() {
             way.by_hand(&cloud, true);
         }
@@ -360,7 +264,7 @@ impl Asker {
 impl Scene {
     fn request(&self) -> GrantRequest {
         let end = Some(End::ExpireTime(Timestamp { seconds: self.end, nanos: 0 }));
-        GrantRequest { end, ..self.way.request() }
+        GrantRequest { end, ..self.way.request(ID) }
     }
 
     fn asker(&self) -> Asker {
@@ -421,7 +325,7 @@ impl Scene {
         clock::sleep(STOPPED).await;
         let is_old_call = matches!(caught, Caught::Call(_)) && variant.moment == Moment::Arrived;
         if is_old_call && variant.is_late {
-            // AWS takes no call that was signed an hour ago.
+            // AWS takes no call that was signed so long ago.
             caught.forget();
         } else {
             caught.let_go();

@@ -12,6 +12,7 @@
 
 mod flow;
 mod proxy;
+mod way;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -19,12 +20,15 @@ use aws_sim::Moment;
 use futures::StreamExt as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use self::flow::{Flow, Stage, Way};
+use self::{
+    flow::{Flow, Stage},
+    way::Way,
+};
 
 /// Clean runs at once.
 const TRACES_AT_ONCE: usize = 3;
 /// Visits at once.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 /// A point that depends on how often the engine has looked may be missed. Then it is tried again, and
 /// after so many times the one before it of its like is: that came earlier. The first one must come.
 const TRIES_MAX: usize = 3;

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     access::site::Site,
     aws::ApiError,
-    catalog::{self, COLLECTORS},
+    catalog::{self, COLLECTORS, Ending},
     model::{
         assignment::{InAccount, Principal},
         details::{self, Details},
@@ -104,8 +104,8 @@ const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
 const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
 const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
 const SESSIONS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:session/*";
-const BY_CONNECTOR: &[When] = &[When { key: "aws:RequestTag/apono:connector" }];
-const OF_CONNECTOR: &[When] = &[When { key: "aws:ResourceTag/apono:connector" }];
+const BY_CONNECTOR: &[When] = &[When::by_connector("aws:RequestTag/apono:connector")];
+const OF_CONNECTOR: &[When] = &[When::by_connector("aws:ResourceTag/apono:connector")];
 
 const RIGHTS: &[Right] = &[
     Right {
@@ -232,15 +232,8 @@ impl Mechanism for Generated {
     }
 
     fn permissions(&self, kind: &str) -> Vec<Permission> {
-        let types = COLLECTORS.iter().flat_map(|collector| collector.types());
-        let all = types.filter(|one| one.id == kind).flat_map(|one| one.permissions);
-        let given = all.map(|one| Permission {
-            id: one.id,
-            form: one.form(),
-            description: one.description,
-            is_self_ending: one.keeps_open.is_none(),
-        });
-        given.collect()
+        // To assume a role takes more.
+        permissions(kind, |ending| ending != Ending::Hour)
     }
 
     fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
@@ -254,12 +247,13 @@ impl Mechanism for Generated {
         let statements = permission.statements(on, asked)?;
         let account = on.account_id.parse::<AccountId>();
         let account = account.map_err(|error| unknown(error.to_string()))?;
-        let sessions =
-            permission.session_document.map(|document| sessions::Planned::new(on, document));
-        Ok(Plan {
-            plan: json!(Planned { account, statements, sessions }),
-            session: permission.keeps_open.is_none().then_some(PROPAGATES_WITHIN),
-        })
+        let (sessions, session) = match permission.ending {
+            Ending::Closed => (None, Some(PROPAGATES_WITHIN)),
+            Ending::Hour => (None, Some(TimeDelta::hours(1))),
+            Ending::Open => (None, None),
+            Ending::Sessions(document) => (Some(sessions::Planned::new(on, document)), None),
+        };
+        Ok(Plan { plan: json!(Planned { account, statements, sessions }), session })
     }
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
@@ -276,6 +270,10 @@ impl Mechanism for Generated {
         ];
         objects.extend(sessions.map(|planned| planned.object(&account, &set)));
         Ok(objects)
+    }
+
+    fn own_set(&self, integration: IntegrationId, principal: &Principal) -> Option<String> {
+        Some(set_name(&hash((integration, principal))))
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
@@ -297,9 +295,23 @@ impl Mechanism for Generated {
         sso_region: &Region,
     ) -> Details {
         let (way, set) = (catalog::way_in(what), set_name(&hash(whose)));
+        let user = whose.1.id();
         let details = details::of_role(portal, sso_region, &what.account, &set);
-        details.leading_to(way.page(what).as_deref(), &way.command(what))
+        details.leading_to(way.page(what, user).as_deref(), &way.command(what, user))
     }
+}
+
+/// The permissions on resources of a type that end in some ways.
+pub(super) fn permissions(kind: &str, is_meant: fn(Ending) -> bool) -> Vec<Permission> {
+    let types = COLLECTORS.iter().flat_map(|collector| collector.types());
+    let all = types.filter(|one| one.id == kind).flat_map(|one| one.permissions);
+    let given = all.filter(|one| is_meant(one.ending)).map(|one| Permission {
+        id: one.id,
+        form: one.form(),
+        description: one.description,
+        is_self_ending: one.ending == Ending::Closed,
+    });
+    given.collect()
 }
 
 /// What the objects of somebody have in their names.

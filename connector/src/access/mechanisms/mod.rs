@@ -35,11 +35,12 @@ use crate::{
 mod assignment;
 mod generated;
 mod membership;
+mod role;
 
 pub use assignment::{Requests, plan as plan_assignment};
 pub use generated::BOUNDARY;
 
-use self::{assignment::ASSIGNMENTS, generated::GENERATED, membership::MEMBERSHIPS};
+use self::{assignment::ASSIGNMENTS, generated::GENERATED, membership::MEMBERSHIPS, role::ROLES};
 
 /// The IAM actions that recipients are looked up with, whatever the mechanism.
 pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
@@ -48,6 +49,9 @@ pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
     super::principals::GET_GROUP_ID,
     super::principals::GET_USER_ID,
 ];
+
+/// The tag and its value by which somebody says that a resource may be granted.
+pub const GRANTABLE: (&str, &str) = ("apono:grantable", "true");
 
 /// A right that a mechanism needs.
 #[derive(Debug)]
@@ -75,11 +79,25 @@ pub enum On {
     Only(&'static [&'static str]),
 }
 
-/// A condition of a right: the request, or what it is about, names this connector.
+/// A condition of a right.
 #[derive(Clone, Copy, Debug)]
 pub struct When {
-    /// The condition key whose value is the connector's id.
+    /// The condition key.
     pub key: &'static str,
+    /// Its value; none: the connector's id.
+    pub value: Option<&'static str>,
+}
+
+impl When {
+    /// The request, or what it is about, names this connector.
+    const fn by_connector(key: &'static str) -> Self {
+        Self { key, value: None }
+    }
+
+    /// It has this value.
+    const fn text(key: &'static str, value: &'static str) -> Self {
+        Self { key, value: Some(value) }
+    }
 }
 
 /// What a right is for.
@@ -119,6 +137,11 @@ pub trait Mechanism: Send + Sync {
     /// The permissions that it gives on resources of a type.
     fn permissions(&self, kind: &str) -> Vec<Permission>;
 
+    /// Whether it is given on what [`GRANTABLE`] is said of alone, unless the operator wants otherwise.
+    fn asks_for_tag(&self) -> bool {
+        false
+    }
+
     /// What giving a permission on a resource takes, but for who receives it.
     ///
     /// # Errors
@@ -132,6 +155,11 @@ pub trait Mechanism: Send + Sync {
     ///
     /// When the plan is not one of this version.
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError>;
+
+    /// The permission set of its own that it assigns to somebody; none: it takes those that are there.
+    fn own_set(&self, _integration: IntegrationId, _principal: &Principal) -> Option<String> {
+        None
+    }
 
     /// What a plan opens beside what it says; refused is what AWS tells to be impossible. Asked before
     /// anything is done.
@@ -375,7 +403,7 @@ pub enum Error {
 }
 
 /// All of them.
-pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS, GENERATED];
+pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS, GENERATED, ROLES];
 
 /// The mechanism that gives a permission, with or without a name behind its id, on resources of a type.
 #[must_use]

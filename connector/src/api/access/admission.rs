@@ -7,7 +7,7 @@ use tonic::Status;
 use super::super::{Api, auth::Caller, status};
 use crate::{
     access::{
-        mechanisms,
+        mechanisms::{self, GRANTABLE},
         rules::{self, Asked},
     },
     model::{
@@ -230,7 +230,7 @@ impl Api {
                 self.in_account(conn, of, account, permission_set).await?
             }
             Wanted::On { resource, permission } => {
-                on_resource(conn, of, &request.recipient, (resource, permission)).await?
+                self.on_resource(conn, of, &request.recipient, (resource, permission)).await?
             }
         };
         let (account, on) = (&account, rules::on(&what));
@@ -276,49 +276,56 @@ impl Api {
         };
         Ok((account, what))
     }
-}
 
-/// A permission on a resource.
-async fn on_resource(
-    conn: &mut PgConnection,
-    of: &Integration,
-    recipient: &Recipient,
-    (arn, permission): (&str, &str),
-) -> Result<(Account, What), Denied> {
-    let found = store::resources::get(conn, &of.connector, of.id, arn).await;
-    let found = found.map_err(Denied::Unanswered)?.ok_or_else(|| {
-        let finding = format!("no resource {arn:?} was discovered");
-        refuse(RefusalCode::ResourceUnknown, "units.resource", finding)
-    })?;
-    if found.stale_reason.as_deref() == Some("NOT_COVERED") {
-        let finding = format!("{} is not among the integration's resource_types", found.kind);
-        return Err(refuse(RefusalCode::ResourceUnknown, "units.resource", finding));
+    /// A permission on a resource.
+    async fn on_resource(
+        &self,
+        conn: &mut PgConnection,
+        of: &Integration,
+        recipient: &Recipient,
+        (arn, permission): (&str, &str),
+    ) -> Result<(Account, What), Denied> {
+        let found = store::resources::get(conn, &of.connector, of.id, arn).await;
+        let found = found.map_err(Denied::Unanswered)?.ok_or_else(|| {
+            let finding = format!("no resource {arn:?} was discovered");
+            refuse(RefusalCode::ResourceUnknown, "units.resource", finding)
+        })?;
+        if found.stale_reason.as_deref() == Some("NOT_COVERED") {
+            let finding = format!("{} is not among the integration's resource_types", found.kind);
+            return Err(refuse(RefusalCode::ResourceUnknown, "units.resource", finding));
+        }
+        let mechanism = mechanisms::giving(&found.kind, permission).ok_or_else(|| {
+            let finding =
+                format!("nothing gives {permission:?} on resources of type {}", found.kind);
+            refuse(RefusalCode::PermissionUnknown, "units.permission", finding)
+        })?;
+        let (tag, value) = GRANTABLE;
+        if mechanism.asks_for_tag() && !self.limits.untagged && found.tags[tag] != value {
+            let finding = format!("{arn} has not the tag {tag}={value}");
+            return Err(refuse(RefusalCode::NotGrantable, "units.resource", finding));
+        }
+        let plan = mechanism.plan(&found, permission, recipient);
+        let plan = plan.map_err(|refusal| Denied::Refused(refusal, "units"))?;
+        let id = found.account_id.parse::<AccountId>().map_err(|error| {
+            refuse(RefusalCode::AccountUnknown, "units.resource", error.to_string())
+        })?;
+        let account = organization::account(conn, &of.connector, of.id, &id).await;
+        let account = account.map_err(Denied::Unanswered)?.ok_or_else(|| {
+            let finding = format!("the account {id} of {arn} was not discovered");
+            refuse(RefusalCode::AccountUnknown, "units.resource", finding)
+        })?;
+        let what = What {
+            account: id,
+            resource: found.arn,
+            resource_type: found.kind,
+            resource_name: found.name,
+            permission: permission.to_owned(),
+            mechanism: mechanism.name().to_owned(),
+            session_seconds: plan.session_seconds(),
+            plan: plan.plan,
+        };
+        Ok((account, what))
     }
-    let mechanism = mechanisms::giving(&found.kind, permission).ok_or_else(|| {
-        let finding = format!("nothing gives {permission:?} on resources of type {}", found.kind);
-        refuse(RefusalCode::PermissionUnknown, "units.permission", finding)
-    })?;
-    let plan = mechanism.plan(&found, permission, recipient);
-    let plan = plan.map_err(|refusal| Denied::Refused(refusal, "units"))?;
-    let id = found.account_id.parse::<AccountId>().map_err(|error| {
-        refuse(RefusalCode::AccountUnknown, "units.resource", error.to_string())
-    })?;
-    let account = organization::account(conn, &of.connector, of.id, &id).await;
-    let account = account.map_err(Denied::Unanswered)?.ok_or_else(|| {
-        let finding = format!("the account {id} of {arn} was not discovered");
-        refuse(RefusalCode::AccountUnknown, "units.resource", finding)
-    })?;
-    let what = What {
-        account: id,
-        resource: found.arn,
-        resource_type: found.kind,
-        resource_name: found.name,
-        permission: permission.to_owned(),
-        mechanism: mechanism.name().to_owned(),
-        session_seconds: plan.session_seconds(),
-        plan: plan.plan,
-    };
-    Ok((account, what))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]

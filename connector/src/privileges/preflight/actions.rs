@@ -116,7 +116,7 @@ async fn tried(
     let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
     for right in rights {
         let declared = privileges::actions(right);
-        let context: Vec<_> = right.when.iter().map(|when| (when.key, connector)).collect();
+        let context: Vec<_> = stand.conditions(right).collect();
         let samples = stand.samples(right);
         let samples: Vec<Option<String>> =
             if samples.is_empty() { vec![None] } else { samples.into_iter().map(Some).collect() };

@@ -1,6 +1,6 @@
 //! IAM: instance profiles and their roles, and what a role's policies allow.
 
-use super::{iam_details, iam_policies, unknown};
+use super::{iam_details, iam_policies, iam_roles, unknown};
 use crate::{
     answer::{Answer, Refusal},
     condition::Context,
@@ -14,6 +14,9 @@ use crate::{
 pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     if iam_policies::is_about(call) {
         return iam_policies::answer(world, session, call);
+    }
+    if iam_roles::is_about(call) {
+        return iam_roles::answer(world, session, call);
     }
     match call.operation.as_str() {
         "GetAccountAuthorizationDetails" => iam_details::answer(world, session, call),

@@ -125,7 +125,7 @@ fn deployed(world: &World, session: &Session) -> Vec<Thing> {
             kind: Kind::IamRole,
             region: String::new(),
             name: role.name.clone(),
-            tags: BTreeMap::new(),
+            tags: role.tags.clone(),
             fields: json!({
                 "Path": "/",
                 "CreateDate": "2026-01-01T00:00:00Z",

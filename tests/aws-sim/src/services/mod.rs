@@ -14,6 +14,7 @@ mod iam;
 mod iam_details;
 mod iam_policies;
 mod iam_policies_read;
+mod iam_roles;
 mod identitystore;
 mod lambda;
 mod memberships;

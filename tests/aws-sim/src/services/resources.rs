@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 
-use super::{iam_policies, memberships, sso, sso_sets, tags};
+use super::{iam_policies, iam_roles, memberships, sso, sso_sets, tags};
 use crate::{
     condition::Context, identity::Session, managed_policy::PolicyName, policy, request::Call,
     text::Text, world::World,
@@ -101,6 +101,8 @@ pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<Subje
     match call.service.as_str() {
         "sso" => of_instance(world, session, call),
         "iam" if iam_policies::is_about(call) => vec![of_policy(world, session, call)],
+        "iam" if iam_roles::is_about(call) => vec![of_role(world, session, call)],
+        "ssm" if call.operation == "TerminateSession" => vec![of_session(session, call)],
         "identitystore" if memberships::is_about(call) => {
             membership(world, session, call).into_iter().map(Subject::new).collect()
         }
@@ -128,6 +130,21 @@ fn of_policy(world: &World, session: &Session, call: &Call) -> Subject {
         Some(policy) => subject.tagged(&policy.tags),
         None => subject,
     }
+}
+
+/// A role of the caller's account, with its tags.
+fn of_role(world: &World, session: &Session, call: &Call) -> Subject {
+    let name = iam_policies::form(call, "RoleName");
+    let arn = format!("arn:{}:iam::{}:role/{name}", partition(session), session.account);
+    let found = world.accounts.get(&session.account).and_then(|account| account.roles.get(name));
+    let tags = found.map(|role| role.tags.clone()).unwrap_or_default();
+    Subject::new(arn).tagged(&tags)
+}
+
+/// A session of Session Manager.
+fn of_session(session: &Session, call: &Call) -> Subject {
+    let (partition, account, id) = (partition(session), &session.account, call.text("SessionId"));
+    Subject::new(format!("arn:{partition}:ssm:{}:{account}:session/{id}", call.region))
 }
 
 /// The instance, a permission set and an account, as far as a call names them. A call that tags is
@@ -234,7 +251,7 @@ mod tests {
     fn refuses(world: &mut World, statements: &Value, call: &Call) -> Option<String> {
         let document = json!({ "Version": "2012-10-17", "Statement": statements });
         let (name, trust, policies) = ("access".to_owned(), json!({}), vec![document]);
-        let role = Role { name: name.clone(), trust, policies };
+        let role = Role { name: name.clone(), trust, policies, ..Role::default() };
         world.account(MANAGEMENT).roles.insert(name, role);
         let session = session(world);
         refused(world, &session, call)

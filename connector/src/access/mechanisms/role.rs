@@ -1,0 +1,140 @@
+//! Assuming a role of IAM, for one person, until one second.
+//!
+//! It is generated access to the role ([`super::generated`]): a statement in the person's policy. Both sides
+//! must allow it, so a statement in the role's trust policy lets the person in, unless that policy leaves it
+//! to the account anyway. It stands at stage 0 and goes last; that the person's own statement is gone
+//! before it is enough to end the access.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{
+    Error, Kind, Mechanism, On, Permission, Plan, Right, To, Unit, When,
+    generated::{self, GENERATED},
+    read,
+};
+use crate::{
+    access::site::Site,
+    aws::ApiError,
+    catalog::Ending,
+    model::{
+        assignment::{InAccount, Principal},
+        details::Details,
+        grant::Recipient,
+        ids::{IntegrationId, Region},
+        object::Object,
+        refusal::Refusal,
+        trust_document::Entry,
+    },
+    store::{resources::Stored as Resource, units::What},
+};
+
+mod trust;
+
+/// Assuming roles.
+pub(super) static ROLES: &dyn Mechanism = &Roles;
+
+struct Roles;
+
+/// What is to be allowed, and the role.
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    generated: Value,
+    role: String,
+}
+
+/// Where [`super::GRANTABLE`] is said.
+const IS_GRANTABLE: &[When] = &[When::text("aws:ResourceTag/apono:grantable", "true")];
+const ROLE: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/any";
+const OUR_ROLES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/apono-*";
+const RESERVED_ROLES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-reserved/*";
+const SERVICE_ROLES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/*";
+
+const MEMBER_RIGHTS: &[Right] = &[
+    Right { name: "Look", actions: &[trust::GET], on: On::Everything, when: &[], to: To::Look },
+    Right {
+        name: "Change",
+        actions: &[trust::UPDATE],
+        on: On::AllBut(&[OUR_ROLES, RESERVED_ROLES, SERVICE_ROLES], ROLE),
+        when: IS_GRANTABLE,
+        to: To::Change,
+    },
+];
+
+#[async_trait]
+impl Mechanism for Roles {
+    fn name(&self) -> &'static str {
+        "aws-iam-role-assumption"
+    }
+
+    fn title(&self) -> &'static str {
+        "RoleAssumption"
+    }
+
+    fn description(&self) -> &'static str {
+        "Let people assume IAM roles that are tagged apono:grantable=true; with GeneratedAccess"
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[]
+    }
+
+    fn member_rights(&self) -> &'static [Right] {
+        MEMBER_RIGHTS
+    }
+
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        &[&trust::Statements]
+    }
+
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        generated::permissions(kind, |ending| ending == Ending::Hour)
+    }
+
+    fn asks_for_tag(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+        let plan = GENERATED.plan(on, asked, recipient)?;
+        let planned = Planned { generated: plan.plan, role: on.arn.clone() };
+        Ok(Plan { plan: json!(planned), session: plan.session })
+    }
+
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
+        let Planned { generated, role } = read(trust::GET, plan)?;
+        let mut objects = GENERATED.objects(&generated, unit)?;
+        let account = role.split(":role/").next().unwrap_or_default().to_owned();
+        let set = self.own_set(unit.integration, unit.principal).unwrap_or_default();
+        let number = unit.number.to_string();
+        let entry = Entry {
+            sid: Entry::sid_of(&[unit.connector.as_str(), unit.grant, &number]),
+            account,
+            set,
+            session: unit.principal.id().to_owned(),
+        };
+        objects.push(trust::object(&role, &entry));
+        Ok(objects)
+    }
+
+    fn own_set(&self, integration: IntegrationId, principal: &Principal) -> Option<String> {
+        GENERATED.own_set(integration, principal)
+    }
+
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
+        let Planned { generated, .. } = read(trust::GET, plan)?;
+        GENERATED.openings(site, &generated).await
+    }
+
+    fn details(
+        &self,
+        what: &What,
+        whose: (IntegrationId, &Principal),
+        portal: &Url,
+        sso_region: &Region,
+    ) -> Details {
+        GENERATED.details(what, whose, portal, sso_region)
+    }
+}

@@ -1,0 +1,218 @@
+//! The statement that lets a person into a role, in the role's trust policy.
+//!
+//! AWS knows no condition for a change of that policy, so one change at a time is made in a role, by what
+//! was read right before; every other statement is written back as it was. IAM shows a change a little later
+//! than it was made; a change that does not show by then is made again, which comes to the same.
+
+use async_trait::async_trait;
+use aws_sdk_iam::config::retry::RetryConfig;
+use aws_types::request_id::RequestId as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::{Answer, Call, Kind, Look, Seen, read};
+use crate::{
+    access::site::Site,
+    aws::{Access, ApiError},
+    model::{
+        failure::Lane,
+        holding::Holder,
+        ids::AccountId,
+        object::Object,
+        policy_document,
+        share::{Content, Shares},
+        target::{Observed, Verb},
+        trust_document::{self, CHARACTERS_MAX, Entry},
+    },
+};
+
+pub(super) const GET: &str = "iam:GetRole";
+pub(super) const UPDATE: &str = "iam:UpdateAssumeRolePolicy";
+
+/// How IAM says that something is not there.
+const GONE: &str = "NoSuchEntity";
+/// What was changed shows by then.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(15);
+
+/// Statements in trust policies.
+pub(super) struct Statements;
+
+const NAME: &str = "aws-iam-trust-statement";
+
+#[derive(Serialize, Deserialize)]
+struct Statement {
+    role: String,
+    account: String,
+    sid: String,
+    /// The end that we wrote last; none: there is none of ours.
+    #[serde(default)]
+    written: Option<DateTime<Utc>>,
+}
+
+/// What is there.
+#[derive(Default, Serialize, Deserialize)]
+struct Body {
+    /// The statement of our name, or nothing.
+    statement: Value,
+}
+
+/// The statement of a unit in a role.
+pub(super) fn object(role: &str, entry: &Entry) -> Object {
+    Object {
+        mechanism: NAME,
+        place: format!("trust/{role}"),
+        key: format!("{role}/{}", entry.sid),
+        object: json!({ "role": role, "account": entry.account, "sid": entry.sid }),
+        stage: 0,
+        is_ours_alone: false,
+        share: Some(json!(entry)),
+    }
+}
+
+#[async_trait]
+impl Kind for Statements {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let wanted: Statement = read(GET, look.object)?;
+        let access = reach(site, &wanted.role, lane).await?;
+        let document = document(&access, &wanted.role).await?;
+        let document = document.unwrap_or_default();
+        let ours = trust_document::find(&document, &wanted.sid);
+        let end = ours.and_then(trust_document::end);
+        let shows = |_: &str, verb| match verb {
+            Verb::Create => end.is_some() && end == wanted.written,
+            Verb::Delete => ours.is_none(),
+        };
+        let observed = Observed {
+            is_present: ours.is_some()
+                || trust_document::admits_account(&document, &wanted.account),
+            is_marked: ours.is_some(),
+            operations: look.accepted(shows, SHOWS_WITHIN),
+            ..Observed::default()
+        };
+        let body = Body { statement: ours.cloned().unwrap_or_default() };
+        Ok(Seen { observed, body: json!(body), facts: None })
+    }
+
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let wanted: Statement = read(UPDATE, &call.object)?;
+        let access = reach(site, &wanted.role, call.lane).await?;
+        let before = document(&access, &wanted.role)
+            .await
+            .map_err(|error| ApiError { leaves_doubt: false, ..error })?;
+        let Some(before) = before else {
+            let words = format!("{} is not there", wanted.role);
+            return Err(ApiError::answered(UPDATE, GONE, &words, 404));
+        };
+        let written = match call.verb {
+            Verb::Create => trust_document::end(&call.after),
+            Verb::Delete => None,
+        };
+        let after = match call.verb {
+            Verb::Create => trust_document::with(&before, &call.after),
+            Verb::Delete => trust_document::without(&before, &wanted.sid),
+        };
+        fits(&wanted.role, &before, &after, call.verb)?;
+        let answer = access
+            .iam()
+            .update_assume_role_policy()
+            .role_name(name(&wanted.role))
+            .policy_document(after.to_string())
+            .customize()
+            // A second attempt in the SDK would write what was read before the first.
+            .config_override(
+                aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()),
+            )
+            .send()
+            .await
+            .map_err(|error| ApiError::of(UPDATE, &error))?;
+        let request = answer.request_id().unwrap_or("without an id").to_owned();
+        Ok(Answer { request, facts: Some(json!({ "written": written })) })
+    }
+
+    fn shares(
+        &self,
+        body: &Value,
+        holders: &[Holder],
+        now: DateTime<Utc>,
+    ) -> Result<Shares, ApiError> {
+        let Body { statement } = read(GET, body)?;
+        let Some((entry, until)) = wanted(holders, now)? else { return Ok(Shares::default()) };
+        // What the account is admitted by is not ours.
+        if statement.is_null() || statement == entry.statement(until) {
+            return Ok(Shares::default());
+        }
+        let end = trust_document::end(&statement).unwrap_or_default();
+        let is_shorter = statement == entry.statement(end) && now < end;
+        let lacking = if is_shorter { Vec::new() } else { (0..holders.len()).collect() };
+        Ok(Shares { content: Content::Stale, lacking })
+    }
+
+    fn body(&self, holders: &[Holder], now: DateTime<Utc>) -> Value {
+        // What cannot be read was told by `shares`.
+        let wanted = wanted(holders, now).unwrap_or_default();
+        wanted.map_or(Value::Null, |(entry, until)| entry.statement(until))
+    }
+}
+
+/// The statement of the unit that holds it, and until when.
+fn wanted(
+    holders: &[Holder],
+    now: DateTime<Utc>,
+) -> Result<Option<(Entry, DateTime<Utc>)>, ApiError> {
+    let live = holders.iter().find(|holder| holder.is_live(now));
+    let share = live.and_then(|holder| Some((holder.share.as_ref()?, holder.until)));
+    share.map(|(share, until)| Ok((read(UPDATE, share)?, until))).transpose()
+}
+
+/// Whether IAM would take a policy, as far as that is known.
+fn fits(role: &str, before: &Value, after: &Value, verb: Verb) -> Result<(), ApiError> {
+    let dead = trust_document::dead_principals(before);
+    if !dead.is_empty() {
+        let words = format!(
+            "the trust policy of {role} names {}, who are not there any more; take them out, since IAM takes no policy that names them",
+            dead.join(", ")
+        );
+        return Err(ApiError::answered(UPDATE, "MalformedPolicyDocument", &words, 400));
+    }
+    let characters = policy_document::characters(after);
+    if verb == Verb::Create && characters > CHARACTERS_MAX {
+        let words = format!(
+            "the trust policy of {role} would have {characters} characters, and IAM takes {CHARACTERS_MAX}"
+        );
+        return Err(ApiError::answered(UPDATE, "LimitExceeded", &words, 400));
+    }
+    Ok(())
+}
+
+/// The way to the account of a role.
+async fn reach(site: &Site, role: &str, lane: Lane) -> Result<std::sync::Arc<Access>, ApiError> {
+    let account = role.split(':').nth(4).unwrap_or_default();
+    let account: AccountId = read(GET, &json!(account))?;
+    site.member(&account, lane).await
+}
+
+fn name(role: &str) -> &str {
+    role.rsplit('/').next().unwrap_or_default()
+}
+
+/// The trust policy of a role; none: there is no such role.
+async fn document(access: &Access, role: &str) -> Result<Option<Value>, ApiError> {
+    let answer = access.iam().get_role().role_name(name(role)).send().await;
+    let found = match answer.map_err(|error| ApiError::of(GET, &error)) {
+        Ok(found) => found.role,
+        Err(error) if error.code.as_deref() == Some(GONE) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let written = found.as_ref().and_then(|role| role.assume_role_policy_document());
+    let text = percent_decode_str(written.unwrap_or_default()).decode_utf8_lossy();
+    let unreadable = |error: serde_json::Error| {
+        ApiError::answered(GET, "", &format!("the trust policy of {role}: {error}"), 400)
+    };
+    serde_json::from_str(&text).map(Some).map_err(unreadable)
+}

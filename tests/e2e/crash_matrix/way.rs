@@ -1,0 +1,129 @@
+//! The mechanisms of the matrix.
+
+use apono_connector_proto::v1::{GrantRequest, IntegrationSettings};
+
+use super::flow::Flow;
+use crate::{
+    access::{
+        ACCOUNT, a_request, access_of, ann, assignment, generated, membership, role, sessions,
+    },
+    harness::Cloud,
+};
+
+/// By which mechanism access is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// An account assignment.
+    Assignment,
+    /// A membership in a group.
+    Membership,
+    /// What a permission on an instance allows.
+    Generated,
+    /// A role that is assumed.
+    Role,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Assignment, Self::Membership, Self::Generated, Self::Role];
+
+    /// What happens to grants by it. What is generated was not there before, and that a role lets the
+    /// account in is no effect.
+    pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
+        let is_generated = matches!(self, Self::Generated | Self::Role);
+        Flow::ALL.into_iter().filter(move |flow| !is_generated || !flow.is_found())
+    }
+
+    /// An organization in which it can be given.
+    pub(super) fn furnish(self, cloud: &Cloud) {
+        if self == Self::Membership {
+            membership::opens(cloud, ACCOUNT);
+        }
+        sessions::with_instance(cloud);
+        role::with_roles(cloud);
+    }
+
+    /// The types of resources on which all of them are given.
+    pub(super) fn knowing(settings: IntegrationSettings) -> IntegrationSettings {
+        let buckets = generated::knowing_buckets(settings.clone()).resource_types;
+        let mut settings = role::knowing_roles(membership::with_groups(settings));
+        settings.resource_types.extend(buckets);
+        settings.resource_types.sort_unstable();
+        settings.resource_types.dedup();
+        settings
+    }
+
+    /// A request for it.
+    pub(super) fn request(self, id: &str) -> GrantRequest {
+        match self {
+            Self::Assignment => a_request(id),
+            Self::Membership => membership::join(id, membership::OTHER),
+            Self::Generated => generated::on(id, 1, "CONNECT", sessions::INSTANCE),
+            Self::Role => generated::on(id, 1, "ASSUME", role::ROLE),
+        }
+    }
+
+    /// Whoever gets it.
+    fn person(self) -> String {
+        match self {
+            Self::Assignment | Self::Generated | Self::Role => ann(1),
+            Self::Membership => ann(membership::OTHER),
+        }
+    }
+
+    /// Somebody else makes the same, or removes it.
+    pub(super) fn by_hand(self, cloud: &Cloud, is_there: bool) {
+        let (mut world, person) = (cloud.sim.world(), self.person());
+        let mut held = assignment(&person, ACCOUNT);
+        match (self, is_there) {
+            (Self::Assignment, true) => world.assign(&cloud.organization, held),
+            (Self::Assignment, false) => world.unassign(&cloud.organization, &held),
+            (Self::Membership, true) => {
+                world.join(&cloud.organization, membership::GROUP, &person);
+            }
+            (Self::Membership, false) => {
+                world.leave(&cloud.organization, membership::GROUP, &person);
+            }
+            (Self::Role, _) => {
+                let role = world.account(ACCOUNT).roles.get_mut("deploy").expect("a role");
+                role.trust = role::before();
+            }
+            (Self::Generated, _) => {
+                let sets = &world.organizations[&cloud.organization].directory.permission_sets;
+                let ours = sets.iter().find(|set| set.name.starts_with("apono-"));
+                held.permission_set.clone_from(&ours.expect("a set").id);
+                world.unassign(&cloud.organization, &held);
+            }
+        }
+    }
+
+    /// Whether its person has the access.
+    pub(super) fn has_access(self, cloud: &Cloud) -> bool {
+        match self {
+            Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
+            Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
+            Self::Role => role::may(cloud, 1, role::ROLE),
+        }
+    }
+
+    /// Whoever has it uses it, and leaves it open.
+    pub(super) fn is_used(self, cloud: &Cloud) {
+        if self == Self::Generated {
+            sessions::opens(cloud, 1, sessions::SHELL).expect("a shell");
+        }
+    }
+
+    /// What of ours is in AWS beside the access, or was opened with it.
+    pub(super) fn left(self, cloud: &Cloud) -> Vec<String> {
+        match self {
+            Self::Assignment | Self::Membership => Vec::new(),
+            Self::Generated | Self::Role => {
+                let assigned = access_of(cloud, &self.person());
+                let made = generated::made(cloud).into_iter().chain(assigned);
+                let trust = role::trust(cloud, role::ROLE);
+                let trust = (trust != role::before()).then(|| trust.to_string());
+                made.chain(sessions::open(cloud)).chain(trust).collect()
+            }
+        }
+    }
+}
