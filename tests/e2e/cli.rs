@@ -199,6 +199,7 @@ async fn what_to_deploy_is_told_with_the_values_to_fill_in() {
         "iam:SimulatePrincipalPolicy",
         "s3:GetBucketLocation",
         "s3:GetBucketTagging",
+        "s3:GetEncryptionConfiguration",
         "s3:ListAllMyBuckets",
     ];
     assert_eq!(actions, buckets);

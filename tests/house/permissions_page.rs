@@ -66,7 +66,7 @@ fn a_resource(kind: &str) -> Stored {
         }
         "aws-rds-cluster" => ("rds:eu-west-1:111122223333:cluster:c", rds),
         "aws-rds-instance" => ("rds:eu-west-1:111122223333:db:d", rds),
-        "aws-s3-bucket" => ("s3:::b", json!({})),
+        "aws-s3-bucket" => ("s3:::b", json!({ "kms_key": key })),
         "aws-secretsmanager-secret" => {
             ("secretsmanager:eu-west-1:111122223333:secret:a/b-AbCdEf", json!({ "kms_key": key }))
         }
@@ -326,12 +326,7 @@ fn a_world() -> (World, String) {
     for account in [ACCOUNT, ELSEWHERE] {
         world.add_account(ORGANIZATION, &root, account, "account");
     }
-    let bucket = |name: &str| Bucket {
-        name: name.to_owned(),
-        region: "eu-west-1".to_owned(),
-        tags: BTreeMap::new(),
-        created: DateTime::UNIX_EPOCH,
-    };
+    let bucket = |name: &str| Bucket { name: name.to_owned(), ..Bucket::default() };
     world.account(ACCOUNT).buckets.extend(["b", "b-other"].map(bucket));
     seed::enroll(&mut world, ORGANIZATION, "eu-west-1", &[], 3);
     for (user, set) in PEOPLE {

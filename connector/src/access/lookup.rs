@@ -192,6 +192,14 @@ pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()
         Error::Unknown(_) => Refusal::new(RefusalCode::NotAnswered, error.to_string()),
     });
     let mut conn = ground.engine.db.conn().await?;
+    let found = match found {
+        Ok(told) => {
+            let whose = (&told.principal, told.names.as_slice());
+            let refusal = tie::refusal(&mut conn, ground, &lookup.plans, whose).await?;
+            refusal.map_or(Ok(told), Err)
+        }
+        Err(refusal) => Err(refusal),
+    };
     lookups::answer(&mut conn, &ground.held.connector, lookup.id, &found).await
 }
 

@@ -4,6 +4,7 @@
 use super::{Quotas, step::Ground};
 use crate::{
     model::{
+        assignment::InAccount,
         ids::AccountId,
         refusal::{Refusal, RefusalCode},
     },
@@ -17,11 +18,11 @@ use crate::{
 pub(super) async fn full(
     tx: &mut PgConnection,
     ground: &Ground,
-    set: &str,
-    account: &AccountId,
+    own: &InAccount,
 ) -> store::Result<Option<Refusal>> {
+    let InAccount { account, permission_set } = own;
     let of = (&ground.held.connector, ground.held.integration);
-    let counts = quotas::counts(tx, of, set, account).await?;
+    let counts = quotas::counts(tx, of, permission_set, account).await?;
     let finding = lacking(&counts, &ground.engine.config.quotas, account);
     Ok(finding.map(|finding| Refusal::new(RefusalCode::QuotaExceeded, finding)))
 }

@@ -1,14 +1,16 @@
 //! What the units of a grant need in AWS, once it is known who receives them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{mechanisms, quotas, step::Ground};
 use crate::{
     base::chance,
     model::{
         assignment::{InAccount, Principal},
+        holding::Holder,
         ids::TargetId,
         refusal::Refusal,
         unit::UnitState,
@@ -42,9 +44,10 @@ pub(super) async fn all(
             names,
         };
         let mechanism = mechanisms::of(&unit.what.mechanism);
-        let own_set = mechanism.and_then(|one| one.own_set(held.integration, principal));
-        if let Some(set) = own_set {
-            let full = quotas::full(tx, ground, &set, &unit.what.account).await?;
+        let whose_set = (held.integration, principal);
+        let own = mechanism.and_then(|one| one.own_set(&unit.what.plan, whose_set));
+        if let Some(own) = own {
+            let full = quotas::full(tx, ground, &own).await?;
             if full.is_some() {
                 return Ok(full);
             }
@@ -83,4 +86,52 @@ pub(super) async fn all(
         }
     }
     Ok(None)
+}
+
+/// Why units by these plans could not be tied for somebody; none: they could. Nothing is written.
+pub(super) async fn refusal(
+    conn: &mut PgConnection,
+    ground: &Ground,
+    plans: &[(String, Value)],
+    (principal, names): (&Principal, &[String]),
+) -> store::Result<Option<Refusal>> {
+    let held = &ground.held;
+    let now = store::now(conn).await?;
+    let mut shared: BTreeMap<(&str, String), Vec<Holder>> = BTreeMap::new();
+    for (number, (name, plan)) in (0..).zip(plans) {
+        let Some(mechanism) = mechanisms::of(name) else { continue };
+        if let Some(own) = mechanism.own_set(plan, (held.integration, principal)) {
+            let full = quotas::full(conn, ground, &own).await?;
+            if full.is_some() {
+                return Ok(full);
+            }
+        }
+        let unit = mechanisms::Unit {
+            connector: &held.connector,
+            integration: held.integration,
+            grant: "",
+            number,
+            principal,
+            names,
+        };
+        for object in mechanism.objects(plan, &unit).unwrap_or_default() {
+            let Some(share) = object.share.clone() else { continue };
+            let holders = match shared.entry((object.mechanism, object.key.clone())) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let of = (&held.connector, held.integration);
+                    let target = holdings::target_of(conn, of, &object).await?;
+                    unknown.insert(match target {
+                        Some(id) => holdings::holders(conn, &held.connector, id).await?,
+                        None => Vec::new(),
+                    })
+                }
+            };
+            holders.push(Holder::to_come(number, now, share));
+        }
+    }
+    let unfit = shared
+        .iter()
+        .find_map(|((kind, _), holders)| mechanisms::kind(kind)?.fits(holders, now).err());
+    Ok(unfit)
 }

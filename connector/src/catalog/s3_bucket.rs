@@ -1,7 +1,8 @@
 //! S3 buckets.
 //!
-//! One list per account names them all, wherever they live; tags are asked for in
-//! each bucket's own region.
+//! One list per account names them all, wherever they live; tags, and the key that encrypts it,
+//! are asked for in each bucket's own region. An object may be encrypted with another key than new ones
+//! are; its reader needs that one, too, which nobody tells.
 //!
 //! An ARN of S3 holds no account, and whoever deletes a bucket frees its name for everybody, so
 //! each statement names the account of the bucket.
@@ -11,9 +12,12 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use aws_sdk_s3::types::Bucket;
 use futures::{StreamExt as _, stream};
+use serde_json::Value;
 
 use super::{
-    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes, time,
+    CALLS_AT_ONCE, Collector, Grantable, Ground, Level, Page, ResourceType, Way, attributes,
+    statements::{DECRYPT, ENCRYPT, KMS_KEY, key_use},
+    time,
 };
 use crate::{
     aws::{Access, ApiError},
@@ -30,6 +34,7 @@ use crate::{
 const LIST_BUCKETS: &str = "s3:ListAllMyBuckets";
 const GET_BUCKET_LOCATION: &str = "s3:GetBucketLocation";
 const GET_BUCKET_TAGGING: &str = "s3:GetBucketTagging";
+const GET_ENCRYPTION: &str = "s3:GetEncryptionConfiguration";
 
 const PAGE_BUCKETS: i32 = 200;
 
@@ -41,7 +46,10 @@ const TYPES: &[ResourceType] = &[ResourceType {
     display_name: "S3 bucket",
     permissions: PERMISSIONS,
     way_in: WAY_IN,
-    attributes: &[("creation_time", "When it was created, RFC 3339, UTC.")],
+    attributes: &[
+        ("creation_time", "When it was created, RFC 3339, UTC."),
+        (KMS_KEY, "ARN, id or alias of the key that encrypts new objects; absent: S3's own."),
+    ],
 }];
 
 const WAY_IN: Way = Way { console: "s3/buckets/{name}", command: "aws s3 ls s3://{name}" };
@@ -51,22 +59,25 @@ const PERMISSIONS: &[Grantable] = &[
         "READ_ONLY",
         Level::Read,
         "List and read objects and their versions, by the bucket's name: other buckets are not listed",
-        |on| Ok(within(on, &[LIST], &[GET])),
+        |on| Ok(within(on, &[LIST], &[GET], DECRYPT)),
     ),
     Grantable::of("READ_WRITE", Level::Write, "READ_ONLY; also write and delete objects", |on| {
-        Ok(within(on, &[LIST], &[GET, PUT]))
+        Ok(within(on, &[LIST], &[GET, PUT], ENCRYPT))
     }),
     Grantable::of(
         "ADMIN",
         Level::Write,
         "READ_WRITE; also delete versions for good, read all settings, change versioning, default encryption, metrics and tiers",
-        |on| Ok(within(on, &[LIST, LOOK, SET], &[GET, PUT, LOOK_AT, PURGE])),
+        |on| Ok(within(on, &[LIST, LOOK, SET], &[GET, PUT, LOOK_AT, PURGE], ENCRYPT)),
     ),
     Grantable::of(
         "OWNER",
         Level::Owner,
         "ADMIN; also policies, access lists, public access, tags, locks, expiry, replication, notifications, deleting the bucket: can leave lasting access",
-        |on| Ok(within(on, &[LIST, LOOK, SET, OWN], &[GET, PUT, LOOK_AT, PURGE, OWN_OBJECTS])),
+        |on| {
+            let objects = &[GET, PUT, LOOK_AT, PURGE, OWN_OBJECTS];
+            Ok(within(on, &[LIST, LOOK, SET, OWN], objects, ENCRYPT))
+        },
     ),
 ];
 
@@ -160,7 +171,8 @@ const OWN_OBJECTS: &[&str] = &[
     "s3:PutObjectVersionTagging",
 ];
 
-fn within(on: &Stored, bucket: &[&[&str]], objects: &[&[&str]]) -> Vec<Statement> {
+/// Allows actions on a bucket, on its objects, and on the key that encrypts them.
+fn within(on: &Stored, bucket: &[&[&str]], objects: &[&[&str]], key: &[&str]) -> Vec<Statement> {
     let allow = |actions: &[&[&str]], arn: String| {
         let account = [on.account_id.as_str()];
         allow(&actions.concat()).on([arn]).when(
@@ -169,7 +181,9 @@ fn within(on: &Stored, bucket: &[&[&str]], objects: &[&[&str]]) -> Vec<Statement
             account,
         )
     };
-    vec![allow(bucket, on.arn.clone()), allow(objects, format!("{}/*", on.arn))]
+    let mut all = vec![allow(bucket, on.arn.clone()), allow(objects, format!("{}/*", on.arn))];
+    all.extend(key_use(on, "s3", key));
+    all
 }
 
 #[async_trait]
@@ -187,7 +201,7 @@ impl Collector for Buckets {
     }
 
     fn iam_actions(&self) -> &'static [&'static str] {
-        &[LIST_BUCKETS, GET_BUCKET_LOCATION, GET_BUCKET_TAGGING]
+        &[LIST_BUCKETS, GET_BUCKET_LOCATION, GET_BUCKET_TAGGING, GET_ENCRYPTION]
     }
 
     async fn page(&self, ground: &Ground<'_>, token: Option<&PageToken>) -> Result<Page, ApiError> {
@@ -256,9 +270,20 @@ async fn region(access: &Access, bucket: &Bucket) -> Result<Region, ApiError> {
 /// None: the bucket has gone since it was listed.
 async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Resource> {
     let name = bucket.name?;
-    let (tags, unread) = match tags(access, &name).await {
-        Ok(tags) => (tags?, BTreeMap::new()),
-        Err(error) => (Tags::new(), BTreeMap::from([(TAGS.to_owned(), error.reason.code)])),
+    let mut unread = BTreeMap::new();
+    let tags = match tags(access, &name).await {
+        Ok(tags) => tags?,
+        Err(error) => {
+            unread.insert(TAGS.to_owned(), error.reason.code);
+            Tags::new()
+        }
+    };
+    let kms_key = match kms_key(access, &name).await {
+        Ok(key) => key.map(Value::from),
+        Err(error) => {
+            unread.insert(KMS_KEY.to_owned(), error.reason.code);
+            None
+        }
     };
     Some(Resource {
         arn: arn(access, &name),
@@ -267,9 +292,27 @@ async fn resource(access: &Access, bucket: Bucket, region: Region) -> Option<Res
         region: Some(region),
         name,
         tags,
-        attributes: attributes([("creation_time", time(bucket.creation_date))]),
+        attributes: attributes([("creation_time", time(bucket.creation_date)), (KMS_KEY, kms_key)]),
         unread,
     })
+}
+
+/// The key that encrypts new objects; none: it is S3's own.
+async fn kms_key(access: &Access, bucket: &str) -> Result<Option<String>, ApiError> {
+    let answer = access.s3().get_bucket_encryption().bucket(bucket).send().await;
+    let found = match answer.map_err(|error| ApiError::of(GET_ENCRYPTION, &error)) {
+        Ok(found) => found.server_side_encryption_configuration,
+        Err(error) => match error.code.as_deref() {
+            Some("ServerSideEncryptionConfigurationNotFoundError" | "NoSuchBucket") => {
+                return Ok(None);
+            }
+            _ => return Err(error),
+        },
+    };
+    let rules = found.map(|found| found.rules).unwrap_or_default();
+    let mut defaults =
+        rules.into_iter().filter_map(|rule| rule.apply_server_side_encryption_by_default);
+    Ok(defaults.find_map(|default| default.kms_master_key_id))
 }
 
 /// None: there is no such bucket any more.
@@ -314,6 +357,11 @@ mod tests {
             let in_account = "when aws:ResourceAccount StringEquals 111122223333";
             assert!(said(asked).iter().all(|line| line.ends_with(in_account)), "{asked}");
         }
+        let encrypted = a_resource("arn:aws:s3:::logs", json!({ "kms_key": "1234-abcd" }));
+        let key = super::super::statements::tests::said("aws-s3-bucket", "READ_ONLY", &encrypted);
+        let own = "arn:aws:kms:eu-west-1:111122223333:key/1234-abcd";
+        let via = "when kms:ViaService StringEquals s3.eu-west-1.amazonaws.com";
+        assert_eq!(key[2], format!("Decrypt on {own} {via}"));
         assert!(said("READ_WRITE")[1].contains(" PutObject "));
         assert!(!said("READ_WRITE")[1].contains("DeleteObjectVersion"));
         for lasting in ["Policy", "Acl", "Replication", "Notification", "Lifecycle", "Tagging"] {

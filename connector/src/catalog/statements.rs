@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Attribute of whatever is encrypted with a key of the customer's.
-const KMS_KEY: &str = "kms_key";
+pub(super) const KMS_KEY: &str = "kms_key";
 
 /// What reading takes of the key that encrypts a resource.
 pub(super) const DECRYPT: &[&str] = &["kms:Decrypt"];

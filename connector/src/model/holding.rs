@@ -7,7 +7,7 @@
 //! ([`Holder::may_begin`]), and stays until those of the later ones are gone ([`Holder::must_stay`]).
 //! Into some targets each holder puts something of its own, its *share*: a statement in a policy.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::{
@@ -55,6 +55,20 @@ impl Others {
 }
 
 impl Holder {
+    /// One that is only thought of: it wants its target for an hour, and brings a share.
+    #[must_use]
+    pub fn to_come(number: i16, now: DateTime<Utc>, share: Value) -> Self {
+        Self {
+            grant: String::new(),
+            number,
+            state: UnitState::Pending,
+            others: Others::default(),
+            unit: UnitState::Pending,
+            until: now + TimeDelta::hours(1),
+            share: Some(share),
+        }
+    }
+
     /// Whether it wants its target.
     #[must_use]
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {

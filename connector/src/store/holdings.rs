@@ -84,6 +84,29 @@ pub async fn at_rest(
     Ok(id.map(TargetId))
 }
 
+/// The target of an object, if there is one.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn target_of(
+    conn: &mut PgConnection,
+    (connector, integration): (&ConnectorId, IntegrationId),
+    object: &Object,
+) -> Result<Option<TargetId>> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM connector.targets
+         WHERE connector_id = $1 AND integration_id = $2 AND mechanism = $3 AND object_key = $4",
+        connector.as_str(),
+        integration.0,
+        object.mechanism,
+        object.key
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id.map(TargetId))
+}
+
 /// Who holds a target.
 ///
 /// # Errors

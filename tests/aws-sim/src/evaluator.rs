@@ -248,8 +248,7 @@ mod tests {
             world.add_account(ORGANIZATION, &root, id, name).buckets.push(Bucket {
                 name: format!("{name}-data"),
                 region: "eu-west-1".to_owned(),
-                tags: std::collections::BTreeMap::new(),
-                created: chrono::DateTime::UNIX_EPOCH,
+                ..Bucket::default()
             });
         }
         seed::enroll(&mut world, ORGANIZATION, "eu-west-1", &[], 2);

@@ -168,6 +168,8 @@ fn s3_operation(form: &BTreeMap<String, String>, bucket: &str) -> String {
         "ListBuckets"
     } else if form.contains_key("tagging") {
         "GetBucketTagging"
+    } else if form.contains_key("encryption") {
+        "GetBucketEncryption"
     } else if form.contains_key("location") {
         "GetBucketLocation"
     } else {

@@ -150,7 +150,7 @@ pub struct Instance {
 }
 
 /// An S3 bucket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bucket {
     /// Name.
     pub name: String,
@@ -160,6 +160,8 @@ pub struct Bucket {
     pub tags: BTreeMap<Text, Text>,
     /// When it was created.
     pub created: DateTime<Utc>,
+    /// The customer's key that encrypts it, by id, ARN or alias; empty: S3's own.
+    pub kms_key: String,
 }
 
 impl World {

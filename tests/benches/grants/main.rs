@@ -1,7 +1,7 @@
 //! How fast access is given and taken away: tables for BENCHMARKS.md.
 //!
 //! The real daemon as a process, a real PostgreSQL (`tests/bin/postgres`), and the simulated AWS in this
-//! process. All share the machine's cores. `BENCH_ONLY=quotas,admission,ends,live` chooses
+//! process. All share the machine's cores. `BENCH_ONLY=quotas,generated,admission,ends,live` chooses
 //! tables.
 
 use std::{env, fmt::Write as _, time::Duration};
@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 
 mod admission;
 mod ends;
+mod generated;
 #[path = "../../e2e/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the end-to-end tests use the rest")]
 mod harness;
@@ -45,6 +46,9 @@ fn main() {
         println!("{}\n", measure::machine());
         if is_wanted("quotas") {
             quotas::run().await;
+        }
+        if is_wanted("generated") {
+            generated::run().await;
         }
         if is_wanted("admission") {
             admission::run().await;
@@ -105,7 +109,14 @@ impl Scene {
 
     /// Connects the organization and reads what grants name, then makes AWS as slow as it is.
     async fn connect(&self) {
-        self.api.create_and_sync(self.settings()).await;
+        self.connect_with(&["aws-identity-center-permission-set"]).await;
+    }
+
+    /// The same with other types of resources.
+    async fn connect_with(&self, types: &[&str]) {
+        let resource_types = types.iter().map(ToString::to_string).collect();
+        let settings = IntegrationSettings { resource_types, ..self.settings() };
+        self.api.create_and_sync(settings).await;
         let mut world = self.cloud.sim.world();
         world.latency = Some(Latency::spread(LATENCY, 0.25, 1));
         world.quotas = Some(Quotas::published(1.0));

@@ -2,7 +2,8 @@
 //! evaluator judges what somebody may do.
 
 use apono_connector_proto::v1::{
-    AccessUnit, ExtendRequest, GrantRequest, GrantState, IntegrationSettings,
+    AccessUnit, ExtendRequest, GrantRequest, GrantState, IntegrationSettings, StepOutcome,
+    ValidateGrantRequest, validate_grant_request::End,
 };
 use aws_sim::{Context, Effect, Fault, evaluator::Question};
 use prost_types::Timestamp;
@@ -82,6 +83,23 @@ pub(crate) fn made(cloud: &Cloud) -> Vec<String> {
         ours.map(|policy| format!("{account} {}", policy.name)).collect::<Vec<_>>()
     });
     sets.chain(policies.concat()).collect()
+}
+
+/// What trying a grant says is in its way.
+async fn failed_step(house: &House, request: &GrantRequest) -> String {
+    let request = ValidateGrantRequest {
+        integration: request.integration.clone(),
+        recipient: request.recipient.clone(),
+        units: request.units.clone(),
+        reason: request.reason.clone(),
+        end: Some(End::Duration(prost_types::Duration { seconds: 3600, nanos: 0 })),
+        ..Default::default()
+    };
+    let answer = house.api.access().validate_grant(request).await.expect("an answer");
+    let steps = answer.into_inner().steps.into_iter();
+    let failed = steps.filter(|step| step.outcome() == StepOutcome::Failed);
+    let told: Vec<String> = failed.map(|step| format!("{} {}", step.code, step.finding)).collect();
+    told.join(", ")
 }
 
 #[tokio::test]
@@ -294,6 +312,7 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
         ..Default::default()
     });
     let many = GrantRequest { units: units.collect(), ..on("g2", 1, "READ_ONLY", BUCKET) };
+    assert!(failed_step(&house, &many).await.contains("UNIT POLICY_FULL: "));
     house.api.grant(many).await;
     let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
     let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
@@ -317,7 +336,10 @@ async fn what_aws_gives_no_more_of_is_refused_before_anything_is_done() {
         let house = house_with(&[(quota, most)]).await;
         house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
         house.api.wait_for_grant("g1", GrantState::Active).await;
-        house.api.grant(on("g2", 2, "READ_ONLY", BUCKET)).await;
+        let another = on("g2", 2, "READ_ONLY", BUCKET);
+        let step = failed_step(&house, &another).await;
+        assert!(step.starts_with("UNIT QUOTA_EXCEEDED: ") && step.contains(says), "{step}");
+        house.api.grant(another).await;
         let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
         let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
         assert_eq!(refusal.reason, "QUOTA_EXCEEDED");

@@ -16,7 +16,7 @@ use tonic::Code;
 use super::{
     Point, Variant,
     proxy::{Held, Proxy},
-    way::Way,
+    way::{BESIDE, Way},
 };
 use crate::{
     access::{House, cloud_for, settings},
@@ -129,6 +129,10 @@ impl Stage {
         let now = database.count("SELECT extract(epoch FROM connector.now())::bigint").await;
         let house = House { cloud, database, daemon, api };
         let scene = Scene { house, proxy, way, flow, end: now + LENGTH_S };
+        if let Some(beside) = way.beside() {
+            scene.house.api.grant(beside).await;
+            scene.house.api.wait_for_grant(BESIDE, GrantState::Active).await;
+        }
         if flow.begins_active() {
             scene.house.api.grant(scene.request()).await;
             scene.house.api.wait_for_grant(ID, GrantState::Active).await;
@@ -394,12 +398,16 @@ impl Scene {
 
     /// Comes to where nothing of ours is left, and what was there before is.
     async fn ends(&self, api: &Api) -> Outcome<()> {
-        let restless = "SELECT count(*) FROM connector.targets WHERE next_at IS NOT NULL";
+        let restless = format!(
+            "SELECT count(*) FROM connector.targets t WHERE next_at IS NOT NULL AND NOT EXISTS (
+                SELECT FROM connector.holdings h
+                WHERE h.target_id = t.id AND h.grant_id = '{BESIDE}')"
+        );
         self.until(api, "end", async |grant| {
             let is_over = grant.is_none_or(|grant| {
                 matches!(grant.state(), GrantState::Ended | GrantState::Failed)
             });
-            is_over && self.house.database.count(restless).await == 0
+            is_over && self.house.database.count(&restless).await == 0
         })
         .await?;
         let left = self.way.left(&self.house.cloud);

@@ -10,6 +10,9 @@ use crate::{
     harness::Cloud,
 };
 
+/// The id of a grant that is there before and after.
+pub(super) const BESIDE: &str = "g0";
+
 /// By which mechanism access is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -19,7 +22,7 @@ pub(super) enum Way {
     Membership,
     /// What a permission on an instance allows.
     Generated,
-    /// A role that is assumed.
+    /// A role that is assumed, by somebody who has generated access in the account already.
     Role,
 }
 
@@ -41,6 +44,13 @@ impl Way {
         }
         sessions::with_instance(cloud);
         role::with_roles(cloud);
+        generated::with_buckets(cloud);
+    }
+
+    /// A grant that is there before and after; none: there is none.
+    pub(super) fn beside(self) -> Option<GrantRequest> {
+        let beside = || generated::on(BESIDE, 1, "READ_ONLY", generated::BUCKET);
+        (self == Self::Role).then(beside)
     }
 
     /// The types of resources on which all of them are given.
@@ -117,12 +127,14 @@ impl Way {
     pub(super) fn left(self, cloud: &Cloud) -> Vec<String> {
         match self {
             Self::Assignment | Self::Membership => Vec::new(),
-            Self::Generated | Self::Role => {
+            Self::Role => {
+                let trust = role::trust(cloud, role::ROLE);
+                (trust != role::before()).then(|| trust.to_string()).into_iter().collect()
+            }
+            Self::Generated => {
                 let assigned = access_of(cloud, &self.person());
                 let made = generated::made(cloud).into_iter().chain(assigned);
-                let trust = role::trust(cloud, role::ROLE);
-                let trust = (trust != role::before()).then(|| trust.to_string());
-                made.chain(sessions::open(cloud)).chain(trust).collect()
+                made.chain(sessions::open(cloud)).collect()
             }
         }
     }

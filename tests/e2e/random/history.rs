@@ -1,6 +1,10 @@
 //! One history: what callers and other people do in an organization, drawn from a seed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use apono_connector_proto::v1::{
     ExtendRequest, GetGrantRequest, Grant, GrantRequest, GrantState, RevokeRequest,
@@ -15,7 +19,7 @@ use tonic::{Code, Status};
 use super::{
     Tally, UNEXCUSED_MAX,
     lateness::{Excuses, Pace, Span, Waits},
-    place::Place,
+    place::{self, Place, What},
     round::{Apis, accounts},
 };
 use crate::{
@@ -386,13 +390,19 @@ impl History {
 
     /// What was generated is gone, but for those who still have it.
     fn nothing_is_left(&self, live: &BTreeMap<Place, Vec<String>>) {
-        let people = live.keys().filter(|place| !place.can_be_theirs()).count();
+        let generated = live.keys().filter(|place| !place.can_be_theirs());
+        let people = generated.map(|place| place.person).collect::<BTreeSet<_>>().len();
+        let assume = live.iter().filter(|(place, _)| place.what == What::Role);
+        let assume: usize = assume.map(|(_, grants)| grants.len()).sum();
         let world = self.sim.world();
         let sets = world.organizations[&self.organization].directory.permission_sets.iter();
         let sets = sets.filter(|set| set.name.starts_with("apono-")).count();
         let policies = world.accounts[&accounts(self.at)[0]].managed_policies.keys();
         let policies = policies.filter(|policy| policy.path == "/apono/").count();
-        assert_eq!((sets, policies), (people, people), "RANDOM_SEED={}", self.seed);
+        let role = &world.accounts[&accounts(self.at)[0]].roles[place::ROLE];
+        let let_in = role.trust["Statement"].as_array().map_or(0, Vec::len) - 1;
+        let left = (sets, policies, let_in);
+        assert_eq!(left, (people, people, assume), "RANDOM_SEED={}", self.seed);
     }
 
     /// When the answer to a call was lost that was about a place.

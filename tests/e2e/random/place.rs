@@ -1,21 +1,29 @@
 //! What is granted in a history, and to whom: a permission set in an account, a membership in a group,
-//! or writing into a bucket.
+//! writing into a bucket, sessions on an instance, or a role.
 
 use apono_connector_proto::v1::AccessUnit;
 use aws_sim::{
-    Context,
     assignment::{Assignment, Principal},
     directory::Directory,
     evaluator::Question,
+    shell::Opening,
+    template::Role,
+    text::Text,
     world::World,
 };
 use chrono::{DateTime, Utc};
 
 use super::round::accounts;
-use crate::access::{SET, ann, assignment};
+use crate::{
+    access::{self, SET, ann, assignment},
+    harness,
+};
 
 /// A group of the simulator, in which none of those is who receive something.
 const GROUP: &str = "g-00000000";
+const INSTANCE: &str = "i-0a1";
+/// A role of the first account.
+pub(super) const ROLE: &str = "deploy";
 
 /// What, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +41,14 @@ pub(super) enum What {
     Group,
     /// Writing into the bucket of the first account.
     Bucket,
+    /// Sessions on its instance.
+    Instance,
+    /// Assuming its role.
+    Role,
 }
 
 impl Place {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 12] = [
         Self { person: 1, what: What::Set(0) },
         Self { person: 1, what: What::Set(1) },
         Self { person: 1, what: What::Group },
@@ -45,6 +57,10 @@ impl Place {
         Self { person: 2, what: What::Group },
         Self { person: 1, what: What::Bucket },
         Self { person: 2, what: What::Bucket },
+        Self { person: 1, what: What::Instance },
+        Self { person: 2, what: What::Instance },
+        Self { person: 1, what: What::Role },
+        Self { person: 2, what: What::Role },
     ];
 
     /// As it is asked for, in the organization of a number.
@@ -55,16 +71,10 @@ impl Place {
                 permission_set: SET.to_owned(),
                 ..Default::default()
             },
-            What::Group => AccessUnit {
-                resource: format!("arn:aws:identitystore:::group/{GROUP}"),
-                permission: "MEMBER".to_owned(),
-                ..Default::default()
-            },
-            What::Bucket => AccessUnit {
-                resource: format!("arn:aws:s3:::{}", bucket(at)),
-                permission: "READ_WRITE".to_owned(),
-                ..Default::default()
-            },
+            What::Group => on(format!("arn:aws:identitystore:::group/{GROUP}"), "MEMBER"),
+            What::Bucket => on(format!("arn:aws:s3:::{}", bucket(at)), "READ_WRITE"),
+            What::Instance => on(instance(at), "CONNECT"),
+            What::Role => on(role(at), "ASSUME"),
         }
     }
 
@@ -73,18 +83,18 @@ impl Place {
         match self.what {
             What::Set(account) => accounts(at)[account].clone(),
             What::Group => format!("group/{GROUP}"),
-            What::Bucket => format!("policy/{}", accounts(at)[0]),
+            What::Bucket | What::Instance | What::Role => format!("policy/{}", accounts(at)[0]),
         }
     }
 
     /// Whether somebody else can make the same; what is generated is ours alone.
     pub(super) fn can_be_theirs(self) -> bool {
-        self.what != What::Bucket
+        !matches!(self.what, What::Bucket | What::Instance | What::Role)
     }
 
     /// Somebody else makes the same, or removes it.
     pub(super) fn by_hand(self, world: &mut World, (organization, at): (&str, usize), makes: bool) {
-        if self.what == What::Bucket {
+        if !self.can_be_theirs() {
             let sets = &world.organizations[organization].directory.permission_sets;
             let ours = sets.iter().filter(|set| set.name.starts_with("apono-"));
             let (account, user) = (accounts(at)[0].clone(), Principal::User(ann(self.person)));
@@ -108,15 +118,18 @@ impl Place {
 
     /// Whether it is there.
     pub(super) fn is_there(self, world: &mut World, (organization, at): (&str, usize)) -> bool {
-        if self.what == What::Bucket {
-            return world.may(&Question {
-                organization,
-                user: &ann(self.person),
-                account: &accounts(at)[0],
-                action: "s3:PutObject",
-                resource: &format!("arn:aws:s3:::{}/a", bucket(at)),
-                context: Context::default(),
-            });
+        let user = ann(self.person);
+        let account = &accounts(at)[0];
+        let mut question = Question { organization, user: &user, account, ..Question::default() };
+        match self.what {
+            What::Set(_) | What::Group => {}
+            What::Bucket => {
+                let object = format!("arn:aws:s3:::{}/a", bucket(at));
+                (question.action, question.resource) = ("s3:PutObject", &object);
+                return world.may(&question);
+            }
+            What::Instance => return self.has_sessions(world, (organization, at)),
+            What::Role => return world.may_assume(&question, ROLE, &user),
         }
         let directory = &world.organizations[organization].directory;
         match self.assignment(at) {
@@ -125,9 +138,27 @@ impl Place {
         }
     }
 
+    /// Whether a session is open, or the person opens one.
+    fn has_sessions(self, world: &mut World, (organization, at): (&str, usize)) -> bool {
+        let (user, account) = (ann(self.person), &accounts(at)[0]);
+        let name = format!("ann{}-", self.person);
+        let mut open = world.open_shells(account).into_iter();
+        open.any(|id| id.starts_with(&name))
+            || world
+                .open_shell(Opening {
+                    organization,
+                    user: &user,
+                    account,
+                    region: "eu-west-1",
+                    instance: INSTANCE,
+                    document: "SSM-SessionManagerRunShell",
+                })
+                .is_some()
+    }
+
     /// When we removed it; what ends by itself need not be removed in time.
     pub(super) fn removals(self, directory: &Directory, at: usize) -> Vec<DateTime<Utc>> {
-        if self.what == What::Bucket {
+        if !self.can_be_theirs() {
             return Vec::new();
         }
         if let Some(held) = self.assignment(at) {
@@ -145,12 +176,41 @@ impl Place {
     fn assignment(self, at: usize) -> Option<Assignment> {
         match self.what {
             What::Set(account) => Some(assignment(&ann(self.person), &accounts(at)[account])),
-            What::Group | What::Bucket => None,
+            What::Group | What::Bucket | What::Instance | What::Role => None,
         }
     }
 }
 
+/// A permission on a resource.
+fn on(resource: String, permission: &str) -> AccessUnit {
+    AccessUnit { resource, permission: permission.to_owned(), ..Default::default() }
+}
+
+fn instance(at: usize) -> String {
+    format!("arn:aws:ec2:eu-west-1:{}:instance/{INSTANCE}", accounts(at)[0])
+}
+
+fn role(at: usize) -> String {
+    format!("arn:aws:iam::{}:role/{ROLE}", accounts(at)[0])
+}
+
+/// What can be granted in an organization beside what Identity Center has.
+pub(super) fn furnish(world: &mut World, at: usize) {
+    let account = world.account(&accounts(at)[0]);
+    account.buckets.push(harness::bucket(&bucket(at), "eu-west-1", &[]));
+    let instances = account.instances.entry("eu-west-1".to_owned()).or_default();
+    instances.push(harness::instance(INSTANCE, &[]));
+    let tag = (Text::from("apono:grantable"), Text::from("true"));
+    let role = Role {
+        name: ROLE.to_owned(),
+        trust: access::role::before(),
+        tags: [tag].into(),
+        ..Role::default()
+    };
+    account.roles.insert(ROLE.to_owned(), role);
+}
+
 /// The bucket of an organization.
-pub(super) fn bucket(at: usize) -> String {
+fn bucket(at: usize) -> String {
     format!("logs-{at}")
 }

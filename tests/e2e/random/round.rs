@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{fast, membership, settings},
-    harness::{Api, Cloud, Daemon, Database, bucket},
+    harness::{Api, Cloud, Daemon, Database},
 };
 
 /// Everything has come to rest by then.
@@ -117,7 +117,9 @@ impl Round {
             let api = self.apis.any(at).expect("a daemon");
             let settings = IntegrationSettings { name: format!("org-{at}"), ..settings(cloud) };
             let mut settings = membership::with_groups(settings);
-            settings.resource_types.push("aws-s3-bucket".to_owned());
+            let more = ["aws-ec2-instance", "aws-iam-role", "aws-s3-bucket"];
+            settings.resource_types.extend(more.map(str::to_owned));
+            settings.resource_types.sort_unstable();
             connecting.spawn(async move { api.create_and_sync(settings).await });
         }
         connecting.join_all().await;
@@ -240,8 +242,7 @@ fn organization(sim: &Arc<Sim>, connector_id: &str, at: usize) -> Cloud {
     for account in accounts(at) {
         cloud.account(&account, &cloud.root, "payments");
     }
-    let found = bucket(&place::bucket(at), "eu-west-1", &[]);
-    sim.world().account(&accounts(at)[0]).buckets.push(found);
+    place::furnish(&mut sim.world(), at);
     aws_sim::seed::enroll(&mut sim.world(), &cloud.organization, "eu-west-1", &[], 4);
     cloud.deploy_all();
     cloud

@@ -272,8 +272,9 @@ impl Mechanism for Generated {
         Ok(objects)
     }
 
-    fn own_set(&self, integration: IntegrationId, principal: &Principal) -> Option<String> {
-        Some(set_name(&hash((integration, principal))))
+    fn own_set(&self, plan: &Value, whose: (IntegrationId, &Principal)) -> Option<InAccount> {
+        let Planned { account, .. } = read(policy::CREATE, plan).ok()?;
+        Some(InAccount { account, permission_set: set_name(&hash(whose)) })
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {

@@ -156,8 +156,9 @@ pub trait Mechanism: Send + Sync {
     /// When the plan is not one of this version.
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError>;
 
-    /// The permission set of its own that it assigns to somebody; none: it takes those that are there.
-    fn own_set(&self, _integration: IntegrationId, _principal: &Principal) -> Option<String> {
+    /// The permission set of its own that a plan assigns to somebody, by its name; none: it takes those
+    /// that are there.
+    fn own_set(&self, _plan: &Value, _whose: (IntegrationId, &Principal)) -> Option<InAccount> {
         None
     }
 

@@ -107,20 +107,21 @@ impl Mechanism for Roles {
         let Planned { generated, role } = read(trust::GET, plan)?;
         let mut objects = GENERATED.objects(&generated, unit)?;
         let account = role.split(":role/").next().unwrap_or_default().to_owned();
-        let set = self.own_set(unit.integration, unit.principal).unwrap_or_default();
+        let own = self.own_set(plan, (unit.integration, unit.principal));
         let number = unit.number.to_string();
         let entry = Entry {
             sid: Entry::sid_of(&[unit.connector.as_str(), unit.grant, &number]),
             account,
-            set,
+            set: own.map(|own| own.permission_set).unwrap_or_default(),
             session: unit.principal.id().to_owned(),
         };
         objects.push(trust::object(&role, &entry));
         Ok(objects)
     }
 
-    fn own_set(&self, integration: IntegrationId, principal: &Principal) -> Option<String> {
-        GENERATED.own_set(integration, principal)
+    fn own_set(&self, plan: &Value, whose: (IntegrationId, &Principal)) -> Option<InAccount> {
+        let Planned { generated, .. } = read(trust::GET, plan).ok()?;
+        GENERATED.own_set(&generated, whose)
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {

@@ -18,7 +18,7 @@ use crate::{
         assignment::InAccount,
         details::SESSION_MAX,
         grant::Request,
-        refusal::Refusal,
+        refusal::{Refusal, RefusalCode},
         validation::{Outcome, Step},
     },
     store::{
@@ -75,7 +75,7 @@ impl Api {
                     told.principal.id().clone_into(&mut principal_id);
                     steps.extend(self.opens(of, request, &told).await?);
                 }
-                Err(refusal) => steps.push(refused("RECIPIENT", &refusal)),
+                Err(refusal) => steps.push(refused(told_by(&refusal), &refusal)),
             }
             steps.push(self.queue(of).await?);
         } else {
@@ -224,6 +224,14 @@ impl Api {
             ),
         ))
     }
+}
+
+/// The step that a refusal belongs to, of those that come of looking the recipient up.
+fn told_by(refusal: &Refusal) -> &'static str {
+    if matches!(refusal.code, RefusalCode::PolicyFull | RefusalCode::QuotaExceeded) {
+        return "UNIT";
+    }
+    if refusal.code == RefusalCode::ManagementAccount { "OPENS" } else { "RECIPIENT" }
 }
 
 fn refused(code: &str, refusal: &Refusal) -> Step {

@@ -113,8 +113,9 @@ async fn tried(
     let role = access.role();
     let stand = Stand { partition: role.partition(), account: role.account().as_str(), connector };
     let own = own_changes(mechanism);
-    let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
+    let (mut all_denied, mut may_change, mut needs_none) = (BTreeSet::new(), false, true);
     for right in rights {
+        needs_none = false;
         let declared = privileges::actions(right);
         let context: Vec<_> = stand.conditions(right).collect();
         let samples = stand.samples(right);
@@ -129,6 +130,8 @@ async fn tried(
         }
     }
     Ok(match (all_denied.is_empty(), may_change) {
+        // What it needs, it needs elsewhere.
+        (true, _) if needs_none => Tried::NoChange,
         (true, _) => Tried::AllAllowed,
         (false, false) => Tried::NoChange,
         (false, true) => Tried::Partly(all_denied),

@@ -1,4 +1,4 @@
-//! S3: buckets and their tags.
+//! S3: buckets, their tags, and what encrypts them.
 
 use chrono::SecondsFormat;
 
@@ -19,6 +19,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     match call.operation.as_str() {
         "ListBuckets" => list(world, session, call),
         "GetBucketLocation" => bucket(world, session, call).map(location),
+        "GetBucketEncryption" => encryption(bucket(world, session, call)?, call),
         "GetBucketTagging" => tags(bucket(world, session, call)?, call),
         _ => Err(unknown(call)),
     }
@@ -76,10 +77,33 @@ fn location(bucket: &Bucket) -> Answer {
 }
 
 /// A bucket answers in its own region.
-fn tags(bucket: &Bucket, call: &Call) -> Result<Answer, Refusal> {
-    if bucket.region != call.region {
-        return Err(Refusal::new(301, "PermanentRedirect", "use the bucket's own region"));
+fn check_region(bucket: &Bucket, call: &Call) -> Result<(), Refusal> {
+    if bucket.region == call.region {
+        return Ok(());
     }
+    Err(Refusal::new(301, "PermanentRedirect", "use the bucket's own region"))
+}
+
+/// Every bucket is encrypted, one without another key with S3's own.
+fn encryption(bucket: &Bucket, call: &Call) -> Result<Answer, Refusal> {
+    check_region(bucket, call)?;
+    let mut xml = Xml::default();
+    xml.element("ServerSideEncryptionConfiguration", |xml| {
+        xml.element("Rule", |xml| {
+            xml.element("ApplyServerSideEncryptionByDefault", |xml| {
+                if bucket.kms_key.is_empty() {
+                    xml.text("SSEAlgorithm", "AES256");
+                } else {
+                    xml.text("SSEAlgorithm", "aws:kms").text("KMSMasterKeyID", &bucket.kms_key);
+                }
+            });
+        });
+    });
+    Ok(Answer::xml(xml))
+}
+
+fn tags(bucket: &Bucket, call: &Call) -> Result<Answer, Refusal> {
+    check_region(bucket, call)?;
     if bucket.tags.is_empty() {
         return Err(Refusal::new(404, "NoSuchTagSet", "The TagSet does not exist"));
     }
