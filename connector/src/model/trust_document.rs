@@ -60,6 +60,20 @@ impl Entry {
     }
 }
 
+/// Whether two statements say the same: IAM may give a list of one without brackets, or with them.
+#[must_use]
+pub fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .all(|(key, value)| other.get(key).is_some_and(|other| is_same(value, other)))
+        }
+        (one, other) => one_or_many(one) == one_or_many(other),
+    }
+}
+
 /// The statement of a name; none: it is not there.
 #[must_use]
 pub fn find<'a>(document: &'a Value, sid: &str) -> Option<&'a Value> {
@@ -189,6 +203,20 @@ mod tests {
             })
         );
         assert_eq!(end(&statement), Some(at(0)));
+    }
+
+    #[test]
+    fn a_statement_is_the_same_with_brackets_or_without() {
+        let statement = entry("ap1").statement(at(0));
+        let mut bracketed = statement.clone();
+        bracketed["Action"] = json!([ASSUME]);
+        bracketed["Principal"]["AWS"] = json!([format!("{ACCOUNT}:root")]);
+        assert!(is_same(&statement, &bracketed) && is_same(&bracketed, &statement));
+        assert!(!is_same(&statement, &entry("ap1").statement(at(1))));
+        bracketed["Action"] = json!([ASSUME, "sts:TagSession"]);
+        assert!(!is_same(&statement, &bracketed));
+        bracketed.as_object_mut().expect("a statement").remove("Condition");
+        assert!(!is_same(&statement, &bracketed));
     }
 
     #[test]

@@ -10,17 +10,19 @@ use connector::base::clock;
 use crate::{Scene, account, measure::ratio, request};
 
 const PEOPLE: usize = 40;
+const ACCOUNTS: usize = 20;
 /// How long AWS takes for an assignment.
 const OPERATION: Duration = Duration::from_secs(2);
 /// Published: calls a second of the instance, and at once.
 const CALLS: (f64, f64) = (20.0, 20.0);
-/// Published: assignments that AWS works on at once.
+/// Published: assignments that AWS works on at once; in an account it is one.
 const AT_ONCE: f64 = 15.0;
 
 /// A kind of grant, with the calls of Identity Center that it cannot do without.
 struct Kind {
     name: &'static str,
-    account: usize,
+    /// How many accounts behind the person's first one.
+    further: usize,
     permission: &'static str,
     /// Who is it, by address and id.
     lookups: usize,
@@ -33,7 +35,7 @@ struct Kind {
 const KINDS: [Kind; 3] = [
     Kind {
         name: "a person's first",
-        account: 0,
+        further: 0,
         permission: "READ_ONLY",
         lookups: 2,
         set: 3,
@@ -41,7 +43,7 @@ const KINDS: [Kind; 3] = [
     },
     Kind {
         name: "the first in a further account",
-        account: 1,
+        further: 1,
         permission: "READ_ONLY",
         lookups: 2,
         set: 0,
@@ -49,7 +51,7 @@ const KINDS: [Kind; 3] = [
     },
     Kind {
         name: "a later one in the same account",
-        account: 0,
+        further: 0,
         permission: "READ_WRITE",
         lookups: 2,
         set: 0,
@@ -66,21 +68,21 @@ impl Kind {
     fn bound(&self, grants: usize) -> f64 {
         let by_calls = (ratio(grants * self.calls(), 1) - CALLS.1).max(0.0) / CALLS.0;
         let operations = if self.assignment > 0 { grants } else { 0 };
-        let by_operations = ratio(operations, 1) * OPERATION.as_secs_f64() / AT_ONCE;
-        by_calls.max(by_operations)
+        let operations = ratio(operations, 1) * OPERATION.as_secs_f64();
+        by_calls.max(operations / AT_ONCE).max(operations / ratio(ACCOUNTS, 1))
     }
 }
 
 pub(crate) async fn run() {
     println!(
-        "## Generated access\n\n{PEOPLE} people, a grant each, all at once; {} s for an assignment in AWS.\n",
+        "## Generated access\n\n{PEOPLE} people, a grant each, all at once, in {ACCOUNTS} accounts; {} s for an assignment in AWS.\n",
         OPERATION.as_secs()
     );
     println!(
         "| grants | wall s | grants a second | the quotas allow s | ratio | calls of Identity Center each | at least | calls of IAM each | calls in all |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let scene = Scene::build(2, PEOPLE, &[]).await;
+    let scene = Scene::build(ACCOUNTS, PEOPLE, &[]).await;
     scene.cloud.deploy_all();
     scene.connect_with(&["aws-identity-center-permission-set", "aws-s3-bucket"]).await;
     scene.directory(|directory| {
@@ -88,11 +90,9 @@ pub(crate) async fn run() {
     });
     let mut measured = Vec::new();
     for (at, kind) in KINDS.iter().enumerate() {
-        let bucket = {
-            let world = scene.cloud.sim.world();
-            world.accounts[&account(kind.account)].buckets[0].name.clone()
-        };
         let grants = (1..=PEOPLE).map(|person| {
+            let account = account((person + kind.further) % ACCOUNTS);
+            let bucket = scene.cloud.sim.world().accounts[&account].buckets[0].name.clone();
             let unit = AccessUnit {
                 resource: format!("arn:aws:s3:::{bucket}"),
                 permission: kind.permission.to_owned(),

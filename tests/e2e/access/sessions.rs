@@ -161,3 +161,34 @@ async fn an_end_that_cannot_be_made_is_told_and_tried_again() {
     house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert_eq!(open(&house.cloud), [""; 0]);
 }
+
+#[tokio::test]
+async fn what_is_closed_by_its_owner_was_not_removed_by_others() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.revoke("g1").await;
+    let accepted = "SELECT count(*) FROM connector.acts
+        WHERE grant_id = 'g1' AND verb = 'ACCEPTED' AND detail LIKE 'delete terminated: %'";
+    wait_for("an end under way", || async {
+        (house.database.count(accepted).await == 1).then_some(())
+    })
+    .await;
+    house.api.grant(on("g2", 1, "CONNECT", INSTANCE)).await;
+    let opened = wait_for("a shell", || async { opens(cloud, 1, SHELL) }).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    assert_eq!(open(cloud), [opened]);
+    let now = cloud.sim.world().clock.now();
+    for shell in &mut cloud.sim.world().account(ACCOUNT).shells {
+        shell.ended.get_or_insert(now);
+    }
+    let looks = house.calls("ssm:DescribeSessions");
+    wait_for("some looks", || async {
+        (house.calls("ssm:DescribeSessions") >= looks + 4).then_some(())
+    })
+    .await;
+    let drift = "SELECT count(*) FROM connector.acts WHERE verb = 'DRIFT'";
+    assert_eq!(house.database.count(drift).await, 0);
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+}

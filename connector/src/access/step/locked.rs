@@ -144,6 +144,8 @@ impl Locked {
     ) -> Result<(), Error> {
         let mut grants: Vec<&str> =
             self.holders.iter().map(|holder| holder.grant.as_str()).collect();
+        // Several units of a grant may hold it.
+        grants.dedup();
         if grants.is_empty() {
             grants.push("");
         }

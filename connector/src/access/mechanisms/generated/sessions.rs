@@ -117,9 +117,10 @@ impl Kind for Sessions {
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let opened: Opened = read(LIST, look.object)?;
         let open = open(&reach(site, &opened, lane).await?, &opened).await?;
-        let is_present = opened.is_left || !open.is_empty();
+        let has_open = !open.is_empty();
+        let is_present = opened.is_left || has_open;
         // What is open after all were terminated was opened since.
-        let shows = |_: &str, verb| verb == Verb::Create || !open.is_empty();
+        let shows = |_: &str, verb| verb == Verb::Create || has_open;
         let mut operations = look.accepted(shows, site.propagation());
         operations.extend(open.into_iter().map(|request| Operation {
             request,
@@ -127,15 +128,21 @@ impl Kind for Sessions {
             progress: Progress::Succeeded,
         }));
         let is_marked = is_present;
-        Ok(Observed { is_present, is_marked, operations, ..Observed::default() }.into())
+        let observed = Observed { is_present, is_marked, operations, ..Observed::default() };
+        // Whoever closes it leaves nothing that was there before.
+        let facts = (has_open && !opened.is_left).then(|| json!({ IS_LEFT: true }));
+        Ok(Seen { observed, facts, ..Seen::default() })
     }
 
     async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
         let opened: Opened = read(TERMINATE, &call.object)?;
         let is_left = call.verb == Verb::Create;
-        let ended = if is_left { 0 } else { terminate(site, &opened, call.lane).await? };
-        let facts = Some(json!({ IS_LEFT: is_left }));
-        Ok(Answer { request: format!("{ended} sessions terminated"), facts })
+        let request = if is_left {
+            "nothing is open yet".to_owned()
+        } else {
+            format!("terminated: {}", terminate(site, &opened, call.lane).await?)
+        };
+        Ok(Answer { request, facts: Some(json!({ IS_LEFT: is_left })) })
     }
 }
 
