@@ -207,6 +207,8 @@ fn the_service_control_policy_spares_the_connector_and_fits() {
     let (put, role) = ("iam:PutRolePolicy", "role/apono-connector-member");
     assert!(denied(put, role, "admin") && denied(put, role, "apono-connector-member"));
     assert!(!denied(put, role, "stacksets-exec-0123") && !denied(put, "role/other", "admin"));
+    // Services' own roles, by which StackSets and Identity Center come, are bound by no such policy.
+    assert!(denied("iam:CreateRole", "role/stacksets-exec-x", "admin"));
 }
 
 #[test]

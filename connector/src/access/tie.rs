@@ -1,6 +1,6 @@
 //! What the units of a grant need in AWS, once it is known who receives them.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(super) async fn all(
     let held = &ground.held;
     // An audit may be a little late.
     let seen_within = ground.engine.config.audit * 2;
-    let mut objects = BTreeMap::new();
+    let (mut objects, mut counted) = (BTreeMap::new(), BTreeSet::new());
     let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
     for (unit, opened) in units.into_iter().zip(openings) {
         units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
@@ -46,7 +46,7 @@ pub(super) async fn all(
         let mechanism = mechanisms::of(&unit.what.mechanism);
         let whose_set = (held.integration, principal);
         let own = mechanism.and_then(|one| one.own_set(&unit.what.plan, whose_set));
-        if let Some(own) = own {
+        if let Some(own) = own.filter(|own| counted.insert(own.clone())) {
             let full = quotas::full(tx, ground, &own).await?;
             if full.is_some() {
                 return Ok(full);
@@ -98,9 +98,11 @@ pub(super) async fn refusal(
     let held = &ground.held;
     let now = store::now(conn).await?;
     let mut shared: BTreeMap<(&str, String), Vec<Holder>> = BTreeMap::new();
+    let mut counted = BTreeSet::new();
     for (number, (name, plan)) in (0..).zip(plans) {
         let Some(mechanism) = mechanisms::of(name) else { continue };
-        if let Some(own) = mechanism.own_set(plan, (held.integration, principal)) {
+        let own = mechanism.own_set(plan, (held.integration, principal));
+        if let Some(own) = own.filter(|own| counted.insert(own.clone())) {
             let full = quotas::full(conn, ground, &own).await?;
             if full.is_some() {
                 return Ok(full);

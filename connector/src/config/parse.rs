@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Ten minutes: the time-out of an attempt, five for which AWS takes a signature, and a margin.
 const SETTLING_DEFAULT: Duration = Duration::from_mins(10);
 /// IAM shows what was changed within seconds; nobody promises when.
-const PROPAGATION_DEFAULT: Duration = Duration::from_secs(15);
+const PROPAGATION_DEFAULT: Duration = Duration::from_secs(30);
 /// Quota of AWS, by instance.
 const ASSIGNMENTS_AT_ONCE_DEFAULT: u32 = 15;
 /// The same. Sources: the quotas pages of IAM Identity Center and of IAM.
@@ -289,6 +289,24 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         let problem = format!("is {assignments_at_once}; choose 1 to 1000");
         return wrong("access.assignments_at_once", problem);
     }
+    let most = |key, most: Option<u32>, default| match most.unwrap_or(default) {
+        0 => wrong(key, "is 0; choose 1 or more".to_owned()),
+        most => Ok(most),
+    };
+    let access::Quotas { sets, sets_in_account, roles_in_account } = QUOTAS_DEFAULT;
+    let quotas = access::Quotas {
+        sets: most("access.permission_sets_max", raw.permission_sets_max, sets)?,
+        sets_in_account: most(
+            "access.permission_sets_in_account_max",
+            raw.permission_sets_in_account_max,
+            sets_in_account,
+        )?,
+        roles_in_account: most(
+            "access.roles_in_account_max",
+            raw.roles_in_account_max,
+            roles_in_account,
+        )?,
+    };
     Ok(access::Config {
         lease: sync.lease,
         heartbeat: sync.heartbeat,
@@ -302,13 +320,7 @@ fn access(raw: &RawAccess, sync: &sync::Config) -> Result<access::Config, Error>
         on_removal,
         on_failover,
         assignments_at_once,
-        quotas: access::Quotas {
-            sets: raw.permission_sets_max.unwrap_or(QUOTAS_DEFAULT.sets),
-            sets_in_account: raw
-                .permission_sets_in_account_max
-                .unwrap_or(QUOTAS_DEFAULT.sets_in_account),
-            roles_in_account: raw.roles_in_account_max.unwrap_or(QUOTAS_DEFAULT.roles_in_account),
-        },
+        quotas,
         management_account,
         untagged,
         poll: sync.poll,

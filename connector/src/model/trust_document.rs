@@ -1,5 +1,5 @@
 //! The trust policy of a role, into which statements are put beside those that stand there, each with
-//! an end of its own. Every other statement stays as it was, word for word.
+//! an end of its own. Every other statement stays as it was.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use super::{policy_document::name_of, statement::Operator};
 /// Source: "IAM and AWS STS quotas" in the IAM user guide.
 pub const CHARACTERS_MAX: usize = 2048;
 
-const ASSUME: &str = "sts:AssumeRole";
+/// What a trust policy allows.
+pub const ASSUME: &str = "sts:AssumeRole";
 
 /// A statement that lets one person in.
 ///
@@ -93,19 +94,36 @@ pub fn end(statement: &Value) -> Option<DateTime<Utc>> {
 #[must_use]
 pub fn admits_account(document: &Value, account: &str) -> bool {
     let (root, id) = (format!("{account}:root"), account.rsplit(':').next().unwrap_or_default());
-    let names = |value: &Value, wanted: &[&str]| {
-        let mut named = one_or_many(value).into_iter().filter_map(Value::as_str);
-        named.any(|one| wanted.contains(&one))
-    };
     let denies = |statement: &&Value| statement["Effect"] != "Allow";
     let admits = |statement: &&Value| {
         statement["Effect"] == "Allow"
             && statement.get("Condition").is_none()
-            && names(&statement["Action"], &[ASSUME, "sts:*", "*"])
+            && names(&statement["Action"], ACTIONS)
             && names(&statement["Principal"]["AWS"], &[&root, id])
     };
     let all = statements(document);
     all.iter().copied().any(|one| admits(&one)) && !all.iter().copied().any(|one| denies(&one))
+}
+
+/// Whether the policy lets nobody in, whatever else it says.
+#[must_use]
+pub fn denies_all(document: &Value) -> bool {
+    let denies = |statement: &Value| {
+        statement["Effect"] == "Deny"
+            && statement.get("Condition").is_none()
+            && names(&statement["Action"], ACTIONS)
+            && (names(&statement["Principal"], &["*"])
+                || names(&statement["Principal"]["AWS"], &["*"]))
+    };
+    statements(document).into_iter().any(denies)
+}
+
+/// What stands for assuming a role.
+const ACTIONS: &[&str] = &[ASSUME, "sts:*", "*"];
+
+/// Whether one of these is named.
+fn names(value: &Value, wanted: &[&str]) -> bool {
+    one_or_many(value).into_iter().filter_map(Value::as_str).any(|one| wanted.contains(&one))
 }
 
 /// The same policy with a statement, in the place of the one of its name if that is there.
@@ -248,6 +266,10 @@ mod tests {
         assert!(admits(json!([theirs()["Statement"], root])));
         let deny = json!({ "Effect": "Deny", "Principal": "*", "Action": ASSUME });
         assert!(!admits(json!([root, deny])), "whom it denies is not looked at");
+        let denies = |statement: &Value| denies_all(&json!({ "Statement": [root, statement] }));
+        let mut at_times = deny.clone();
+        at_times["Condition"] = json!({ "Bool": { "aws:MultiFactorAuthPresent": "false" } });
+        assert!(denies(&deny) && !denies(&at_times) && !denies(&root));
         for (field, value) in [
             ("Condition", json!({ "Bool": { "aws:MultiFactorAuthPresent": "true" } })),
             ("Principal", json!({ "AWS": "arn:aws:iam::444455556666:root" })),

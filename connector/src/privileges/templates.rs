@@ -143,9 +143,14 @@ pub fn member(types: &[&str]) -> String {
     let template = filled(&template, CONDITIONS, &conditions);
     let policies: Vec<String> = in_members().map(member_policy).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
-    let services: Vec<String> = catalog::SERVICES.iter().map(|one| format!("- {one}:*")).collect();
+    let services: Vec<String> = catalog::SERVICES.iter().map(|one| all_of(one)).collect();
     let template = filled(&template, SERVICES, &services.join("\n"));
     template.replace("@BOUNDARY@", BOUNDARY)
+}
+
+/// What generated permission sets may do at most with a service; of STS, assume roles.
+fn all_of(service: &str) -> String {
+    if service == "sts" { "- sts:AssumeRole".to_owned() } else { format!("- {service}:*") }
 }
 
 fn member_policy(mechanism: &dyn Mechanism) -> String {

@@ -20,8 +20,8 @@ pub struct Counts {
     pub is_in_account: bool,
 }
 
-/// Counts, for a permission set of ours in an account. What was discovered and what is held are one
-/// where they have the same name.
+/// Counts, for a permission set of ours in an account. Ours are those that are held, the others those that
+/// were discovered.
 ///
 /// # Errors
 ///
@@ -33,43 +33,44 @@ pub async fn counts(
     account: &AccountId,
 ) -> Result<Counts> {
     let row = sqlx::query!(
-        r#"WITH held AS (
-             SELECT t.mechanism, t.object_key
-             FROM connector.targets t
-             WHERE t.connector_id = $1 AND t.integration_id = $2
-               AND (t.mechanism = 'aws-generated-permission-set'
-                 OR (t.mechanism = 'aws-account-assignment'
-                   AND starts_with(t.object_key, $4 || '/apono-')))
-               AND EXISTS (
+        r#"WITH ours AS (
+             SELECT t.object_key AS name, EXISTS (
                  SELECT FROM connector.holdings h
                  WHERE h.connector_id = t.connector_id AND h.target_id = t.id
-                   AND h.state NOT IN ('ENDED', 'FAILED'))),
-           discovered AS (
-             SELECT r.type, r.name, r.account_id, r.attributes
+                   AND h.state NOT IN ('ENDED', 'FAILED')) AS is_held
+             FROM connector.targets t
+             WHERE t.connector_id = $1 AND t.integration_id = $2
+               AND t.mechanism = 'aws-generated-permission-set'),
+           ours_here AS (
+             SELECT DISTINCT split_part(t.object_key, '/', 2) AS name
+             FROM connector.units u
+             JOIN connector.holdings h USING (connector_id, grant_id, number)
+             JOIN connector.targets t
+               ON t.connector_id = h.connector_id AND t.id = h.target_id
+             WHERE u.connector_id = $1 AND u.account_id = $4 AND t.integration_id = $2
+               AND h.state NOT IN ('ENDED', 'FAILED') AND t.mechanism = 'aws-account-assignment'
+               AND starts_with(t.object_key, $4 || '/apono-')),
+           -- Those of ours that are gone may still be among what was discovered.
+           theirs AS (
+             SELECT r.name, r.attributes->'accounts' ? $4 AS is_here
              FROM connector.resources r
              WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.gone_at IS NULL
-               AND (r.type = 'aws-identity-center-permission-set'
-                 OR (r.type = 'aws-iam-role' AND r.account_id = $4))),
-           sets AS (
-             SELECT name FROM discovered WHERE type = 'aws-identity-center-permission-set'
-             UNION
-             SELECT object_key FROM held WHERE mechanism = 'aws-generated-permission-set'),
-           ours_here AS (
-             SELECT DISTINCT split_part(object_key, '/', 2) AS name FROM held
-             WHERE mechanism = 'aws-account-assignment'),
-           here AS (
-             SELECT name FROM discovered
-             WHERE type = 'aws-identity-center-permission-set' AND attributes->'accounts' ? $4
-             UNION
-             SELECT name FROM ours_here)
+               AND r.type = 'aws-identity-center-permission-set'
+               AND r.name NOT IN (SELECT name FROM ours)),
+           roles AS (
+             SELECT FROM connector.resources r
+             WHERE r.connector_id = $1 AND r.integration_id = $2 AND r.gone_at IS NULL
+               AND r.type = 'aws-iam-role' AND r.account_id = $4
+               AND coalesce(substring(r.name FROM '^AWSReservedSSO_(.*)_[0-9a-f]{16}$'), '') <> ALL (
+                 SELECT name FROM ours))
            SELECT
-             (SELECT count(*) FROM sets) AS "sets!",
-             EXISTS (SELECT FROM sets WHERE name = $3) AS "has_set!",
-             (SELECT count(*) FROM here) AS "here!",
-             (SELECT count(*) FROM discovered
-               WHERE type = 'aws-iam-role' AND name NOT LIKE 'AWSReservedSSO\_apono-%')
-               + (SELECT count(*) FROM ours_here) AS "roles!",
-             EXISTS (SELECT FROM here WHERE name = $3) AS "is_here!""#,
+             (SELECT count(*) FROM theirs)
+               + (SELECT count(*) FROM ours WHERE is_held) AS "sets!",
+             EXISTS (SELECT FROM ours WHERE is_held AND name = $3) AS "has_set!",
+             (SELECT count(*) FROM theirs WHERE is_here)
+               + (SELECT count(*) FROM ours_here) AS "here!",
+             (SELECT count(*) FROM roles) + (SELECT count(*) FROM ours_here) AS "roles!",
+             EXISTS (SELECT FROM ours_here WHERE name = $3) AS "is_here!""#,
         connector.as_str(),
         integration.0,
         set,

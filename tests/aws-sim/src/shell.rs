@@ -26,8 +26,16 @@ pub struct Shell {
     pub owner: String,
     /// When it was opened.
     pub opened: DateTime<Utc>,
-    /// When it was ended; none: it is open.
+    /// When it ends, since it was terminated; none: it was not.
     pub ended: Option<DateTime<Utc>>,
+}
+
+impl Shell {
+    /// Whether it is open at a time.
+    #[must_use]
+    pub fn is_open(&self, at: DateTime<Utc>) -> bool {
+        self.ended.is_none_or(|ended| at < ended)
+    }
 }
 
 /// What somebody opens a session with.
@@ -98,7 +106,8 @@ impl World {
     #[must_use]
     pub fn open_shells(&self, account: &str) -> Vec<String> {
         let shells = self.accounts.get(account).map(|account| account.shells.as_slice());
-        let open = shells.unwrap_or_default().iter().filter(|shell| shell.ended.is_none());
+        let now = self.clock.now();
+        let open = shells.unwrap_or_default().iter().filter(|shell| shell.is_open(now));
         open.map(|shell| shell.id.clone()).collect()
     }
 }

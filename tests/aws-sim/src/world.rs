@@ -130,6 +130,8 @@ pub struct Account {
     pub(crate) policies_made: u64,
     /// Sessions of Session Manager, also those that have ended.
     pub shells: Vec<Shell>,
+    /// How long sessions that are terminated go on, and show as open.
+    pub shell_lag: TimeDelta,
 }
 
 /// An EC2 instance.
@@ -229,6 +231,7 @@ impl World {
             policy_states: BTreeMap::new(),
             policies_made: 0,
             shells: Vec::new(),
+            shell_lag: TimeDelta::zero(),
         })
     }
 

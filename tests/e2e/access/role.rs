@@ -176,6 +176,23 @@ async fn what_somebody_takes_out_is_put_in_again() {
 }
 
 #[tokio::test]
+async fn where_somebody_lets_the_account_in_meanwhile_the_end_takes_ours_alone() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "ASSUME", ROLE)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let opened = trusting(&json!({ "AWS": "arn:aws:iam::222222222222:root" }));
+    let mut both = trust(cloud, ROLE);
+    let statements = both["Statement"].as_array_mut().expect("statements");
+    statements[0] = opened["Statement"][0].clone();
+    put(cloud, "deploy", both, true);
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(trust(cloud, ROLE), opened);
+    assert_eq!(house.calls("iam:UpdateAssumeRolePolicy"), 2);
+}
+
+#[tokio::test]
 async fn roles_that_nobody_gave_free_are_refused() {
     let house = house().await;
     put(&house.cloud, "untagged", before(), false);
@@ -203,8 +220,13 @@ async fn a_trust_policy_that_iam_would_not_take_is_told_and_left_alone() {
     put(&house.cloud, "dead", dead.clone(), true);
     let long = trusting(&json!({ "AWS": "x".repeat(1900) }));
     put(&house.cloud, "long", long.clone(), true);
+    let mut denied = before();
+    let deny = json!({ "Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole" });
+    denied["Statement"].as_array_mut().expect("statements").push(deny);
+    put(&house.cloud, "denied", denied.clone(), true);
     house.api.sync("prod").await;
     for (name, before, reason, says) in [
+        ("denied", denied, "INVALID", "denies sts:AssumeRole to everybody"),
         ("dead", dead, "INVALID", "AROAEXAMPLE, who are not there any more; take them out"),
         ("long", long, "QUOTA_EXCEEDED", "characters, and IAM takes 2048"),
     ] {

@@ -192,3 +192,56 @@ async fn what_is_closed_by_its_owner_was_not_removed_by_others() {
     assert_eq!(house.database.count(drift).await, 0);
     house.api.wait_for_grant("g2", GrantState::Active).await;
 }
+
+#[tokio::test]
+async fn as_long_as_the_policy_lets_anybody_in_the_end_is_not_over() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    // Somebody holds on to the account, so that the policy alone changes.
+    house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    let first = opens(cloud, 1, SHELL).expect("a shell");
+    let denied = Fault::new(Effect::DenyByScp).on("iam:CreatePolicyVersion");
+    cloud.sim.world().faults.push(denied);
+    house.api.revoke("g1").await;
+    wait_for("the end of the first", || async { (!open(cloud).contains(&first)).then_some(()) })
+        .await;
+    // Longer than the settling of calls and the propagation.
+    house.pass(60).await;
+    wait_for("what is in the way", || async {
+        let unit = house.api.get_grant("g1").await.units.remove(0);
+        unit.stuck_reason.contains("iam:CreatePolicyVersion").then_some(())
+    })
+    .await;
+    opens(cloud, 1, SHELL).expect("another shell");
+    cloud.sim.world().faults.clear();
+    house.pass(900).await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_session_that_goes_on_for_a_while_is_waited_for_and_one_that_does_not_end_is_told() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    cloud.sim.world().account(ACCOUNT).shell_lag = TimeDelta::seconds(3600);
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    opens(cloud, 1, SHELL).expect("a shell");
+    house.api.revoke("g1").await;
+    wait_for("its termination", || async {
+        (house.calls("ssm:TerminateSession") == 1).then_some(())
+    })
+    .await;
+    house.pass(20).await;
+    wait_for("what is in the way", || async {
+        let unit = house.api.get_grant("g1").await.units.remove(0);
+        unit.stuck_reason.contains("1 sessions were terminated, and are still open").then_some(())
+    })
+    .await;
+    house.pass(3600).await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+}

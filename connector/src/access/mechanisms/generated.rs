@@ -6,7 +6,7 @@
 //! grant in an account changes that policy alone: Identity Center is not called.
 //!
 //! ```text
-//!   stage 0                                 stage 1
+//!   stage 1                                 stage 2
 //!   policy /apono/<hash>   (in the account) ─┐
 //!                                            ├─▶ assignment of the set in the account
 //!   permission set apono-<hash>             ─┘
@@ -15,7 +15,8 @@
 //! The policy is first, since AWS assigns no set whose policy is missing; at the end the assignment
 //! goes first, since AWS removes neither what is attached nor what is assigned. Each statement
 //! ends by itself, so that access ends at its second, though nobody removes anything. What it ends
-//! not are shells that are open, so those are terminated ([`sessions`]), beside the assignment.
+//! not are shells that are open, so those are terminated ([`sessions`]): beside the assignment, and at
+//! stage 0 when nobody gets in any more.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -266,9 +267,9 @@ impl Mechanism for Generated {
         let mut objects = vec![
             policy::object(&account, &hash, mark.clone(), &share),
             permission_set::object(&set, &hash, mark, person),
-            assignment::object_of_generated(&account, &set, unit.principal, 1),
+            assignment::object_of_generated(&account, &set, unit.principal, 2),
         ];
-        objects.extend(sessions.map(|planned| planned.object(&account, &set)));
+        objects.extend(sessions.iter().flat_map(|planned| planned.objects(&account, &set)));
         Ok(objects)
     }
 

@@ -76,15 +76,15 @@ fn sessions(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
     let passes = |shell: &Shell| {
         filters.iter().all(|filter| match filter["key"].as_str() {
             Some("Target") => filter["value"] == *shell.instance,
-            Some("Owner") => filter["value"] == *shell.owner,
             _ => false,
         })
     };
+    let now = world.clock.now();
     let account = world.accounts.get(&session.account);
     let shells = account.map(|account| account.shells.as_slice()).unwrap_or_default();
     let found: Vec<Value> = shells
         .iter()
-        .filter(|shell| shell.region == call.region && shell.ended.is_none() == is_open)
+        .filter(|shell| shell.region == call.region && shell.is_open(now) == is_open)
         .filter(|shell| passes(shell))
         .map(|shell| {
             json!({
@@ -111,13 +111,16 @@ fn sessions(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
 /// Ends a session for good, also one that has ended.
 fn terminate(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     let now = world.clock.now();
-    let account = world.accounts.get_mut(&session.account);
-    let mut shells = account.into_iter().flat_map(|account| &mut account.shells);
     let id = call.text("SessionId");
-    let shell = shells.find(|shell| shell.id == id && shell.region == call.region);
+    let Some(account) = world.accounts.get_mut(&session.account) else {
+        return Err(Refusal::new(400, "DoesNotExistException", "no such account"));
+    };
+    let ends = now + account.shell_lag;
+    let shell =
+        account.shells.iter_mut().find(|shell| shell.id == id && shell.region == call.region);
     let Some(shell) = shell else {
         return Err(Refusal::new(400, "DoesNotExistException", "no such session"));
     };
-    shell.ended.get_or_insert(now);
+    shell.ended.get_or_insert(ends);
     Ok(Answer::json(&json!({ "SessionId": id })))
 }

@@ -84,7 +84,7 @@ pub(super) fn object(name: &str, hash: &str, mark: Mark, person: &str) -> Object
         key: name.to_owned(),
         place: format!("set/{name}"),
         object: json!(set),
-        stage: 0,
+        stage: 1,
         is_ours_alone: true,
         share: None,
     }

@@ -77,7 +77,7 @@ pub(super) fn object(account: &AccountId, hash: &str, mark: Mark, share: &Share)
         place: format!("policy/{key}"),
         key,
         object: json!(policy),
-        stage: 0,
+        stage: 1,
         is_ours_alone: false,
         share: Some(json!(share)),
     }

@@ -1,15 +1,18 @@
 //! What a person has opened on an instance through Session Manager: shells, forwarded ports.
 //!
 //! No policy ends what is open. So, when nobody holds the permission any more, all sessions of the
-//! person on the instance are terminated, and looked for again until what was taken out of the person's
-//! policy counts everywhere ([`Site::propagation`]): whoever was quick has opened another one.
+//! person on the instance are terminated. That is done twice. *At once*, beside the assignment, while the
+//! policy is being changed; and *at last*, when it was, and for as long as it may take to count everywhere
+//! ([`Site::propagation`]): whoever was quick has opened another one.
 //!
-//! There is nothing to be made in AWS: it is remembered that there may be something to end.
+//! There is nothing to be made in AWS: it is remembered that there may be something to end, at the first
+//! stage, before the policy lets anybody in.
 
 use async_trait::async_trait;
 use aws_sdk_ssm::types::{Session, SessionFilter, SessionFilterKey, SessionState, SessionStatus};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{Answer, Call, Kind, Look, Seen, read};
 use crate::{
@@ -29,8 +32,11 @@ pub(super) const TERMINATE: &str = "ssm:TerminateSession";
 
 /// How Systems Manager says that something is not there.
 const GONE: &str = "DoesNotExistException";
-/// Fact: there may be something to end.
-const IS_LEFT: &str = "is_left";
+/// What was terminated is not open any more by then.
+const ENDS_WITHIN: TimeDelta = TimeDelta::seconds(15);
+/// Facts of the two.
+const AT_ONCE: &str = "at_once";
+const AT_LAST: &str = "at_last";
 /// What Identity Center puts behind the name of a permission set in that of a role.
 const SUFFIX_CHARACTERS: usize = 16;
 
@@ -56,8 +62,20 @@ struct Opened {
     document: String,
     /// The person's permission set.
     set: String,
+    is_last: bool,
     #[serde(default)]
+    at_once: Memory,
+    #[serde(default)]
+    at_last: Memory,
+}
+
+/// What is remembered.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Memory {
+    /// There may be something to end.
     is_left: bool,
+    /// What was terminated last.
+    terminated: Vec<String>,
 }
 
 impl Planned {
@@ -67,29 +85,53 @@ impl Planned {
         Self { region: on.region.clone(), instance, document: document.to_owned() }
     }
 
-    /// Those that are opened with a permission set.
-    pub(super) fn object(self, account: &AccountId, set: &str) -> Object {
+    /// Those that are opened with a permission set, as they are ended at once and at last.
+    pub(super) fn objects(&self, account: &AccountId, set: &str) -> [Object; 2] {
         let Self { region, instance, document } = self;
-        let key = format!("{account}/{region}/{instance}/{document}/{set}");
-        Object {
-            mechanism: NAME,
-            place: format!("sessions/{key}"),
-            key,
-            object: json!({
-                "account": account,
-                "region": region,
-                "instance": instance,
-                "document": document,
-                "set": set,
-            }),
-            stage: 1,
-            is_ours_alone: true,
-            share: None,
-        }
+        [(AT_ONCE, 2), (AT_LAST, 0)].map(|(when, stage)| {
+            let key = format!("{account}/{region}/{instance}/{document}/{set}/{when}");
+            Object {
+                mechanism: NAME,
+                place: format!("sessions/{key}"),
+                key,
+                object: json!({
+                    "account": account,
+                    "region": region,
+                    "instance": instance,
+                    "document": document,
+                    "set": set,
+                    "is_last": when == AT_LAST,
+                }),
+                stage,
+                is_ours_alone: true,
+                share: None,
+            }
+        })
     }
 }
 
 impl Opened {
+    fn memory(&self) -> &Memory {
+        if self.is_last { &self.at_last } else { &self.at_once }
+    }
+
+    fn facts(&self, memory: &Memory) -> Value {
+        if self.is_last { json!({ AT_LAST: memory }) } else { json!({ AT_ONCE: memory }) }
+    }
+
+    /// How a termination that was begun so long ago stands, when these are open that were begun before and
+    /// since.
+    fn progress(&self, before: usize, since: usize, ago: TimeDelta, wait: TimeDelta) -> Progress {
+        let wait = if self.is_last { wait } else { TimeDelta::zero() };
+        match (before, since) {
+            (0, 0) if ago < wait => Progress::Running,
+            // Those that were opened since are terminated as well.
+            (0, 0) | (_, 1..) => Progress::Succeeded,
+            _ if ago < ENDS_WITHIN => Progress::Running,
+            _ => Progress::Failed(format!("{before} sessions were terminated, and are still open")),
+        }
+    }
+
     /// Whether a session is one of them, and open.
     fn has(&self, session: &Session) -> bool {
         use SessionStatus::{Failed, Terminated, Terminating};
@@ -116,33 +158,45 @@ impl Kind for Sessions {
 
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let opened: Opened = read(LIST, look.object)?;
+        let memory = opened.memory();
         let open = open(&reach(site, &opened, lane).await?, &opened).await?;
-        let has_open = !open.is_empty();
-        let is_present = opened.is_left || has_open;
-        // What is open after all were terminated was opened since.
-        let shows = |_: &str, verb| verb == Verb::Create || has_open;
-        let mut operations = look.accepted(shows, site.propagation());
-        operations.extend(open.into_iter().map(|request| Operation {
+        let is_present = memory.is_left || !open.is_empty();
+        let (before, since): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|id| memory.terminated.contains(id));
+        // Whoever closes it leaves nothing that was there before.
+        let is_left = !since.is_empty() && !memory.is_left;
+        let facts = is_left.then(|| opened.facts(&Memory { is_left, ..memory.clone() }));
+        let intent = look.target.intent.as_ref();
+        let ours = intent.and_then(|intent| {
+            let (verb, ago) = (intent.verb, look.now - intent.since);
+            let progress = match verb {
+                Verb::Create => Progress::Succeeded,
+                Verb::Delete => opened.progress(before.len(), since.len(), ago, site.propagation()),
+            };
+            Some(Operation { request: intent.request.clone()?, verb, progress })
+        });
+        let theirs = since.into_iter().map(|request| Operation {
             request,
             verb: Verb::Create,
             progress: Progress::Succeeded,
-        }));
+        });
+        let operations = ours.into_iter().chain(theirs).collect();
         let is_marked = is_present;
         let observed = Observed { is_present, is_marked, operations, ..Observed::default() };
-        // Whoever closes it leaves nothing that was there before.
-        let facts = (has_open && !opened.is_left).then(|| json!({ IS_LEFT: true }));
         Ok(Seen { observed, facts, ..Seen::default() })
     }
 
     async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
         let opened: Opened = read(TERMINATE, &call.object)?;
-        let is_left = call.verb == Verb::Create;
-        let request = if is_left {
-            "nothing is open yet".to_owned()
-        } else {
-            format!("terminated: {}", terminate(site, &opened, call.lane).await?)
-        };
-        Ok(Answer { request, facts: Some(json!({ IS_LEFT: is_left })) })
+        if call.verb == Verb::Create {
+            let memory = Memory { is_left: true, ..Memory::default() };
+            let request = "nothing is open yet".to_owned();
+            return Ok(Answer { request, facts: Some(opened.facts(&memory)) });
+        }
+        let terminated = terminate(site, &opened, call.lane).await?;
+        let request = format!("terminated: {}", terminated.len());
+        let facts = Some(opened.facts(&Memory { is_left: false, terminated }));
+        Ok(Answer { request, facts })
     }
 }
 
@@ -170,19 +224,20 @@ async fn open(access: &Access, opened: &Opened) -> Result<Vec<String>, ApiError>
     Ok(open)
 }
 
-/// Terminates all that are open; how many.
-async fn terminate(site: &Site, opened: &Opened, lane: Lane) -> Result<usize, ApiError> {
+/// Terminates all that are open; which. One that cannot be terminated spares no other.
+async fn terminate(site: &Site, opened: &Opened, lane: Lane) -> Result<Vec<String>, ApiError> {
     let access = reach(site, opened, lane).await?;
     let open =
         open(&access, opened).await.map_err(|error| ApiError { leaves_doubt: false, ..error })?;
+    let mut failed = None;
     for id in &open {
         let answer = access.ssm().terminate_session().session_id(id).send().await;
         match answer.map_err(|error| ApiError::of(TERMINATE, &error)) {
-            Err(error) if error.code.as_deref() != Some(GONE) => return Err(error),
+            Err(error) if error.code.as_deref() != Some(GONE) => failed = failed.or(Some(error)),
             Ok(_) | Err(_) => {}
         }
     }
-    Ok(open.len())
+    failed.map_or(Ok(open), Err)
 }
 
 #[cfg(test)]
@@ -199,6 +254,7 @@ mod tests {
                 "instance": "i-1",
                 "document": "Shell",
                 "set": "apono-ann",
+                "is_last": false,
             }),
         )
         .expect("sessions");
@@ -221,5 +277,28 @@ mod tests {
         ] {
             assert!(!opened.has(&session(role, "Shell", SessionStatus::Connected)), "{role}");
         }
+    }
+
+    #[test]
+    fn a_termination_is_over_when_nothing_is_open_and_nobody_gets_in_any_more() {
+        let progress = |is_last: bool, before, since, ago: i64| {
+            let opened = Opened {
+                account: "111122223333".parse().expect("an account"),
+                region: "eu-west-1".parse().expect("a region"),
+                instance: String::new(),
+                document: String::new(),
+                set: String::new(),
+                is_last,
+                at_once: Memory::default(),
+                at_last: Memory::default(),
+            };
+            opened.progress(before, since, TimeDelta::seconds(ago), TimeDelta::seconds(30))
+        };
+        assert_eq!(progress(false, 0, 0, 0), Progress::Succeeded);
+        assert_eq!(progress(true, 0, 0, 29), Progress::Running);
+        assert_eq!(progress(true, 0, 0, 30), Progress::Succeeded);
+        assert_eq!(progress(true, 1, 1, 0), Progress::Succeeded, "another one is terminated, too");
+        assert_eq!(progress(false, 1, 0, 14), Progress::Running, "it shows late");
+        assert!(matches!(progress(false, 1, 0, 15), Progress::Failed(_)), "it does not end");
     }
 }

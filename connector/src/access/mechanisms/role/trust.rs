@@ -17,14 +17,14 @@ use crate::{
     access::site::Site,
     aws::{Access, ApiError},
     model::{
-        failure::Lane,
+        failure::{Failure, Lane},
         holding::Holder,
         ids::AccountId,
         object::Object,
         policy_document,
         share::{Content, Shares},
-        target::{Observed, Verb},
-        trust_document::{self, CHARACTERS_MAX, Entry},
+        target::{Observed, Origin, Verb},
+        trust_document::{self, ASSUME, CHARACTERS_MAX, Entry},
     },
 };
 
@@ -56,6 +56,8 @@ struct Statement {
 struct Body {
     /// The statement of our name, or nothing.
     statement: Value,
+    /// The others.
+    others: Value,
 }
 
 /// The statement of a unit in a role.
@@ -89,13 +91,16 @@ impl Kind for Statements {
             Verb::Delete => ours.is_none(),
         };
         let observed = Observed {
+            // Where it was ours, it goes with ours.
             is_present: ours.is_some()
-                || trust_document::admits_account(&document, &wanted.account),
+                || (look.target.origin != Some(Origin::Made)
+                    && trust_document::admits_account(&document, &wanted.account)),
             is_marked: ours.is_some(),
             operations: look.accepted(shows, SHOWS_WITHIN),
             ..Observed::default()
         };
-        let body = Body { statement: ours.cloned().unwrap_or_default() };
+        let others = trust_document::without(&document, &wanted.sid);
+        let body = Body { statement: ours.cloned().unwrap_or_default(), others };
         Ok(Seen { observed, body: json!(body), facts: None })
     }
 
@@ -109,6 +114,15 @@ impl Kind for Statements {
             let words = format!("{} is not there", wanted.role);
             return Err(ApiError::answered(UPDATE, GONE, &words, 404));
         };
+        // IAM may show an older policy than it did before; whoever writes that back undoes what was
+        // changed since.
+        let seen: Body = read(UPDATE, &call.before)?;
+        if seen.others != trust_document::without(&before, &wanted.sid) {
+            let words =
+                format!("the trust policy of {} has changed since it was looked at", wanted.role);
+            let changed = ApiError::answered(UPDATE, "Changed", &words, 409);
+            return Err(ApiError { failure: Failure::Retry { after: None }, ..changed });
+        }
         let written = match call.verb {
             Verb::Create => trust_document::end(&call.after),
             Verb::Delete => None,
@@ -130,7 +144,7 @@ impl Kind for Statements {
             )
             .send()
             .await
-            .map_err(|error| ApiError::of(UPDATE, &error))?;
+            .map_err(|error| passing(ApiError::of(UPDATE, &error)))?;
         let request = answer.request_id().unwrap_or("without an id").to_owned();
         Ok(Answer { request, facts: Some(json!({ "written": written })) })
     }
@@ -141,7 +155,7 @@ impl Kind for Statements {
         holders: &[Holder],
         now: DateTime<Utc>,
     ) -> Result<Shares, ApiError> {
-        let Body { statement } = read(GET, body)?;
+        let Body { statement, .. } = read(GET, body)?;
         let Some((entry, until)) = wanted(holders, now)? else { return Ok(Shares::default()) };
         // What the account is admitted by is not ours.
         let is_until = |end| trust_document::is_same(&statement, &entry.statement(end));
@@ -159,6 +173,13 @@ impl Kind for Statements {
         let wanted = wanted(holders, now).unwrap_or_default();
         wanted.map_or(Value::Null, |(entry, until)| entry.statement(until))
     }
+}
+
+/// What IAM says to a change while it shows a role late, or while another change is under way: it is
+/// looked at again.
+fn passing(error: ApiError) -> ApiError {
+    let passes = matches!(error.code.as_deref(), Some("ConcurrentModification" | GONE));
+    if passes { ApiError { failure: Failure::Retry { after: None }, ..error } } else { error }
 }
 
 /// The statement of the unit that holds it, and until when.
@@ -180,6 +201,10 @@ fn fits(role: &str, before: &Value, after: &Value, verb: Verb) -> Result<(), Api
             dead.join(", ")
         );
         return Err(ApiError::answered(UPDATE, "MalformedPolicyDocument", &words, 400));
+    }
+    if verb == Verb::Create && trust_document::denies_all(before) {
+        let words = format!("the trust policy of {role} denies {ASSUME} to everybody");
+        return Err(ApiError::answered(UPDATE, "Denied", &words, 400));
     }
     let characters = policy_document::characters(after);
     if verb == Verb::Create && characters > CHARACTERS_MAX {
