@@ -182,7 +182,7 @@ pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()
     let found = find(ground, &lookup.recipient, &lookup.plans).await;
     let told = |(found, openings): (Found, Vec<Vec<InAccount>>)| {
         let openings = openings.into_iter().flatten().collect();
-        Told { principal: found.principal, names: found.names, openings }
+        Told { principal: found.principal, names: found.names, openings, lacking: None }
     };
     let found = found.map(told).map_err(|error| match error {
         Error::Refused(refusal) => refusal,
@@ -195,8 +195,8 @@ pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()
     let found = match found {
         Ok(told) => {
             let whose = (&told.principal, told.names.as_slice());
-            let refusal = tie::refusal(&mut conn, ground, &lookup.plans, whose).await?;
-            refusal.map_or(Ok(told), Err)
+            let lacking = tie::refusal(&mut conn, ground, &lookup.plans, whose).await?;
+            Ok(Told { lacking, ..told })
         }
         Err(refusal) => Err(refusal),
     };

@@ -36,6 +36,8 @@ pub struct Told {
     pub names: Vec<String>,
     /// What the plans open beside what they say.
     pub openings: BTreeSet<InAccount>,
+    /// What there is no room for; none: there is.
+    pub lacking: Option<Refusal>,
 }
 
 /// Asks who somebody is.
@@ -117,7 +119,7 @@ pub async fn answer(
         Err(_) => (None, serde_json::Value::Array(Vec::new())),
     };
     let names = found.as_ref().map_or(&[][..], |told| &told.names);
-    let refusal = found.as_ref().err();
+    let refusal = found.as_ref().map_or_else(Some, |told| told.lacking.as_ref());
     sqlx::query!(
         "UPDATE connector.lookups
          SET answered_at = connector.now(), principal = $3, refusal = $4, finding = $5,
@@ -155,15 +157,18 @@ pub async fn answered(
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    if let Some(code) = row.refusal {
-        let code = stored("lookups", "refusal", code.parse())?;
-        return Ok(Some(Err(Refusal::new(code, row.finding))));
-    }
-    let principal = serde_json::from_value(row.principal.unwrap_or_default());
+    let code = row.refusal.map(|code| stored("lookups", "refusal", code.parse())).transpose()?;
+    let refusal = code.map(|code| Refusal::new(code, row.finding));
+    let (principal, lacking) = match (row.principal, refusal) {
+        (None, Some(refusal)) => return Ok(Some(Err(refusal))),
+        (principal, lacking) => (principal.unwrap_or_default(), lacking),
+    };
+    let principal = serde_json::from_value(principal);
     Ok(Some(Ok(Told {
         principal: stored("lookups", "principal", principal)?,
         names: row.names,
         openings: stored("lookups", "openings", serde_json::from_value(row.openings))?,
+        lacking,
     })))
 }
 

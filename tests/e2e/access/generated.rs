@@ -312,7 +312,7 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
         ..Default::default()
     });
     let many = GrantRequest { units: units.collect(), ..on("g2", 1, "READ_ONLY", BUCKET) };
-    assert!(failed_step(&house, &many).await.contains("UNIT POLICY_FULL: "));
+    assert!(failed_step(&house, &many).await.starts_with("ROOM POLICY_FULL: "));
     house.api.grant(many).await;
     let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
     let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
@@ -338,7 +338,7 @@ async fn what_aws_gives_no_more_of_is_refused_before_anything_is_done() {
         house.api.wait_for_grant("g1", GrantState::Active).await;
         let another = on("g2", 2, "READ_ONLY", BUCKET);
         let step = failed_step(&house, &another).await;
-        assert!(step.starts_with("UNIT QUOTA_EXCEEDED: ") && step.contains(says), "{step}");
+        assert!(step.starts_with("ROOM QUOTA_EXCEEDED: ") && step.contains(says), "{step}");
         house.api.grant(another).await;
         let failed = house.api.wait_for_grant("g2", GrantState::Failed).await;
         let refusal = failed.units[0].refusal.as_ref().expect("a refusal");

@@ -122,6 +122,10 @@ impl History {
     }
 
     async fn happen(&mut self, event: Event) {
+        // Whoever may opens a session, and leaves it open.
+        for place in Place::ALL.into_iter().filter(|place| place.what == What::Instance) {
+            place.is_there(&mut self.sim.world(), (&self.organization, self.at));
+        }
         match event {
             Event::Grant => self.grant().await,
             Event::Extend => self.extend().await,
@@ -140,6 +144,8 @@ impl History {
                     "iam:CreatePolicy",
                     "iam:CreatePolicyVersion",
                     "iam:DeletePolicy",
+                    "iam:UpdateAssumeRolePolicy",
+                    "ssm:TerminateSession",
                 ];
                 let change = changes[self.chance.random_range(0..changes.len())];
                 self.fault(effect, change, 1);
@@ -166,7 +172,7 @@ impl History {
     }
 
     fn fault(&self, effect: Effect, action: &str, times: u32) {
-        let is_member = action.starts_with("iam:");
+        let is_member = action.starts_with("iam:") || action.starts_with("ssm:");
         let account = if is_member { &accounts(self.at)[0] } else { &self.management };
         let fault = Fault::new(effect).on(action).in_account(account).times(times);
         self.sim.world().faults.push(fault);
@@ -179,7 +185,7 @@ impl History {
     }
 
     fn any_calls(&mut self) -> &'static str {
-        ["identitystore:*", "iam:*", "sso:*", "sso:*"][self.chance.random_range(0..4)]
+        ["identitystore:*", "iam:*", "sso:*", "sso:*", "ssm:*"][self.chance.random_range(0..5)]
     }
 
     fn place(&mut self) -> Place {

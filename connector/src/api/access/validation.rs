@@ -18,7 +18,7 @@ use crate::{
         assignment::InAccount,
         details::SESSION_MAX,
         grant::Request,
-        refusal::{Refusal, RefusalCode},
+        refusal::Refusal,
         validation::{Outcome, Step},
     },
     store::{
@@ -74,8 +74,9 @@ impl Api {
                     steps.push(Step::passed("RECIPIENT", found));
                     told.principal.id().clone_into(&mut principal_id);
                     steps.extend(self.opens(of, request, &told).await?);
+                    steps.extend(told.lacking.iter().map(|lacking| refused("ROOM", lacking)));
                 }
-                Err(refusal) => steps.push(refused(told_by(&refusal), &refusal)),
+                Err(refusal) => steps.push(refused("RECIPIENT", &refusal)),
             }
             steps.push(self.queue(of).await?);
         } else {
@@ -224,14 +225,6 @@ impl Api {
             ),
         ))
     }
-}
-
-/// The step that a refusal belongs to, of those that come of looking the recipient up.
-fn told_by(refusal: &Refusal) -> &'static str {
-    if matches!(refusal.code, RefusalCode::PolicyFull | RefusalCode::QuotaExceeded) {
-        return "UNIT";
-    }
-    if refusal.code == RefusalCode::ManagementAccount { "OPENS" } else { "RECIPIENT" }
 }
 
 fn refused(code: &str, refusal: &Refusal) -> Step {
