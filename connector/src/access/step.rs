@@ -109,11 +109,12 @@ async fn read(ground: &Ground, due: &Due) -> store::Result<Option<Read>> {
     let Some(mut stored) = targets::get(&mut conn, connector, due.id).await? else {
         return Ok(None);
     };
+    // Before the facts of what it builds on: those are there when that is.
+    let holders = holdings::holders(&mut conn, connector, due.id).await?;
     let below = holdings::facts_below(&mut conn, connector, due.id).await?;
     learn(&mut stored.object, Some(&below));
     let own = stored.facts.clone();
     learn(&mut stored.object, Some(&own));
-    let holders = holdings::holders(&mut conn, connector, due.id).await?;
     let now = store::now(&mut conn).await?;
     let has_ground = holders.is_empty() || holders.iter().any(Holder::may_begin);
     let is_early = is_blank(&stored.target, now) && !has_ground;
@@ -230,6 +231,7 @@ impl Step<'_> {
             is_present: look.is_present,
             before: self.before.clone(),
             after: self.kind.body(&locked.holders, now),
+            now,
         })
     }
 

@@ -193,6 +193,28 @@ async fn where_somebody_lets_the_account_in_meanwhile_the_end_takes_ours_alone()
 }
 
 #[tokio::test]
+async fn a_statement_that_cannot_be_taken_out_has_ended_by_itself() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    house.api.grant(on("g1", 1, "ASSUME", ROLE)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let granted = trust(cloud, ROLE);
+    // Nobody is to be let in any more, the connector's changes with them.
+    put(cloud, "deploy", granted.clone(), false);
+    house.api.revoke("g1").await;
+    wait_for("what is in the way", || async {
+        let unit = house.api.get_grant("g1").await.units.remove(0);
+        unit.stuck_reason.contains("iam:UpdateAssumeRolePolicy").then_some(())
+    })
+    .await;
+    assert!(!may(cloud, 1, ROLE), "the person's own policy lets nobody in");
+    house.pass(3601).await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    assert_eq!(trust(cloud, ROLE), granted);
+    assert!(!may(cloud, 1, ROLE));
+}
+
+#[tokio::test]
 async fn roles_that_nobody_gave_free_are_refused() {
     let house = house().await;
     put(&house.cloud, "untagged", before(), false);

@@ -329,6 +329,8 @@ pub struct Call {
     pub before: Value,
     /// What should be in it.
     pub after: Value,
+    /// The database's time when it was decided.
+    pub now: DateTime<Utc>,
 }
 
 /// What AWS has answered.

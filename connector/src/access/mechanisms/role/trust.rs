@@ -49,6 +49,9 @@ struct Statement {
     /// The end that we wrote last; none: there is none of ours.
     #[serde(default)]
     written: Option<DateTime<Utc>>,
+    /// It cannot be taken out: it is gone when it has ended.
+    #[serde(default)]
+    is_left: bool,
 }
 
 /// What is there.
@@ -84,7 +87,9 @@ impl Kind for Statements {
         let access = reach(site, &wanted.role, lane).await?;
         let document = document(&access, &wanted.role).await?;
         let document = document.unwrap_or_default();
+        let is_over = |ours: &&Value| trust_document::end(ours).is_some_and(|end| end <= look.now);
         let ours = trust_document::find(&document, &wanted.sid);
+        let ours = ours.filter(|ours| !(wanted.is_left && is_over(ours)));
         let end = ours.and_then(trust_document::end);
         let shows = |_: &str, verb| match verb {
             Verb::Create => end.is_some() && end == wanted.written,
@@ -123,30 +128,29 @@ impl Kind for Statements {
             let changed = ApiError::answered(UPDATE, "Changed", &words, 409);
             return Err(ApiError { failure: Failure::Retry { after: None }, ..changed });
         }
-        let written = match call.verb {
-            Verb::Create => trust_document::end(&call.after),
-            Verb::Delete => None,
-        };
         let after = match call.verb {
             Verb::Create => trust_document::with(&before, &call.after),
             Verb::Delete => trust_document::without(&before, &wanted.sid),
         };
-        fits(&wanted.role, &before, &after, call.verb)?;
-        let answer = access
-            .iam()
-            .update_assume_role_policy()
-            .role_name(name(&wanted.role))
-            .policy_document(after.to_string())
-            .customize()
-            // A second attempt in the SDK would write what was read before the first.
-            .config_override(
-                aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()),
-            )
-            .send()
-            .await
-            .map_err(|error| passing(ApiError::of(UPDATE, &error)))?;
-        let request = answer.request_id().unwrap_or("without an id").to_owned();
-        Ok(Answer { request, facts: Some(json!({ "written": written })) })
+        let done = match fits(&wanted.role, &before, &after, call.verb) {
+            Ok(()) => update(&access, &wanted.role, &after).await,
+            Err(error) => Err(error),
+        };
+        let end = trust_document::find(&before, &wanted.sid).and_then(trust_document::end);
+        let is_over = call.verb == Verb::Delete && end.is_some_and(|end| end <= call.now);
+        match done {
+            Ok(request) => {
+                let written = trust_document::end(&call.after);
+                let written = written.filter(|_| call.verb == Verb::Create);
+                Ok(Answer { request, facts: Some(json!({ "written": written, "is_left": false })) })
+            }
+            // It lets nobody in, and will not come out by being tried again.
+            Err(error) if is_over && !error.leaves_doubt && !passes(&error) => {
+                let request = format!("left, since it has ended: {error}");
+                Ok(Answer { request, facts: Some(json!({ "is_left": true })) })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn shares(
@@ -173,6 +177,27 @@ impl Kind for Statements {
         let wanted = wanted(holders, now).unwrap_or_default();
         wanted.map_or(Value::Null, |(entry, until)| entry.statement(until))
     }
+}
+
+/// Whether an error may pass by itself.
+fn passes(error: &ApiError) -> bool {
+    matches!(error.failure, Failure::Retry { .. })
+}
+
+/// Writes the trust policy of a role; the id of the request.
+async fn update(access: &Access, role: &str, document: &Value) -> Result<String, ApiError> {
+    let answer = access
+        .iam()
+        .update_assume_role_policy()
+        .role_name(name(role))
+        .policy_document(document.to_string())
+        .customize()
+        // A second attempt in the SDK would write what was read before the first.
+        .config_override(aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()))
+        .send()
+        .await
+        .map_err(|error| passing(ApiError::of(UPDATE, &error)))?;
+    Ok(answer.request_id().unwrap_or("without an id").to_owned())
 }
 
 /// What IAM says to a change while it shows a role late, or while another change is under way: it is
