@@ -29,10 +29,12 @@ const SERVICES: &str = "@SERVICES@";
 pub fn management(types: &[&str]) -> String {
     let of_role = &discovery(types.iter().copied()).management;
     let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
-    let template = filled(&template, CHOICES, &of_each(choice));
-    let template = filled(&template, CONDITIONS, &of_each(condition));
-    let here = MECHANISMS.iter().filter(|mechanism| !mechanism.rights().is_empty());
-    let policies: Vec<String> = here.map(|mechanism| policy(*mechanism)).collect();
+    let choices: String = MECHANISMS.iter().map(|mechanism| choice(*mechanism)).collect();
+    let template = filled(&template, CHOICES, &choices);
+    let here = || MECHANISMS.iter().filter(|mechanism| !mechanism.rights().is_empty());
+    let conditions: String = here().map(|mechanism| condition(*mechanism)).collect();
+    let template = filled(&template, CONDITIONS, &conditions);
+    let policies: Vec<String> = here().map(|mechanism| policy(*mechanism)).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
     let parameters: String = in_members().map(|one| parameter(one.title())).collect();
     let template = filled(&template, PARAMETERS, &parameters);
@@ -47,10 +49,6 @@ fn in_members() -> impl Iterator<Item = &'static dyn Mechanism> {
 /// A parameter that the StackSet hands on.
 fn parameter(title: &str) -> String {
     format!("- ParameterKey: {title}\n  ParameterValue:\n    Ref: {title}\n")
-}
-
-fn of_each(written: fn(&dyn Mechanism) -> String) -> String {
-    MECHANISMS.iter().map(|mechanism| written(*mechanism)).collect()
 }
 
 /// The parameter that switches a mechanism on.
