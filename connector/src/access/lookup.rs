@@ -114,16 +114,10 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
         }
     };
     let whose = (&principal, names.as_slice());
-    let times = (now, now_is.until());
-    if let Some(refusal) = tie::all(&mut tx, ground, &grant.id, whose, &openings, times).await? {
-        drop(tx);
-        let mut tx = engine.db.begin().await?;
-        identity_centers::lock(&mut tx, held).await?;
-        return match grants::lock(&mut tx, &held.connector, &grant.id).await? {
-            Some(now_is) if !now_is.is_looked_up => refuse(tx, held, &grant.id, &refusal).await,
-            _ => Ok(()),
-        };
+    if let Some(refusal) = tie::refusal(&mut tx, ground, &plans, whose).await? {
+        return refuse(tx, held, &grant.id, &refusal).await;
     }
+    tie::all(&mut tx, ground, &grant.id, whose, &openings, now_is.until()).await?;
     let known = Some((&principal, names.as_slice()));
     grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
     let act = New {

@@ -18,20 +18,20 @@ use crate::{
     store::{self, PgConnection, holdings, targets, units},
 };
 
-/// Ties the units of a grant to their targets, in the order in which targets are locked. A refusal: one
-/// of them cannot hold what the grant would put in, or AWS gives no more of them.
+/// Ties the units of a grant to their targets, in the order in which targets are locked. There is room for
+/// them ([`refusal`]).
 pub(super) async fn all(
     tx: &mut PgConnection,
     ground: &Ground,
     grant: &str,
     (principal, names): (&Principal, &[String]),
     openings: &[Vec<InAccount>],
-    (now, until): (DateTime<Utc>, DateTime<Utc>),
-) -> store::Result<Option<Refusal>> {
+    until: DateTime<Utc>,
+) -> store::Result<()> {
     let held = &ground.held;
     // An audit may be a little late.
     let seen_within = ground.engine.config.audit * 2;
-    let (mut objects, mut counted) = (BTreeMap::new(), BTreeSet::new());
+    let mut objects = BTreeMap::new();
     let units = units::list(tx, &held.connector, &[grant.to_owned()]).await?;
     for (unit, opened) in units.into_iter().zip(openings) {
         units::set_openings(tx, &held.connector, (grant, unit.number), opened).await?;
@@ -43,15 +43,6 @@ pub(super) async fn all(
             principal,
             names,
         };
-        let mechanism = mechanisms::of(&unit.what.mechanism);
-        let whose_set = (held.integration, principal);
-        let own = mechanism.and_then(|one| one.own_set(&unit.what.plan, whose_set));
-        if let Some(own) = own.filter(|own| counted.insert(own.clone())) {
-            let full = quotas::full(tx, ground, &own).await?;
-            if full.is_some() {
-                return Ok(full);
-            }
-        }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;
@@ -59,7 +50,6 @@ pub(super) async fn all(
             objects.insert((object.key.clone(), object.mechanism, unit.number), object);
         }
     }
-    let mut shared = BTreeMap::new();
     for ((.., number), object) in objects {
         let of = (&held.connector, held.integration);
         let at_rest = if object.is_ours_alone {
@@ -74,21 +64,12 @@ pub(super) async fn all(
             (targets::ensure(tx, of, fresh, &object).await?, UnitState::Pending)
         };
         holdings::tie(tx, &held.connector, (grant, number), held_so, &object).await?;
-        if object.share.is_some() {
-            shared.insert(held_so.0, object.mechanism);
-        }
     }
-    for (target, kind) in shared {
-        let holders = holdings::holders(tx, &held.connector, target).await?;
-        let fits = mechanisms::kind(kind).map(|kind| kind.fits(&holders, now));
-        if let Some(Err(refusal)) = fits {
-            return Ok(Some(refusal));
-        }
-    }
-    Ok(None)
+    Ok(())
 }
 
-/// Why units by these plans could not be tied for somebody; none: they could. Nothing is written.
+/// Why there is no room for units by these plans, for somebody: one of their targets cannot hold what they
+/// would put in, or AWS gives no more of them. None: there is. Whoever is tied later is counted later.
 pub(super) async fn refusal(
     conn: &mut PgConnection,
     ground: &Ground,

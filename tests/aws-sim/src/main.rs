@@ -154,13 +154,21 @@ async fn plant_role(url: &str) -> anyhow::Result<()> {
 
 async fn access(url: &str, user: &str) -> anyhow::Result<()> {
     let told = ask(url, "access", &json!({ "user": user })).await?;
-    let access = told["access"].as_array().context("the simulator told no access")?;
-    if access.is_empty() {
-        println!("no access");
-    }
-    for held in access {
+    let line = |held: &Value| {
         let text = |name: &str| held[name].as_str().unwrap_or_default();
-        println!("{} {}", text("account"), text("permission_set"));
+        format!("{} {}", text("account"), text("permission_set"))
+    };
+    list(&told["access"], line, "no access")
+}
+
+/// Prints a line for each item, or that there is none.
+fn list(items: &Value, line: impl Fn(&Value) -> String, none: &str) -> anyhow::Result<()> {
+    let items = items.as_array().context("the simulator told nothing")?;
+    if items.is_empty() {
+        println!("{none}");
+    }
+    for item in items {
+        println!("{}", line(item));
     }
     Ok(())
 }
@@ -182,14 +190,8 @@ async fn shell(url: &str, user: &str, instance: &str) -> anyhow::Result<()> {
 
 async fn shells(url: &str, account: &str) -> anyhow::Result<()> {
     let told = ask(url, "shells", &json!({ "account": account })).await?;
-    let shells = told["shells"].as_array().context("the simulator told no sessions")?;
-    if shells.is_empty() {
-        println!("no session is open");
-    }
-    for shell in shells {
-        println!("{}", shell.as_str().unwrap_or_default());
-    }
-    Ok(())
+    let line = |shell: &Value| shell.as_str().unwrap_or_default().to_owned();
+    list(&told["shells"], line, "no session is open")
 }
 
 /// Asks something of a simulator that serves.

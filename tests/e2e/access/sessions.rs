@@ -34,6 +34,18 @@ async fn house() -> House {
     house
 }
 
+/// The same with a shell under `g1`, and `g2` that holds on to the account, so that at the end of the first
+/// the policy alone changes.
+async fn connected_beside_a_bucket() -> (House, String) {
+    let house = house().await;
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
+    let shell = opens(&house.cloud, 1, SHELL).expect("a shell");
+    (house, shell)
+}
+
 /// A user opens a session with a document; its id, if that is allowed.
 pub(crate) fn opens(cloud: &Cloud, number: usize, document: &str) -> Option<String> {
     let user = ann(number);
@@ -78,14 +90,8 @@ async fn a_shell_that_is_open_at_the_end_is_terminated_and_nobody_elses() {
 
 #[tokio::test]
 async fn whoever_opens_another_before_the_policy_counts_loses_it_too() {
-    let house = house().await;
+    let (house, first) = connected_beside_a_bucket().await;
     let cloud = &house.cloud;
-    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
-    // Somebody holds on to the account, so that the policy alone changes.
-    house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
-    house.api.wait_for_grant("g1", GrantState::Active).await;
-    house.api.wait_for_grant("g2", GrantState::Active).await;
-    let first = opens(cloud, 1, SHELL).expect("a shell");
     cloud.sim.world().account(ACCOUNT).iam_lag = TimeDelta::milliseconds(400);
     house.api.revoke("g1").await;
     wait_for("the end of the first", || async { (!open(cloud).contains(&first)).then_some(()) })
@@ -195,14 +201,8 @@ async fn what_is_closed_by_its_owner_was_not_removed_by_others() {
 
 #[tokio::test]
 async fn as_long_as_the_policy_lets_anybody_in_the_end_is_not_over() {
-    let house = house().await;
+    let (house, first) = connected_beside_a_bucket().await;
     let cloud = &house.cloud;
-    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
-    // Somebody holds on to the account, so that the policy alone changes.
-    house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
-    house.api.wait_for_grant("g1", GrantState::Active).await;
-    house.api.wait_for_grant("g2", GrantState::Active).await;
-    let first = opens(cloud, 1, SHELL).expect("a shell");
     let denied = Fault::new(Effect::DenyByScp).on("iam:CreatePolicyVersion");
     cloud.sim.world().faults.push(denied);
     house.api.revoke("g1").await;

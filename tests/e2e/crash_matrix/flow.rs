@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tonic::Code;
 
 use super::{
-    Point, Variant,
+    COMMIT, Point, Variant,
     proxy::{Held, Proxy},
     way::{BESIDE, Way},
 };
@@ -144,12 +144,11 @@ impl Stage {
     /// The effects of a clean run: calls (true) and commits.
     pub(super) async fn trace(&self, (way, flow): (Way, Flow)) -> Vec<(bool, String)> {
         let scene = self.scene(way, flow).await;
-        let (calls, commits) = (scene.calls().len(), scene.proxy.effects().len());
+        let (calls, commits) = (scene.calls().len(), scene.proxy.effects());
         scene.act(&scene.house.api).await;
         scene.comes_to_rest(&scene.house.api).await.expect("a clean run");
         let calls = scene.calls().split_off(calls);
-        let commits = scene.proxy.effects().split_off(commits);
-        let commits = commits.into_iter().map(|label| (false, label));
+        let commits = (commits..scene.proxy.effects()).map(|_| (false, COMMIT.to_owned()));
         calls.into_iter().map(|label| (true, label)).chain(commits).collect()
     }
 
@@ -168,18 +167,20 @@ impl Stage {
         };
         scene.begin().await;
         let Some(caught) = trap.caught().await else { return Ok(false) };
+        let label = caught.label();
+        let held = |wrong| format!("{label} was held: {wrong}");
         let old = scene.interrupt(variant, caught).await;
         asking.abort();
         let api = scene.house.api.clone();
         // Whoever heard no answer asks again.
         scene.asker().ask(&api).await;
         if !variant.is_late && !flow.ends_grant() {
-            scene.comes_to_rest(&api).await?;
+            scene.comes_to_rest(&api).await.map_err(held)?;
         }
         if !variant.is_late {
             scene.house.pass(LENGTH_S + 60).await;
         }
-        scene.ends(&api).await?;
+        scene.ends(&api).await.map_err(held)?;
         drop(old);
         Ok(true)
     }
@@ -210,6 +211,13 @@ impl Trap {
 }
 
 impl Caught {
+    fn label(&self) -> String {
+        match self {
+            Self::Call(held) => held.action.clone(),
+            Self::Commit(held) => held.label.clone(),
+        }
+    }
+
     fn forget(self) {
         match self {
             Self::Call(held) => held.forget(),
@@ -288,7 +296,7 @@ impl Scene {
             let mut world = self.house.cloud.sim.world();
             return Trap::Call(world.set_trap(&point.label, point.nth, moment));
         }
-        Trap::Commit(self.proxy.set_trap(&point.label, point.nth, moment))
+        Trap::Commit(self.proxy.set_trap(point.nth, moment))
     }
 
     /// What begins a flow beside a request.

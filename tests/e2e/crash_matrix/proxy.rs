@@ -84,24 +84,17 @@ impl Proxy {
         self.url.clone()
     }
 
-    /// The labels of the effects so far, in the order in which they went to the server. One that
-    /// is held on arrival is not among them yet; one that is held when applied is.
-    pub(crate) fn effects(&self) -> Vec<String> {
-        self.ledger.lock().expect("a ledger").effects.clone()
+    /// How many effects went to the server so far. One that is held on arrival is not among them
+    /// yet; one that is held when applied is.
+    pub(crate) fn effects(&self) -> usize {
+        self.ledger.lock().expect("a ledger").effects
     }
 
-    /// Sets a trap for one effect, the `nth` (from 1) of a label that arrives from now on. What it
-    /// returns yields the effect once it is held. If that is dropped, the trap holds nothing.
+    /// Sets a trap for one effect, the `nth` (from 1) that arrives from now on. What it returns yields the effect once it is held. If that is dropped, the trap holds nothing.
     /// An effect is caught by one trap, the eldest that is due; another takes the next.
-    pub(crate) fn set_trap(
-        &self,
-        label: &str,
-        nth: usize,
-        moment: Moment,
-    ) -> oneshot::Receiver<Held> {
+    pub(crate) fn set_trap(&self, nth: usize, moment: Moment) -> oneshot::Receiver<Held> {
         let (told, caught) = oneshot::channel();
-        let label = label.to_owned();
-        self.ledger.lock().expect("a ledger").traps.push(Trap { label, nth, moment, told });
+        self.ledger.lock().expect("a ledger").traps.push(Trap { nth, moment, told });
         caught
     }
 }
@@ -118,6 +111,8 @@ impl Drop for Proxy {
 #[derive(Debug)]
 #[must_use = "an effect that is not let go is forgotten"]
 pub(crate) struct Held {
+    /// What it writes.
+    pub label: String,
     release: oneshot::Sender<()>,
 }
 
@@ -135,8 +130,14 @@ impl Held {
 }
 
 struct Trap {
-    label: String,
     nth: usize,
+    moment: Moment,
+    told: oneshot::Sender<Held>,
+}
+
+/// An effect that is to be held.
+struct Caught {
+    label: String,
     moment: Moment,
     told: oneshot::Sender<Held>,
 }
@@ -146,26 +147,27 @@ type Shared = Arc<Mutex<Ledger>>;
 /// What there was, and what is waited for.
 #[derive(Default)]
 struct Ledger {
-    effects: Vec<String>,
+    effects: usize,
     traps: Vec<Trap>,
 }
 
 impl Ledger {
     /// Counts an effect that arrives; the trap that catches it.
-    fn spring(&mut self, label: &str) -> Option<Trap> {
-        for trap in self.traps.iter_mut().filter(|trap| trap.label == label) {
+    fn spring(&mut self, label: String) -> Option<Caught> {
+        for trap in &mut self.traps {
             trap.nth = trap.nth.saturating_sub(1);
         }
-        let at = self.traps.iter().position(|trap| trap.nth == 0 && trap.label == label)?;
-        Some(self.traps.remove(at))
+        let at = self.traps.iter().position(|trap| trap.nth == 0)?;
+        let Trap { moment, told, .. } = self.traps.remove(at);
+        Some(Caught { label, moment, told })
     }
 }
 
 /// Holds an effect that is to be held at this moment, until it is released; an error: forgotten.
-async fn hold(caught: &mut Option<Trap>, moment: Moment) -> io::Result<()> {
-    let Some(trap) = caught.take_if(|trap| trap.moment == moment) else { return Ok(()) };
+async fn hold(caught: &mut Option<Caught>, moment: Moment) -> io::Result<()> {
+    let Some(caught) = caught.take_if(|caught| caught.moment == moment) else { return Ok(()) };
     let (release, released) = oneshot::channel();
-    if trap.told.send(Held { release }).is_err() {
+    if caught.told.send(Held { label: caught.label, release }).is_err() {
         return Ok(());
     }
     released.await.map_err(io::Error::other)
@@ -254,10 +256,10 @@ impl Forth {
     /// answered before anything else is read: its client may be gone by then.
     async fn ask(&mut self, batch: &[u8], effect: Option<String>) -> io::Result<()> {
         let Some(label) = effect else { return self.to_server.write_all(batch).await };
-        let mut caught = self.ledger.lock().expect("a ledger").spring(&label);
+        let mut caught = self.ledger.lock().expect("a ledger").spring(label);
         hold(&mut caught, Moment::Arrived).await?;
         self.gate.send_replace(caught.is_none());
-        self.ledger.lock().expect("a ledger").effects.push(label);
+        self.ledger.lock().expect("a ledger").effects += 1;
         self.to_server.write_all(batch).await?;
         let asked = self.asked;
         let answered = self.answers.wait_for(|answered| *answered >= asked).await;

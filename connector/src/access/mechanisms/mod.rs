@@ -34,6 +34,7 @@ use crate::{
 
 mod assignment;
 mod generated;
+mod iam;
 mod membership;
 mod role;
 

@@ -22,7 +22,8 @@ impl Preflight<'_> {
         const CODE: &str = "ACCESS_ACTIONS";
         let role = management.role();
         let mut ways = Vec::new();
-        for mechanism in MECHANISMS {
+        // The others need something in members alone.
+        for mechanism in MECHANISMS.iter().filter(|one| !one.rights().is_empty()) {
             let rights = mechanism.rights().iter();
             let rights = rights.filter(|right| right.to != To::ChangeManagementAccount);
             match tried(management, self.connector.as_str(), *mechanism, rights).await {
@@ -113,9 +114,8 @@ async fn tried(
     let role = access.role();
     let stand = Stand { partition: role.partition(), account: role.account().as_str(), connector };
     let own = own_changes(mechanism);
-    let (mut all_denied, mut may_change, mut needs_none) = (BTreeSet::new(), false, true);
+    let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
     for right in rights {
-        needs_none = false;
         let declared = privileges::actions(right);
         let context: Vec<_> = stand.conditions(right).collect();
         let samples = stand.samples(right);
@@ -130,8 +130,6 @@ async fn tried(
         }
     }
     Ok(match (all_denied.is_empty(), may_change) {
-        // What it needs, it needs elsewhere.
-        (true, _) if needs_none => Tried::NoChange,
         (true, _) => Tried::AllAllowed,
         (false, false) => Tried::NoChange,
         (false, true) => Tried::Partly(all_denied),

@@ -4,22 +4,25 @@
 //! number tells what a change has come to: they grow, and none is used twice.
 
 use async_trait::async_trait;
-use aws_sdk_iam::{config::retry::RetryConfig, types::Tag};
+use aws_sdk_iam::types::Tag;
 use aws_types::request_id::RequestId as _;
-use chrono::{DateTime, TimeDelta, Utc};
-use percent_encoding::percent_decode_str;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Answer, Call, Kind, Look, Seen, read},
+    super::{
+        Answer, Call, Kind, Look, Seen,
+        iam::{self, GONE, SHOWS_WITHIN, once},
+        read,
+    },
     Mark, PATH, not_ours,
 };
 use crate::{
     access::site::Site,
     aws::{Access, ApiError},
     model::{
-        failure::{Failure, Lane},
+        failure::Lane,
         holding::Holder,
         ids::AccountId,
         object::Object,
@@ -39,12 +42,8 @@ pub(super) const GET_VERSION: &str = "iam:GetPolicyVersion";
 pub(super) const LIST_VERSIONS: &str = "iam:ListPolicyVersions";
 pub(super) const TAG: &str = "iam:TagPolicy";
 
-/// How IAM says that something is not there.
-const GONE: &str = "NoSuchEntity";
 /// A policy has at most so many versions.
 const VERSIONS_MAX: u64 = 5;
-/// What was changed shows by then.
-const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(15);
 
 /// Policies of persons in accounts.
 pub(super) struct Policies;
@@ -191,8 +190,7 @@ const PASSING: [&str; 4] =
     ["ConcurrentModification", "EntityAlreadyExists", "LimitExceeded", "NoSuchEntity"];
 
 fn passing(error: ApiError) -> ApiError {
-    let passes = error.code.as_deref().is_some_and(|code| PASSING.contains(&code));
-    if passes { ApiError { failure: Failure::Retry { after: None }, ..error } } else { error }
+    iam::passing(error, &PASSING)
 }
 
 /// The number of a version: 7 of `v7`. What is none is before all.
@@ -220,16 +218,10 @@ async fn body(access: &Access, policy: &Policy) -> Result<Option<Body>, ApiError
     let answer =
         access.iam().get_policy_version().policy_arn(&arn).version_id(version).send().await;
     let answer = answer.map_err(|error| ApiError::of(GET_VERSION, &error))?;
-    let document = answer.policy_version().and_then(|found| found.document()).unwrap_or_default();
-    let document = percent_decode_str(document).decode_utf8_lossy();
+    let document = answer.policy_version().and_then(|found| found.document());
     // What cannot be read is not as it should be.
-    let document = serde_json::from_str(&document).unwrap_or_default();
+    let document = iam::document(document).unwrap_or_default();
     Ok(Some(Body { version: number(version), document }))
-}
-
-/// A second attempt in the SDK would meet the first one's policy or version.
-fn once() -> aws_sdk_iam::config::Builder {
-    aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
 async fn create(access: &Access, policy: &Policy, document: &Value) -> Result<String, ApiError> {

@@ -32,6 +32,8 @@ pub(super) const TERMINATE: &str = "ssm:TerminateSession";
 
 /// How Systems Manager says that something is not there.
 const GONE: &str = "DoesNotExistException";
+/// How many are terminated with one call of the engine; the next look finds the others.
+const AT_ONCE_MAX: usize = 100;
 /// What was terminated is not open any more by then.
 const ENDS_WITHIN: TimeDelta = TimeDelta::seconds(15);
 /// Facts of the two.
@@ -215,7 +217,9 @@ async fn open(access: &Access, opened: &Opened) -> Result<Vec<String>, ApiError>
     let call = access.ssm().describe_sessions().state(SessionState::Active).filters(on_instance);
     let mut items = call.into_paginator().items().send();
     let mut open = Vec::new();
-    while let Some(item) = items.next().await {
+    while open.len() < AT_ONCE_MAX
+        && let Some(item) = items.next().await
+    {
         let session = item.map_err(|error| ApiError::of(LIST, &error))?;
         if opened.has(&session) {
             open.extend(session.session_id);

@@ -5,14 +5,16 @@
 //! than it was made; a change that does not show by then is made again, which comes to the same.
 
 use async_trait::async_trait;
-use aws_sdk_iam::config::retry::RetryConfig;
 use aws_types::request_id::RequestId as _;
-use chrono::{DateTime, TimeDelta, Utc};
-use percent_encoding::percent_decode_str;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::{Answer, Call, Kind, Look, Seen, read};
+use super::super::{
+    Answer, Call, Kind, Look, Seen,
+    iam::{self, GONE, SHOWS_WITHIN, once},
+    read,
+};
 use crate::{
     access::site::Site,
     aws::{Access, ApiError},
@@ -31,15 +33,12 @@ use crate::{
 pub(super) const GET: &str = "iam:GetRole";
 pub(super) const UPDATE: &str = "iam:UpdateAssumeRolePolicy";
 
-/// How IAM says that something is not there.
-const GONE: &str = "NoSuchEntity";
-/// What was changed shows by then.
-const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(15);
-
 /// Statements in trust policies.
 pub(super) struct Statements;
 
 const NAME: &str = "aws-iam-trust-statement";
+
+const PASSING: [&str; 2] = ["ConcurrentModification", GONE];
 
 #[derive(Serialize, Deserialize)]
 struct Statement {
@@ -192,19 +191,11 @@ async fn update(access: &Access, role: &str, document: &Value) -> Result<String,
         .role_name(name(role))
         .policy_document(document.to_string())
         .customize()
-        // A second attempt in the SDK would write what was read before the first.
-        .config_override(aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled()))
+        .config_override(once())
         .send()
         .await
-        .map_err(|error| passing(ApiError::of(UPDATE, &error)))?;
+        .map_err(|error| iam::passing(ApiError::of(UPDATE, &error), &PASSING))?;
     Ok(answer.request_id().unwrap_or("without an id").to_owned())
-}
-
-/// What IAM says to a change while it shows a role late, or while another change is under way: it is
-/// looked at again.
-fn passing(error: ApiError) -> ApiError {
-    let passes = matches!(error.code.as_deref(), Some("ConcurrentModification" | GONE));
-    if passes { ApiError { failure: Failure::Retry { after: None }, ..error } } else { error }
 }
 
 /// The statement of the unit that holds it, and until when.
@@ -261,9 +252,8 @@ async fn document(access: &Access, role: &str) -> Result<Option<Value>, ApiError
         Err(error) => return Err(error),
     };
     let written = found.as_ref().and_then(|role| role.assume_role_policy_document());
-    let text = percent_decode_str(written.unwrap_or_default()).decode_utf8_lossy();
     let unreadable = |error: serde_json::Error| {
         ApiError::answered(GET, "", &format!("the trust policy of {role}: {error}"), 400)
     };
-    serde_json::from_str(&text).map(Some).map_err(unreadable)
+    iam::document(written).map(Some).map_err(unreadable)
 }
