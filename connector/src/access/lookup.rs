@@ -45,7 +45,7 @@ async fn find(
     plans: &[(String, serde_json::Value)],
 ) -> Result<(Found, Vec<Vec<InAccount>>), Error> {
     let Ground { engine, site, .. } = ground;
-    let found = principals::find(site, recipient).await?;
+    let found = principals::find(site, recipient, engine.config.untagged).await?;
     let spared = site.management_account();
     let mut openings = Vec::with_capacity(plans.len());
     for (name, plan) in plans {

@@ -6,7 +6,7 @@ use crate::{
     guard::{Guard, Kind, On, Question, Verdict},
     model::{
         assignment::InAccount,
-        grant::Request,
+        grant::{Recipient, Request},
         organization::Coverage,
         refusal::{Refusal, RefusalCode},
     },
@@ -87,13 +87,21 @@ pub fn on(what: &What) -> On<'_> {
     }
 }
 
+fn kind_of(recipient: &Recipient) -> Kind {
+    match recipient {
+        Recipient::UserEmail(_) | Recipient::UserName(_) | Recipient::UserId(_) => Kind::User,
+        Recipient::GroupName(_) | Recipient::GroupId(_) => Kind::Group,
+        Recipient::IamUser(_) => Kind::IamUser,
+    }
+}
+
 /// Why a rule forbids it; none: it may be.
 #[must_use]
 pub fn refusal(guard: &Guard, asked: Asked<'_>) -> Option<Refusal> {
     let Asked { of, request, recipient, account, on, length_s } = asked;
     let verdict = guard.judge(&Question {
         integration: &of.settings.name,
-        recipient: if request.recipient.is_group() { Kind::Group } else { Kind::User },
+        recipient: kind_of(&request.recipient),
         recipient_name: recipient,
         account: account.id.as_str(),
         account_name: &account.name,

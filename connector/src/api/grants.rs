@@ -12,7 +12,9 @@ use super::{status, words};
 use crate::{
     access::mechanisms::{self, UNBOUNDED_S},
     model::{
+        arn::UserArn,
         assignment::Principal,
+        details::Portal,
         form::Violation,
         grant::{
             ARN_CHARACTERS_MAX, End, ID_CHARACTERS_MAX, LABEL_KEY_CHARACTERS_MAX, LABELS_MAX,
@@ -170,7 +172,7 @@ pub(super) fn recipient(asked: Option<v1::Recipient>) -> Result<Recipient, Viola
     let recipient = match who {
         None => {
             return Err(violation(
-                "is required; set user_email, user_name, user_id, group_name or group_id",
+                "is required; set user_email, user_name, user_id, group_name, group_id or iam_user_arn",
             ));
         }
         Some(Who::UserEmail(name)) => Recipient::UserEmail(name),
@@ -178,6 +180,10 @@ pub(super) fn recipient(asked: Option<v1::Recipient>) -> Result<Recipient, Viola
         Some(Who::UserId(id)) => Recipient::UserId(id),
         Some(Who::GroupName(name)) => Recipient::GroupName(name),
         Some(Who::GroupId(id)) => Recipient::GroupId(id),
+        Some(Who::IamUserArn(arn)) => {
+            let user = UserArn::try_from(arn);
+            return user.map(Recipient::IamUser).map_err(|error| violation(&error.to_string()));
+        }
     };
     let name = recipient.name();
     if name.trim().is_empty()
@@ -278,6 +284,7 @@ fn shown(recipient: Recipient) -> v1::Recipient {
         Recipient::UserId(id) => Who::UserId(id),
         Recipient::GroupName(name) => Who::GroupName(name),
         Recipient::GroupId(id) => Who::GroupId(id),
+        Recipient::IamUser(arn) => Who::IamUserArn(arn.into()),
     };
     v1::Recipient { who: Some(who) }
 }
@@ -349,12 +356,10 @@ fn access_details(
 ) -> v1::AccessDetails {
     let custom_access_details = settings.custom_access_details.clone();
     let mechanism = mechanisms::of(&what.mechanism);
-    let (Some(portal), Some(region), Some(mechanism)) =
-        (&settings.sso_portal_url, &settings.sso_region, mechanism)
-    else {
-        return v1::AccessDetails { custom_access_details, ..Default::default() };
-    };
-    let found = mechanism.details(what, whose, portal, region);
+    let portal = settings.sso_portal_url.as_ref().zip(settings.sso_region.as_ref());
+    let portal = portal.map(|(url, sso_region)| Portal { url, sso_region });
+    let found = mechanism.map(|mechanism| mechanism.details(what, whose, portal));
+    let found = found.unwrap_or_default();
     v1::AccessDetails {
         sign_in_url: found.sign_in_url,
         aws_config: found.aws_config,

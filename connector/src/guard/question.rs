@@ -13,6 +13,8 @@ pub enum Kind {
     User,
     /// A group of people.
     Group,
+    /// A user of IAM.
+    IamUser,
 }
 
 /// What a permission is on.
@@ -43,7 +45,7 @@ pub struct Question<'a> {
     pub integration: &'a str,
     /// What receives the access.
     pub recipient: Kind,
-    /// Who: an e-mail address, a user name, a display name, an id, as the caller named it.
+    /// Who: an e-mail address, a user name, a display name, an id, an ARN, as the caller named it.
     pub recipient_name: &'a str,
     /// Account id.
     pub account: &'a str,
@@ -69,6 +71,7 @@ impl Question<'_> {
         let recipient = match self.recipient {
             Kind::User => "User",
             Kind::Group => "Group",
+            Kind::IamUser => "IamUser",
         };
         let request = Request::new(
             entity(recipient, self.recipient_name)?,

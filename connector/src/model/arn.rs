@@ -125,7 +125,61 @@ impl FromStr for RoleArn {
     }
 }
 
+const USER_EXPECTED: &str =
+    "the ARN of an IAM user, such as arn:<partition>:iam::123456789012:user/ann";
+
+/// The ARN of an IAM user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserArn {
+    account: AccountId,
+    arn: String,
+}
+
+impl UserArn {
+    /// The account that the user lives in.
+    #[must_use]
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// The user's name without its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The ARN as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.arn
+    }
+}
+
+impl From<UserArn> for String {
+    fn from(user: UserArn) -> String {
+        user.arn
+    }
+}
+
+impl TryFrom<String> for UserArn {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        match parse(&text, "user/") {
+            Some((_, account, _)) => Ok(Self { account, arn: text }),
+            None => Err(Malformed { found: text, expected: USER_EXPECTED }),
+        }
+    }
+}
+
 fn parse_role(text: &str) -> Option<RoleArn> {
+    let (partition, account, path_and_name) = parse(text, "role/")?;
+    Some(RoleArn { partition, account, path_and_name: path_and_name.to_owned() })
+}
+
+/// The partition, the account, and the path and name of something of IAM.
+fn parse<'a>(text: &'a str, kind: &str) -> Option<(Partition, AccountId, &'a str)> {
     let mut parts = text.splitn(6, ':');
     let (arn, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
@@ -135,7 +189,7 @@ fn parse_role(text: &str) -> Option<RoleArn> {
         "aws-cn" => Partition::AwsCn,
         _ => return None,
     };
-    let path_and_name = resource.strip_prefix("role/")?;
+    let path_and_name = resource.strip_prefix(kind)?;
     let name = path_and_name.rsplit('/').next()?;
     let valid = arn == "arn"
         && service == "iam"
@@ -144,11 +198,8 @@ fn parse_role(text: &str) -> Option<RoleArn> {
         && path_and_name.len() <= 512
         && !path_and_name.starts_with('/')
         && path_and_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&b));
-    valid.then_some(RoleArn {
-        partition,
-        account: account.parse().ok()?,
-        path_and_name: path_and_name.to_owned(),
-    })
+    let account = account.parse().ok()?;
+    valid.then_some((partition, account, path_and_name))
 }
 
 #[cfg(test)]
@@ -183,5 +234,15 @@ mod tests {
         ] {
             assert!(text.parse::<RoleArn>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn users_are_told_by_their_arns() {
+        let text = "arn:aws-cn:iam::123456789012:user/payments/ann@example.com";
+        let user = UserArn::try_from(text.to_owned()).expect("a user's ARN");
+        assert_eq!((user.as_str(), user.name()), (text, "ann@example.com"));
+        assert_eq!(user.account().as_str(), "123456789012");
+        let role = "arn:aws:iam::123456789012:role/ann".to_owned();
+        assert!(UserArn::try_from(role).is_err());
     }
 }

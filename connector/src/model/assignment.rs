@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::AccountId;
+use super::{arn::UserArn, ids::AccountId};
 
-/// Somebody in the identity store.
+/// Somebody in the identity store, or a user of IAM.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Principal {
@@ -14,14 +14,18 @@ pub enum Principal {
     User(String),
     /// The id of a group.
     Group(String),
+    /// The ARN of a user of IAM.
+    IamUser(UserArn),
 }
 
 impl Principal {
-    /// Its id.
+    /// Its id, or ARN.
     #[must_use]
     pub fn id(&self) -> &str {
-        let (Self::User(id) | Self::Group(id)) = self;
-        id
+        match self {
+            Self::User(id) | Self::Group(id) => id,
+            Self::IamUser(arn) => arn.as_str(),
+        }
     }
 }
 
@@ -30,6 +34,7 @@ impl fmt::Display for Principal {
         let word = match self {
             Self::User(_) => "user",
             Self::Group(_) => "group",
+            Self::IamUser(_) => "iam-user",
         };
         write!(f, "{word}/{}", self.id())
     }

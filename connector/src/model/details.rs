@@ -24,6 +24,15 @@ pub struct Details {
     pub cli_command: String,
 }
 
+/// The access portal of an organization.
+#[derive(Clone, Copy, Debug)]
+pub struct Portal<'a> {
+    /// Its URL.
+    pub url: &'a Url,
+    /// The region of the Identity Center instance.
+    pub sso_region: &'a Region,
+}
+
 /// Where the access portal begins.
 #[must_use]
 pub fn start(portal: &Url) -> String {
@@ -33,15 +42,14 @@ pub fn start(portal: &Url) -> String {
     start.as_str().trim_end_matches('/').to_owned()
 }
 
-/// The details of a permission set in an account; `sso_region` is the region of the instance.
+/// The details of a permission set in an account.
 #[must_use]
 pub fn of_role(
-    portal: &Url,
-    sso_region: &Region,
+    Portal { url, sso_region }: Portal<'_>,
     account: &AccountId,
     permission_set: &str,
 ) -> Details {
-    let start = start(portal);
+    let start = start(url);
     let role = utf8_percent_encode(permission_set, PLAIN);
     let profile = format!("{account}-{permission_set}");
     Details {
@@ -54,6 +62,18 @@ pub fn of_role(
 }
 
 impl Details {
+    /// Those of a user of IAM, perhaps with a command, in an account of a partition.
+    #[must_use]
+    pub fn of_iam_user(partition: &str, account: &AccountId, command: &str) -> Self {
+        let domain = match partition {
+            "aws-us-gov" => "signin.amazonaws-us-gov.com",
+            "aws-cn" => "signin.amazonaws.cn",
+            _ => "signin.aws.amazon.com",
+        };
+        let sign_in_url = format!("https://{account}.{domain}/console");
+        Self { sign_in_url, cli_command: command.to_owned(), ..Self::default() }
+    }
+
     /// The same with a page of the console behind the link, and a command with the profile behind
     /// that which signs in.
     #[must_use]
@@ -128,7 +148,8 @@ mod tests {
             let portal = Url::parse(portal).expect("a URL");
             let region = region.parse().expect("a region");
             let account = "222222222222".parse().expect("an account");
-            let found = of_role(&portal, &region, &account, "Read+Only@eu");
+            let portal = Portal { url: &portal, sso_region: &region };
+            let found = of_role(portal, &account, "Read+Only@eu");
             assert_eq!(
                 found.sign_in_url,
                 format!("{start}/#/console?account_id=222222222222&role_name=Read%2BOnly%40eu")
@@ -136,5 +157,13 @@ mod tests {
             assert!(found.aws_config.contains(&format!("sso_start_url = {start}\n")));
             assert_eq!(found.cli_command, "aws sso login --profile 222222222222-Read+Only@eu");
         }
+    }
+
+    #[test]
+    fn users_of_iam_sign_in_by_their_account() {
+        let account = "222222222222".parse().expect("an account");
+        let at = |partition| Details::of_iam_user(partition, &account, "").sign_in_url;
+        assert_eq!(at("aws"), "https://222222222222.signin.aws.amazon.com/console");
+        assert_eq!(at("aws-cn"), "https://222222222222.signin.amazonaws.cn/console");
     }
 }

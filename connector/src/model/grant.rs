@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::AccountId;
+use super::{arn::UserArn, ids::AccountId};
 
 /// Length of a grant's id.
 pub const ID_CHARACTERS_MAX: usize = 128;
@@ -46,18 +46,22 @@ pub enum Recipient {
     GroupName(String),
     /// A group by id.
     GroupId(String),
+    /// A user of IAM by ARN.
+    IamUser(UserArn),
 }
 
 impl Recipient {
     /// The name that was used.
     #[must_use]
     pub fn name(&self) -> &str {
-        let (Self::UserEmail(name)
-        | Self::UserName(name)
-        | Self::UserId(name)
-        | Self::GroupName(name)
-        | Self::GroupId(name)) = self;
-        name
+        match self {
+            Self::UserEmail(name)
+            | Self::UserName(name)
+            | Self::UserId(name)
+            | Self::GroupName(name)
+            | Self::GroupId(name) => name,
+            Self::IamUser(arn) => arn.as_str(),
+        }
     }
 
     /// Whether it is a group.
@@ -65,14 +69,31 @@ impl Recipient {
     pub fn is_group(&self) -> bool {
         match self {
             Self::GroupName(_) | Self::GroupId(_) => true,
-            Self::UserEmail(_) | Self::UserName(_) | Self::UserId(_) => false,
+            Self::UserEmail(_) | Self::UserName(_) | Self::UserId(_) | Self::IamUser(_) => false,
+        }
+    }
+
+    /// The user of IAM that it is; none: it is somebody of Identity Center.
+    #[must_use]
+    pub fn iam_user(&self) -> Option<&UserArn> {
+        match self {
+            Self::IamUser(arn) => Some(arn),
+            Self::UserEmail(_)
+            | Self::UserName(_)
+            | Self::UserId(_)
+            | Self::GroupName(_)
+            | Self::GroupId(_) => None,
         }
     }
 }
 
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = if self.is_group() { "group" } else { "user" };
+        let word = match self {
+            Self::UserEmail(_) | Self::UserName(_) | Self::UserId(_) => "user",
+            Self::GroupName(_) | Self::GroupId(_) => "group",
+            Self::IamUser(_) => "iam-user",
+        };
         write!(f, "{word} {}", self.name())
     }
 }

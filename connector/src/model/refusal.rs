@@ -32,8 +32,8 @@ macro_rules! refusal_codes {
 refusal_codes! {
     /// A rule beside the connector forbids it.
     Guardrail = "GUARDRAIL", "Ask for less, or have whoever runs the connector change the rule that is named.";
-    /// Nobody of this name is in the identity store.
-    PrincipalUnknown = "PRINCIPAL_UNKNOWN", "Name a user or group of Identity Center as its directory does; one that was provisioned just now shows after a while.";
+    /// Nobody of this name is in the identity store, or among the account's users.
+    PrincipalUnknown = "PRINCIPAL_UNKNOWN", "Name a user or group of Identity Center as its directory does, or the ARN of a user of IAM; one that was provisioned just now shows after a while.";
     /// What was looked up is not what was named.
     PrincipalAmbiguous = "PRINCIPAL_AMBIGUOUS", "Name the user or group by its id in the identity store.";
     /// The user is disabled.
@@ -47,7 +47,7 @@ refusal_codes! {
     /// The resource is not of the kind on which it can be given, or too little is known of it.
     ResourceUnfit = "RESOURCE_UNFIT", "Ask for the resource that is named instead; where something was not read, see `problems` and sync.";
     /// Nobody has said that it may be granted.
-    NotGrantable = "NOT_GRANTABLE", "Give it the tag that is named and sync; where untagged ones are wanted, set access.untagged = \"allow\" and widen the member role.";
+    NotGrantable = "NOT_GRANTABLE", "Give it the tag, or move it to the path, that is named, and sync; where others are wanted, set access.untagged = \"allow\" and widen the member role.";
     /// Session Manager does not reach the instance.
     InstanceNotManaged = "INSTANCE_NOT_MANAGED", "Do what is said, see that SSM Agent runs on the instance and reaches Systems Manager, and sync.";
     /// Database users cannot log in through IAM.
@@ -55,7 +55,7 @@ refusal_codes! {
     /// No database user is named, or none that could be.
     DatabaseUserUnfit = "DATABASE_USER_UNFIT", "Name a database user behind the permission, as in CONNECT/app_ro; letters, digits and _ - . @, at most 63.";
     /// It cannot be given to such a recipient.
-    RecipientUnfit = "RECIPIENT_UNFIT", "Name a user; a group cannot receive it.";
+    RecipientUnfit = "RECIPIENT_UNFIT", "Name a recipient of the kind that can receive it: a user, not a group; of Identity Center, or of IAM in the same account.";
     /// The group is another directory's.
     GroupExternal = "GROUP_EXTERNAL", "Change the group at the identity provider that it comes from, or grant a permission set instead.";
     /// No such account was discovered.

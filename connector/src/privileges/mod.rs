@@ -11,7 +11,7 @@ use crate::{
     model::{arn::Partition, scope::Reach},
 };
 
-use self::policy::{On, Statement};
+use self::policy::{Condition, On, Statement};
 
 pub mod policy;
 pub mod preflight;
@@ -78,9 +78,20 @@ impl Stand<'_> {
         }
     }
 
-    /// The condition keys of a right, with their values.
-    fn conditions<'a>(&'a self, right: &'a Right) -> impl Iterator<Item = (&'static str, &'a str)> {
-        right.when.iter().map(|when| (when.key, when.value.unwrap_or(self.connector)))
+    /// The conditions of a right.
+    fn conditions(&self, right: &Right) -> Vec<Condition> {
+        let written = right.when.iter().map(|when| Condition {
+            test: when.test(),
+            key: when.key,
+            value: self.named(when.value.unwrap_or(self.connector)),
+        });
+        written.collect()
+    }
+
+    /// The condition keys of a call with which a right is to be tried, with their values.
+    fn context(&self, right: &Right) -> Vec<(&'static str, String)> {
+        let met = |one: Condition| (one.key, one.value.replace('*', "any"));
+        self.conditions(right).into_iter().map(met).collect()
     }
 
     fn statement(&self, title: &str, right: &Right) -> Statement {
@@ -93,7 +104,7 @@ impl Stand<'_> {
                 mechanisms::On::AllBut(patterns, _) => On::AllBut(named(patterns)),
                 mechanisms::On::Only(patterns) => On::Only(named(patterns)),
             },
-            when: self.conditions(right).map(|(key, value)| (key, value.to_owned())).collect(),
+            when: self.conditions(right),
         }
     }
 }

@@ -24,8 +24,19 @@ pub struct Statement {
     pub actions: BTreeSet<&'static str>,
     /// What they are allowed on.
     pub on: On,
-    /// Condition keys and the values that they must have.
-    pub when: Vec<(&'static str, String)>,
+    /// What must hold of a call.
+    pub when: Vec<Condition>,
+}
+
+/// A condition of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// How it is tested: `StringEquals`.
+    pub test: &'static str,
+    /// The condition key.
+    pub key: &'static str,
+    /// What it is tested against.
+    pub value: String,
 }
 
 /// What a statement is about.
@@ -79,9 +90,14 @@ pub fn write(statements: &[Statement], format: Format) -> String {
                     let _ = writeln!(policy, "        - \"{arn}\"");
                 }
                 if !when.is_empty() {
-                    policy.push_str("      Condition:\n        StringEquals:\n");
+                    policy.push_str("      Condition:\n");
                 }
-                for (key, value) in when {
+                let mut tested = "";
+                for Condition { test, key, value } in when {
+                    if tested != *test {
+                        tested = test;
+                        let _ = writeln!(policy, "        {test}:");
+                    }
                     let _ = writeln!(policy, "          {key}: \"{value}\"");
                 }
             }
@@ -100,10 +116,10 @@ pub fn write(statements: &[Statement], format: Format) -> String {
                     let _ = writeln!(policy, "      \"{action}\",");
                 }
                 policy.push_str("    ]\n");
-                for (key, value) in when {
+                for Condition { test, key, value } in when {
                     let _ = writeln!(
                         policy,
-                        "    condition {{\n      test = \"StringEquals\"\n      variable = \"{key}\"\n      values = [\"{value}\"]\n    }}"
+                        "    condition {{\n      test = \"{test}\"\n      variable = \"{key}\"\n      values = [\"{value}\"]\n    }}"
                     );
                 }
                 policy.push_str("  }\n");
@@ -123,9 +139,11 @@ fn as_json(statement: &Statement) -> Value {
     let field = if is_not { "NotResource" } else { "Resource" };
     written.insert(field.to_owned(), json!(arns));
     if !statement.when.is_empty() {
-        let when: Map<String, Value> =
-            statement.when.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-        written.insert("Condition".to_owned(), json!({ "StringEquals": when }));
+        let mut conditions = json!({});
+        for Condition { test, key, value } in &statement.when {
+            conditions[test][key] = json!(value);
+        }
+        written.insert("Condition".to_owned(), conditions);
     }
     Value::Object(written)
 }

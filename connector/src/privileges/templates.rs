@@ -119,10 +119,18 @@ fn statement(title: &str, right: &Right) -> String {
     let actions = items(&actions(right)).replace("- ", "    - ");
     let mut when = String::new();
     if !right.when.is_empty() {
-        when.push_str("  Condition:\n    StringEquals:\n");
+        when.push_str("  Condition:\n");
     }
+    let mut tested = "";
     for condition in right.when {
+        if tested != condition.test() {
+            tested = condition.test();
+            let _ = writeln!(when, "    {tested}:");
+        }
         let _ = match condition.value {
+            Some(value) if condition.is_like => {
+                writeln!(when, "      {}:\n        Fn::Sub: {value}", condition.key)
+            }
             Some(value) => writeln!(when, "      {}: \"{value}\"", condition.key),
             None => writeln!(when, "      {}:\n        Ref: AponoConnectorId", condition.key),
         };

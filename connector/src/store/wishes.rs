@@ -147,8 +147,14 @@ pub async fn live(
     let named = recipient.map(serde_json::to_value).transpose();
     let named = super::stored("grants", "request", named)?;
     let id = recipient.map(|recipient| {
-        let name = recipient.name().to_owned();
-        if recipient.is_group() { Principal::Group(name) } else { Principal::User(name) }
+        let name = || recipient.name().to_owned();
+        match recipient {
+            Recipient::UserEmail(_) | Recipient::UserName(_) | Recipient::UserId(_) => {
+                Principal::User(name())
+            }
+            Recipient::GroupName(_) | Recipient::GroupId(_) => Principal::Group(name()),
+            Recipient::IamUser(arn) => Principal::IamUser(arn.clone()),
+        }
     });
     let id = super::stored("grants", "principal", id.map(serde_json::to_value).transpose())?;
     Ok(sqlx::query_scalar!(

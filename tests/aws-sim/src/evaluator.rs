@@ -160,7 +160,7 @@ impl World {
     }
 
     /// The account of a resource: that of its ARN, or of the bucket that it is or lies in.
-    fn owner<'a>(&'a self, resource: &'a str) -> Option<&'a str> {
+    pub(crate) fn owner<'a>(&'a self, resource: &'a str) -> Option<&'a str> {
         let mut parts = resource.splitn(6, ':').skip(2);
         let (service, _region, account) = (parts.next()?, parts.next()?, parts.next()?);
         if !account.is_empty() {
@@ -215,7 +215,7 @@ pub fn role_id(role: &str) -> String {
 }
 
 /// An AWS managed policy, as far as it is known; none: it is not.
-fn managed(arn: &str) -> Option<Value> {
+pub(crate) fn managed(arn: &str) -> Option<Value> {
     let actions = match arn.rsplit_once(":aws:policy/")?.1 {
         "AdministratorAccess" => json!("*"),
         "ReadOnlyAccess" => json!(["*:Describe*", "*:Get*", "*:List*"]),

@@ -1,8 +1,7 @@
 //! Customer managed policies of accounts, their versions, and who changes them.
 //!
-//! IAM is eventually consistent: what is changed shows [`Account::iam_lag`] later, as the lag is then,
-//! to those who read, and in what it allows. Whoever changes something is judged by the newest state. Sources:
-//! the API reference of IAM, and its quotas page.
+//! What is changed shows [`Account::iam_lag`] later, as the lag is then ([`crate::lag`]). Sources: the API
+//! reference of IAM, and its quotas page.
 
 use std::collections::BTreeMap;
 
@@ -76,14 +75,6 @@ pub struct PolicyChange {
     pub is_by_hand: bool,
 }
 
-/// What shows of a policy from some time on.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    shows: DateTime<Utc>,
-    /// None: there is none.
-    policy: Option<ManagedPolicy>,
-}
-
 impl PolicyName {
     /// A path and a name.
     #[must_use]
@@ -152,39 +143,18 @@ impl Account {
     /// A policy as it shows now.
     #[must_use]
     pub fn visible_policy(&self, name: &PolicyName, now: DateTime<Utc>) -> Option<&ManagedPolicy> {
-        let Some(states) = self.policy_states.get(name) else {
-            return self.managed_policies.get(name);
-        };
-        states.iter().rev().find(|state| state.shows <= now)?.policy.as_ref()
+        self.showing_policies.get(&self.managed_policies, name, now)
     }
 
     /// The policies that show now.
     pub(crate) fn visible_policies(&self, now: DateTime<Utc>) -> Vec<&ManagedPolicy> {
-        let mut names: Vec<&PolicyName> =
-            self.managed_policies.keys().chain(self.policy_states.keys()).collect();
-        names.sort();
-        names.dedup();
-        names.into_iter().filter_map(|name| self.visible_policy(name, now)).collect()
+        let shown = self.showing_policies.all(&self.managed_policies, now);
+        shown.into_iter().map(|(_, policy)| policy).collect()
     }
 
     /// Puts a policy in another's place; none: takes it away.
     fn set_policy(&mut self, name: &PolicyName, policy: Option<ManagedPolicy>, at: DateTime<Utc>) {
-        // Of what has come to show, nothing else need be known than that it is the newest.
-        self.policy_states.retain(|_, states| states.last().is_some_and(|last| last.shows > at));
-        if self.iam_lag.is_zero() {
-            self.policy_states.remove(name);
-        } else {
-            let before = self.managed_policies.get(name).cloned();
-            let states = self
-                .policy_states
-                .entry(name.clone())
-                .or_insert_with(|| vec![State { shows: at, policy: before }]);
-            states.push(State { shows: at + self.iam_lag, policy: policy.clone() });
-        }
-        match policy {
-            Some(policy) => self.managed_policies.insert(name.clone(), policy),
-            None => self.managed_policies.remove(name),
-        };
+        self.showing_policies.set(&mut self.managed_policies, (name, policy), at, self.iam_lag);
     }
 }
 
@@ -337,7 +307,10 @@ mod tests {
         }
         world.put_policy(ACCOUNT, "/ours/", "ann", "2");
         let account = world.account(ACCOUNT);
-        assert_eq!(account.policy_states.keys().map(|one| &one.name).collect::<Vec<_>>(), ["ann"]);
+        assert_eq!(
+            account.showing_policies.names().iter().map(|one| &one.name).collect::<Vec<_>>(),
+            ["ann"]
+        );
         assert_eq!(shown(&world).as_deref(), Some("1"));
         assert_eq!(world.accounts[ACCOUNT].visible_policies(world.clock.now()).len(), 2);
     }

@@ -9,10 +9,12 @@ use crate::{
     clock::Clock,
     directory::Directory,
     fault::Fault,
+    iam_user::{IamGroup, IamUser, UserChange},
     identity::{Credentials, Session},
     journal::{Entry, Tally},
+    lag::Showing,
     latency::Latency,
-    managed_policy::{ManagedPolicy, PolicyChange, PolicyName, State},
+    managed_policy::{ManagedPolicy, PolicyChange, PolicyName},
     quota::Quotas,
     shell::Shell,
     template::{Deployment, Role},
@@ -122,10 +124,18 @@ pub struct Account {
     pub things: Vec<Thing>,
     /// Customer managed policies, as whoever changes them finds them.
     pub managed_policies: BTreeMap<PolicyName, ManagedPolicy>,
-    /// How long after the next changes of customer managed policies they show and count.
+    /// Users of IAM, as whoever changes them finds them.
+    pub iam_users: BTreeMap<String, IamUser>,
+    /// Groups of IAM.
+    pub iam_groups: BTreeMap<String, IamGroup>,
+    /// How calls have changed users of IAM.
+    pub user_changes: Vec<UserChange>,
+    /// What shows of users that have just changed.
+    pub(crate) showing_users: Showing<String, IamUser>,
+    /// How long after the next changes of customer managed policies and users they show and count.
     pub iam_lag: TimeDelta,
-    /// What shows of policies that have just changed, the oldest state first.
-    pub(crate) policy_states: BTreeMap<PolicyName, Vec<State>>,
+    /// What shows of policies that have just changed.
+    pub(crate) showing_policies: Showing<PolicyName, ManagedPolicy>,
     /// How many policies were ever made.
     pub(crate) policies_made: u64,
     /// Sessions of Session Manager, also those that have ended.
@@ -227,8 +237,12 @@ impl World {
             profiles: BTreeMap::new(),
             things: Vec::new(),
             managed_policies: BTreeMap::new(),
+            iam_users: BTreeMap::new(),
+            iam_groups: BTreeMap::new(),
+            user_changes: Vec::new(),
+            showing_users: Showing::default(),
             iam_lag: TimeDelta::zero(),
-            policy_states: BTreeMap::new(),
+            showing_policies: Showing::default(),
             policies_made: 0,
             shells: Vec::new(),
             shell_lag: TimeDelta::zero(),

@@ -297,8 +297,14 @@ async fn memberships_end_with_a_recovery() {
     house.start_again().await;
     let found = house.api.access().get_recovery(GetRecoveryRequest::default()).await;
     let found = found.expect("an answer").into_inner().recovery.expect("a recovery");
-    let untold =
-        ["aws-identity-center-group-membership", "aws-generated-access", "aws-iam-role-assumption"];
+    let untold = [
+        "aws-identity-center-group-membership",
+        "aws-generated-access",
+        "aws-iam-role-assumption",
+        "aws-iam-group-membership",
+        "aws-iam-policy-attachment",
+        "aws-iam-user-policy",
+    ];
     assert_eq!(found.untold_mechanisms, untold);
     let end = EndRecoveryRequest {
         reason: "looked".to_owned(),

@@ -5,6 +5,7 @@ mod deletion;
 mod drift;
 pub(crate) mod generated;
 mod guardrails;
+pub(crate) mod iam_user;
 mod life;
 pub(crate) mod membership;
 mod outages;

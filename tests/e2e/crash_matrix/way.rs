@@ -5,7 +5,8 @@ use apono_connector_proto::v1::{GrantRequest, IntegrationSettings};
 use super::flow::Flow;
 use crate::{
     access::{
-        ACCOUNT, a_request, access_of, ann, assignment, generated, membership, role, sessions,
+        ACCOUNT, a_request, access_of, ann, assignment, generated, iam_user, membership, role,
+        sessions,
     },
     harness::Cloud,
 };
@@ -24,16 +25,18 @@ pub(super) enum Way {
     Generated,
     /// A role that is assumed, by somebody who has generated access in the account already.
     Role,
+    /// A group, a policy, and a permission on a bucket for a user of IAM.
+    IamUser,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Assignment, Self::Membership, Self::Generated, Self::Role];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Assignment, Self::Membership, Self::Generated, Self::Role, Self::IamUser];
 
-    /// What happens to grants by it. What is generated was not there before, and that a role lets the
-    /// account in is no effect.
+    /// What happens to grants by it. What is generated was not there before, that a role lets the
+    /// account in is no effect, and of a user of IAM not all was there before.
     pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
-        let is_generated = matches!(self, Self::Generated | Self::Role);
+        let is_generated = matches!(self, Self::Generated | Self::Role | Self::IamUser);
         Flow::ALL.into_iter().filter(move |flow| !is_generated || !flow.is_found())
     }
 
@@ -45,6 +48,7 @@ impl Way {
         sessions::with_instance(cloud);
         role::with_roles(cloud);
         generated::with_buckets(cloud);
+        iam_user::with_iam_users(cloud);
     }
 
     /// A grant that is there before and after; none: there is none.
@@ -57,6 +61,7 @@ impl Way {
     pub(super) fn knowing(settings: IntegrationSettings) -> IntegrationSettings {
         let buckets = generated::knowing_buckets(settings.clone()).resource_types;
         let mut settings = role::knowing_roles(membership::with_groups(settings));
+        settings = iam_user::knowing_iam(settings);
         settings.resource_types.extend(buckets);
         settings.resource_types.sort_unstable();
         settings.resource_types.dedup();
@@ -70,13 +75,14 @@ impl Way {
             Self::Membership => membership::join(id, membership::OTHER),
             Self::Generated => generated::on(id, 1, "CONNECT", sessions::INSTANCE),
             Self::Role => generated::on(id, 1, "ASSUME", role::ROLE),
+            Self::IamUser => iam_user::all_ways(id),
         }
     }
 
     /// Whoever gets it.
     fn person(self) -> String {
         match self {
-            Self::Assignment | Self::Generated | Self::Role => ann(1),
+            Self::Assignment | Self::Generated | Self::Role | Self::IamUser => ann(1),
             Self::Membership => ann(membership::OTHER),
         }
     }
@@ -98,6 +104,10 @@ impl Way {
                 let role = world.account(ACCOUNT).roles.get_mut("deploy").expect("a role");
                 role.trust = role::before();
             }
+            (Self::IamUser, _) => {
+                let users = &mut world.account(ACCOUNT).iam_users;
+                users.insert("eve".to_owned(), iam_user::before());
+            }
             (Self::Generated, _) => {
                 let sets = &world.organizations[&cloud.organization].directory.permission_sets;
                 let ours = sets.iter().find(|set| set.name.starts_with("apono-"));
@@ -113,6 +123,7 @@ impl Way {
             Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
             Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
             Self::Role => role::may(cloud, 1, role::ROLE),
+            Self::IamUser => iam_user::may_all(cloud),
         }
     }
 
@@ -127,6 +138,10 @@ impl Way {
     pub(super) fn left(self, cloud: &Cloud) -> Vec<String> {
         match self {
             Self::Assignment | Self::Membership => Vec::new(),
+            Self::IamUser => {
+                let eve = iam_user::eve(cloud);
+                (eve != iam_user::before()).then(|| format!("{eve:?}")).into_iter().collect()
+            }
             Self::Role => {
                 let trust = role::trust(cloud, role::ROLE);
                 (trust != role::before()).then(|| trust.to_string()).into_iter().collect()

@@ -23,7 +23,7 @@ use super::{
     round::{Apis, accounts},
 };
 use crate::{
-    access::{end_in, user},
+    access::{end_in, iam_user::before},
     harness::{Api, Cloud, Database},
 };
 
@@ -200,7 +200,7 @@ impl History {
         let request = GrantRequest {
             integration: format!("org-{}", self.at),
             grant_id: id.clone(),
-            recipient: Some(user(&format!("ann{}@example.com", place.person))),
+            recipient: Some(place.recipient(self.at)),
             units: vec![place.unit(self.at)],
             end: Some(end_in(seconds)),
             reason: "by chance".to_owned(),
@@ -333,8 +333,7 @@ impl History {
                 let mut world = self.sim.world();
                 world.settle(&self.organization);
                 let has = place.is_there(&mut world, (&self.organization, self.at));
-                let directory = &world.organizations[&self.organization].directory;
-                (has, place.removals(directory, self.at))
+                (has, place.removals(&world, (&self.organization, self.at)))
             };
             let is_theirs = self.theirs.get(&place).copied().unwrap_or_default();
             let live = live.get(&place).cloned().unwrap_or_default();
@@ -396,7 +395,7 @@ impl History {
 
     /// What was generated is gone, but for those who still have it.
     fn nothing_is_left(&self, live: &BTreeMap<Place, Vec<String>>) {
-        let generated = live.keys().filter(|place| !place.can_be_theirs());
+        let generated = live.keys().filter(|place| place.is_generated());
         let people = generated.map(|place| place.person).collect::<BTreeSet<_>>().len();
         let assume = live.iter().filter(|(place, _)| place.what == What::Role);
         let assume: usize = assume.map(|(_, grants)| grants.len()).sum();
@@ -409,6 +408,9 @@ impl History {
         let let_in = role.trust["Statement"].as_array().map_or(0, Vec::len) - 1;
         let left = (sets, policies, let_in);
         assert_eq!(left, (people, people, assume), "RANDOM_SEED={}", self.seed);
+        let eve = &world.accounts[&accounts(self.at)[0]].iam_users["eve"];
+        let has_any = live.keys().any(|place| place.is_of_iam());
+        assert!(has_any || *eve == before(), "RANDOM_SEED={}: {eve:?}", self.seed);
     }
 
     /// When the answer to a call was lost that was about a place.

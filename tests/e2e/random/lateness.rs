@@ -138,6 +138,17 @@ impl Excuses {
             let by_hand = of.directory.membership_changes.iter().filter(|one| one.is_by_hand);
             self.0.extend(by_hand.map(|change| (change.at, change.at + SHOWS)));
         }
+        let member = place.split(':').nth(4).unwrap_or_default();
+        if let Some(account) = world.accounts.get(member) {
+            let changed = account.user_changes.iter();
+            self.0.extend(changed.map(|change| (change.at, change.at + SHOWS)));
+        }
+        let of_iam = world.journal.iter().filter(|entry| {
+            entry.account == member
+                && entry.action.starts_with("iam:")
+                && !matches!(entry.code.as_str(), "" | "NoSuchEntity")
+        });
+        self.0.extend(of_iam.map(|entry| (entry.at, entry.at + TRIED_AGAIN)));
         let refused = world.journal.iter().filter(|entry| {
             entry.account == of.management
                 && (entry.action.starts_with("sso:") || entry.action.starts_with("identitystore:"))

@@ -1,11 +1,12 @@
 //! What is granted in a history, and to whom: a permission set in an account, a membership in a group,
-//! writing into a bucket, sessions on an instance, or a role.
+//! writing into a bucket, sessions on an instance, or a role; and to a user of IAM a group of IAM, or
+//! writing into a bucket.
 
-use apono_connector_proto::v1::AccessUnit;
+use apono_connector_proto::v1::{AccessUnit, Recipient, recipient::Who};
 use aws_sim::{
     assignment::{Assignment, Principal},
-    directory::Directory,
     evaluator::Question,
+    iam_user::IamUser,
     shell::Opening,
     template::Role,
     text::Text,
@@ -22,13 +23,15 @@ use crate::{
 /// A group of the simulator, in which none of those is who receive something.
 const GROUP: &str = "g-00000000";
 const INSTANCE: &str = "i-0a1";
+/// The number that stands for the user of IAM.
+const EVE: usize = 3;
 /// A role of the first account.
 pub(super) const ROLE: &str = "deploy";
 
 /// What, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// The number of a user.
+    /// The number of a user; [`EVE`] is one of IAM.
     pub(super) person: usize,
     pub(super) what: What,
 }
@@ -45,10 +48,12 @@ pub(super) enum What {
     Instance,
     /// Assuming its role.
     Role,
+    /// A membership in [`READERS`] of the first account.
+    IamGroup,
 }
 
 impl Place {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self { person: 1, what: What::Set(0) },
         Self { person: 1, what: What::Set(1) },
         Self { person: 1, what: What::Group },
@@ -61,7 +66,17 @@ impl Place {
         Self { person: 2, what: What::Instance },
         Self { person: 1, what: What::Role },
         Self { person: 2, what: What::Role },
+        Self { person: EVE, what: What::IamGroup },
+        Self { person: EVE, what: What::Bucket },
     ];
+
+    /// Who receives it, in the organization of a number.
+    pub(super) fn recipient(self, at: usize) -> Recipient {
+        if self.person == EVE {
+            return Recipient { who: Some(Who::IamUserArn(eve(at))) };
+        }
+        access::user(&format!("ann{}@example.com", self.person))
+    }
 
     /// As it is asked for, in the organization of a number.
     pub(super) fn unit(self, at: usize) -> AccessUnit {
@@ -75,25 +90,45 @@ impl Place {
             What::Bucket => on(format!("arn:aws:s3:::{}", bucket(at)), "READ_WRITE"),
             What::Instance => on(instance(at), "CONNECT"),
             What::Role => on(role(at), "ASSUME"),
+            What::IamGroup => on(readers(at), "MEMBER"),
         }
     }
 
     /// What the connector changes one thing at a time of.
     pub(super) fn of(self, at: usize) -> String {
         match self.what {
+            _ if self.person == EVE => eve(at),
             What::Set(account) => accounts(at)[account].clone(),
             What::Group => format!("group/{GROUP}"),
-            What::Bucket | What::Instance | What::Role => format!("policy/{}", accounts(at)[0]),
+            What::Bucket | What::Instance | What::Role | What::IamGroup => {
+                format!("policy/{}", accounts(at)[0])
+            }
         }
     }
 
-    /// Whether somebody else can make the same; what is generated is ours alone.
+    /// Whether somebody else can make the same, and it can be told from ours; what is generated is ours
+    /// alone, and who joins a group of IAM again is told the same.
     pub(super) fn can_be_theirs(self) -> bool {
-        !matches!(self.what, What::Bucket | What::Instance | What::Role)
+        matches!(self.what, What::Set(_) | What::Group)
+    }
+
+    /// Whether a user of IAM receives it.
+    pub(super) fn is_of_iam(self) -> bool {
+        self.person == EVE
+    }
+
+    /// Whether it takes a permission set of the person's own.
+    pub(super) fn is_generated(self) -> bool {
+        !self.can_be_theirs() && self.person != EVE
     }
 
     /// Somebody else makes the same, or removes it.
     pub(super) fn by_hand(self, world: &mut World, (organization, at): (&str, usize), makes: bool) {
+        if self.person == EVE {
+            let account = world.account(&accounts(at)[0]);
+            account.iam_users.insert("eve".to_owned(), access::iam_user::before());
+            return;
+        }
         if !self.can_be_theirs() {
             let sets = &world.organizations[organization].directory.permission_sets;
             let ours = sets.iter().filter(|set| set.name.starts_with("apono-"));
@@ -123,8 +158,14 @@ impl Place {
         let mut question = Question { organization, user: &user, account, ..Question::default() };
         match self.what {
             What::Set(_) | What::Group => {}
+            What::IamGroup => {
+                return world.accounts[account].iam_users["eve"].groups.contains("readers");
+            }
             What::Bucket => {
                 let object = format!("arn:aws:s3:::{}/a", bucket(at));
+                if self.person == EVE {
+                    return world.user_may(account, "eve", "s3:PutObject", &object);
+                }
                 (question.action, question.resource) = ("s3:PutObject", &object);
                 return world.may(&question);
             }
@@ -157,7 +198,18 @@ impl Place {
     }
 
     /// When we removed it; what ends by itself need not be removed in time.
-    pub(super) fn removals(self, directory: &Directory, at: usize) -> Vec<DateTime<Utc>> {
+    pub(super) fn removals(
+        self,
+        world: &World,
+        (organization, at): (&str, usize),
+    ) -> Vec<DateTime<Utc>> {
+        let directory = &world.organizations[organization].directory;
+        if self.what == What::IamGroup {
+            let is_in = |user: &IamUser| user.groups.contains("readers");
+            let changes = world.accounts[&accounts(at)[0]].user_changes.iter();
+            let left = changes.filter(|one| is_in(&one.before) && !is_in(&one.after));
+            return left.map(|one| one.at).collect();
+        }
         if !self.can_be_theirs() {
             return Vec::new();
         }
@@ -176,7 +228,7 @@ impl Place {
     fn assignment(self, at: usize) -> Option<Assignment> {
         match self.what {
             What::Set(account) => Some(assignment(&ann(self.person), &accounts(at)[account])),
-            What::Group | What::Bucket | What::Instance | What::Role => None,
+            What::Group | What::Bucket | What::Instance | What::Role | What::IamGroup => None,
         }
     }
 }
@@ -194,6 +246,16 @@ fn role(at: usize) -> String {
     format!("arn:aws:iam::{}:role/{ROLE}", accounts(at)[0])
 }
 
+/// The user of IAM.
+fn eve(at: usize) -> String {
+    format!("arn:aws:iam::{}:user/eve", accounts(at)[0])
+}
+
+/// The group of IAM.
+fn readers(at: usize) -> String {
+    format!("arn:aws:iam::{}:group/apono-grantable/readers", accounts(at)[0])
+}
+
 /// What can be granted in an organization beside what Identity Center has.
 pub(super) fn furnish(world: &mut World, at: usize) {
     let account = world.account(&accounts(at)[0]);
@@ -208,6 +270,7 @@ pub(super) fn furnish(world: &mut World, at: usize) {
         ..Role::default()
     };
     account.roles.insert(ROLE.to_owned(), role);
+    access::iam_user::enroll(account);
 }
 
 /// The bucket of an organization.

@@ -117,7 +117,7 @@ impl Round {
             let api = self.apis.any(at).expect("a daemon");
             let settings = IntegrationSettings { name: format!("org-{at}"), ..settings(cloud) };
             let mut settings = membership::with_groups(settings);
-            let more = ["aws-ec2-instance", "aws-iam-role", "aws-s3-bucket"];
+            let more = ["aws-ec2-instance", "aws-iam-group", "aws-iam-role", "aws-s3-bucket"];
             settings.resource_types.extend(more.map(str::to_owned));
             settings.resource_types.sort_unstable();
             connecting.spawn(async move { api.create_and_sync(settings).await });

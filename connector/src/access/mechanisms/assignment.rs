@@ -13,10 +13,10 @@ use aws_sdk_ssoadmin::{
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
-    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Right, Seen, To, Unit, read,
+    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
+    Unit, read,
 };
 use crate::{
     access::{Config, site::Site},
@@ -27,7 +27,7 @@ use crate::{
         details::{self, Details, session_length},
         failure::Lane,
         grant::Recipient,
-        ids::{AccountId, IntegrationId, Region},
+        ids::{AccountId, IntegrationId},
         object::Object,
         recovery::Change,
         refusal::{Refusal, RefusalCode},
@@ -204,10 +204,10 @@ impl Mechanism for Assignments {
         &self,
         what: &What,
         _whose: (IntegrationId, &Principal),
-        portal: &Url,
-        sso_region: &Region,
+        portal: Option<Portal<'_>>,
     ) -> Details {
-        details::of_role(portal, sso_region, &what.account, &what.permission)
+        let Some(portal) = portal else { return Details::default() };
+        details::of_role(portal, &what.account, &what.permission)
     }
 }
 
@@ -263,7 +263,7 @@ impl Kind for Assignments {
         let wanted: Assignment = read(LIST_ASSIGNMENTS, object)?;
         let instance = site.instance(lane).await?.arn.clone();
         let client = site.access(lane).await?.sso_admin();
-        let (kind, id) = principal(&wanted.principal);
+        let (kind, id) = principal(&wanted.principal)?;
         // A retry inside the SDK would lose the id of the first request.
         let once = aws_sdk_ssoadmin::config::Builder::new().retry_config(RetryConfig::disabled());
         let request = match call.verb {
@@ -346,10 +346,14 @@ impl Kind for Assignments {
     }
 }
 
-fn principal(principal: &Principal) -> (PrincipalType, &str) {
+fn principal(principal: &Principal) -> Result<(PrincipalType, &str), ApiError> {
     match principal {
-        Principal::User(id) => (PrincipalType::User, id),
-        Principal::Group(id) => (PrincipalType::Group, id),
+        Principal::User(id) => Ok((PrincipalType::User, id)),
+        Principal::Group(id) => Ok((PrincipalType::Group, id)),
+        Principal::IamUser(_) => {
+            let words = format!("the identity store does not know {principal}");
+            Err(ApiError::answered(LIST_ASSIGNMENTS, "", &words, 400))
+        }
     }
 }
 
@@ -371,7 +375,7 @@ pub(super) async fn of_principal(
 ) -> Result<Vec<InAccount>, ApiError> {
     let instance = &site.instance(lane).await?.arn;
     let client = site.access(lane).await?.sso_admin();
-    let (kind, id) = principal(of);
+    let (kind, id) = principal(of)?;
     let in_account = account.map(|account| {
         ListAccountAssignmentsFilter::builder().account_id(account.as_str()).build()
     });

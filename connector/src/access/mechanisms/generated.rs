@@ -22,20 +22,20 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
-    Error, Kind, Mechanism, On, Permission, Plan, Right, To, Unit, When, assignment, read,
+    Error, Kind, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan, Portal, Right, To, Unit, When,
+    assignment, read, spare_management,
 };
 use crate::{
     access::site::Site,
     aws::ApiError,
-    catalog::{self, COLLECTORS, Ending},
+    catalog::{self, COLLECTORS, Ending, Grantable},
     model::{
         assignment::{InAccount, Principal},
         details::{self, Details},
         grant::Recipient,
-        ids::{AccountId, IntegrationId, Region},
+        ids::{AccountId, IntegrationId},
         object::Object,
         policy_document::{self, Share},
         refusal::{Refusal, RefusalCode},
@@ -48,8 +48,6 @@ mod permission_set;
 mod policy;
 mod sessions;
 
-/// Path of the policies.
-const PATH: &str = "/apono/";
 /// The policy that caps every generated permission set. The stack makes it, outside the path in which the
 /// connector may write.
 pub const BOUNDARY: &str = "apono-connector-boundary";
@@ -58,9 +56,6 @@ const CONNECTOR_TAG: &str = "apono:connector";
 const INTEGRATION_TAG: &str = "apono:integration";
 /// Sessions of a generated permission set last so long, but what they may do ends before.
 const SESSION: &str = "PT1H";
-/// What is taken out of a policy is taken out of open sessions within this time.
-const PROPAGATES_WITHIN: TimeDelta = TimeDelta::minutes(2);
-
 /// Generated access.
 pub(super) static GENERATED: &dyn Mechanism = &Generated;
 
@@ -242,12 +237,11 @@ impl Mechanism for Generated {
             let finding = format!("{asked} is given to one user at a time");
             return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));
         }
-        let unknown = |finding| Refusal::new(RefusalCode::PermissionUnknown, finding);
-        let permission = catalog::permission(&on.kind, asked)
-            .ok_or_else(|| unknown(format!("{} has no permission {asked:?}", on.kind)))?;
+        let permission = permission(on, asked)?;
         let statements = permission.statements(on, asked)?;
         let account = on.account_id.parse::<AccountId>();
-        let account = account.map_err(|error| unknown(error.to_string()))?;
+        let account = account
+            .map_err(|error| Refusal::new(RefusalCode::AccountUnknown, error.to_string()))?;
         let (sessions, session) = match permission.ending {
             Ending::Closed => (None, Some(PROPAGATES_WITHIN)),
             Ending::Hour => (None, Some(TimeDelta::hours(1))),
@@ -280,25 +274,19 @@ impl Mechanism for Generated {
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
         let Planned { account, .. } = read(policy::CREATE, plan)?;
-        if account == *site.management_account() {
-            let finding = format!(
-                "{account} is the management account, in which no policies are made; ask for a permission set there"
-            );
-            return Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)));
-        }
-        Ok(Vec::new())
+        spare_management(site, &account)
     }
 
     fn details(
         &self,
         what: &What,
         whose: (IntegrationId, &Principal),
-        portal: &Url,
-        sso_region: &Region,
+        portal: Option<Portal<'_>>,
     ) -> Details {
+        let Some(portal) = portal else { return Details::default() };
         let (way, set) = (catalog::way_in(what), set_name(&hash(whose)));
         let user = whose.1.id();
-        let details = details::of_role(portal, sso_region, &what.account, &set);
+        let details = details::of_role(portal, &what.account, &set);
         details.leading_to(way.page(what, user).as_deref(), &way.command(what, user))
     }
 }
@@ -316,8 +304,16 @@ pub(super) fn permissions(kind: &str, is_meant: fn(Ending) -> bool) -> Vec<Permi
     given.collect()
 }
 
+/// The permission on a resource that somebody wrote.
+pub(super) fn permission(on: &Resource, asked: &str) -> Result<&'static Grantable, Refusal> {
+    catalog::permission(&on.kind, asked).ok_or_else(|| {
+        let finding = format!("{} has no permission {asked:?}", on.kind);
+        Refusal::new(RefusalCode::PermissionUnknown, finding)
+    })
+}
+
 /// What the objects of somebody have in their names.
-fn hash((integration, principal): (IntegrationId, &Principal)) -> String {
+pub(super) fn hash((integration, principal): (IntegrationId, &Principal)) -> String {
     policy_document::name_of(&[&integration.0.to_string(), principal.id()])
 }
 

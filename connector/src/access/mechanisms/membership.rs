@@ -14,10 +14,10 @@ use aws_types::request_id::RequestId as _;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
-    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Right, Seen, To, Unit,
+    Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
+    Unit,
     assignment::{LIST_ASSIGNMENTS, of_principal},
     read,
 };
@@ -30,7 +30,7 @@ use crate::{
         details::{Details, SESSION_MAX, start},
         failure::Lane,
         grant::Recipient,
-        ids::{IntegrationId, Region},
+        ids::IntegrationId,
         object::Object,
         refusal::{Refusal, RefusalCode},
         target::{Observed, Verb},
@@ -169,10 +169,10 @@ impl Mechanism for Memberships {
         &self,
         _what: &What,
         _whose: (IntegrationId, &Principal),
-        portal: &Url,
-        _sso_region: &Region,
+        portal: Option<Portal<'_>>,
     ) -> Details {
-        Details { sign_in_url: start(portal), ..Details::default() }
+        let Some(portal) = portal else { return Details::default() };
+        Details { sign_in_url: start(portal.url), ..Details::default() }
     }
 }
 

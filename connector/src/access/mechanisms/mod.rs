@@ -11,21 +11,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use url::Url;
 
 use super::{Config, site::Site};
 use crate::{
     aws::ApiError,
     model::{
         assignment::{InAccount, Principal},
-        details::Details,
+        details::{Details, Portal},
         failure::Lane,
         grant::Recipient,
         holding::Holder,
-        ids::{ConnectorId, IntegrationId, Region},
+        ids::{AccountId, ConnectorId, IntegrationId},
         object::Object,
         recovery::Change,
-        refusal::Refusal,
+        refusal::{Refusal, RefusalCode},
         share::Shares,
         target::{Observed, Operation, Progress, Target, Verb},
     },
@@ -35,13 +34,27 @@ use crate::{
 mod assignment;
 mod generated;
 mod iam;
+mod iam_user;
 mod membership;
+mod right;
 mod role;
+mod statements;
 
 pub use assignment::{Requests, plan as plan_assignment};
 pub use generated::BOUNDARY;
+pub(super) use iam_user::find as iam_user;
+pub use right::{On, Right, To, When};
 
-use self::{assignment::ASSIGNMENTS, generated::GENERATED, membership::MEMBERSHIPS, role::ROLES};
+use self::{
+    assignment::ASSIGNMENTS,
+    generated::GENERATED,
+    iam_user::{
+        attachment::{IAM_ATTACHMENTS, IAM_MEMBERSHIPS},
+        inline::INLINE_POLICIES,
+    },
+    membership::MEMBERSHIPS,
+    role::ROLES,
+};
 
 /// The IAM actions that recipients are looked up with, whatever the mechanism.
 pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
@@ -53,64 +66,6 @@ pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
 
 /// The tag and its value by which somebody says that a resource may be granted.
 pub const GRANTABLE: (&str, &str) = ("apono:grantable", "true");
-
-/// A right that a mechanism needs.
-#[derive(Debug)]
-pub struct Right {
-    /// Its name, beside the mechanism's title.
-    pub name: &'static str,
-    /// The IAM actions.
-    pub actions: &'static [&'static str],
-    /// On what.
-    pub on: On,
-    /// Where.
-    pub when: &'static [When],
-    /// For what.
-    pub to: To,
-}
-
-/// What a right is about, in the words of CloudFormation: `${AWS::Partition}`, `${AWS::AccountId}`.
-#[derive(Clone, Copy, Debug)]
-pub enum On {
-    /// Everything.
-    Everything,
-    /// Everything but these; one that is meant, to be tried.
-    AllBut(&'static [&'static str], &'static str),
-    /// These alone.
-    Only(&'static [&'static str]),
-}
-
-/// A condition of a right.
-#[derive(Clone, Copy, Debug)]
-pub struct When {
-    /// The condition key.
-    pub key: &'static str,
-    /// Its value; none: the connector's id.
-    pub value: Option<&'static str>,
-}
-
-impl When {
-    /// The request, or what it is about, names this connector.
-    const fn by_connector(key: &'static str) -> Self {
-        Self { key, value: None }
-    }
-
-    /// It has this value.
-    const fn text(key: &'static str, value: &'static str) -> Self {
-        Self { key, value: Some(value) }
-    }
-}
-
-/// What a right is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Seeing what is there.
-    Look,
-    /// Giving access and taking it away.
-    Change,
-    /// The same in the management account, which is a choice of its own: it could change the role itself.
-    ChangeManagementAccount,
-}
 
 /// A way of giving access.
 #[async_trait]
@@ -138,9 +93,14 @@ pub trait Mechanism: Send + Sync {
     /// The permissions that it gives on resources of a type.
     fn permissions(&self, kind: &str) -> Vec<Permission>;
 
-    /// Whether it is given on what [`GRANTABLE`] is said of alone, unless the operator wants otherwise.
-    fn asks_for_tag(&self) -> bool {
+    /// Whether it serves users of IAM, and nobody of Identity Center.
+    fn is_for_iam_users(&self) -> bool {
         false
+    }
+
+    /// Why a resource is not given unless the operator wants even that; none: it is.
+    fn withheld(&self, _on: &Resource) -> Option<String> {
+        None
     }
 
     /// What giving a permission on a resource takes, but for who receives it.
@@ -167,13 +127,12 @@ pub trait Mechanism: Send + Sync {
     /// anything is done.
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error>;
 
-    /// How somebody gets in.
+    /// How somebody gets in; without a portal, as far as that can be said.
     fn details(
         &self,
         what: &What,
         whose: (IntegrationId, &Principal),
-        portal: &Url,
-        sso_region: &Region,
+        portal: Option<Portal<'_>>,
     ) -> Details;
 
     /// Whether AWS can be asked for what was changed.
@@ -407,17 +366,60 @@ pub enum Error {
 }
 
 /// All of them.
-pub static MECHANISMS: &[&dyn Mechanism] = &[ASSIGNMENTS, MEMBERSHIPS, GENERATED, ROLES];
+pub static MECHANISMS: &[&dyn Mechanism] = &[
+    ASSIGNMENTS,
+    MEMBERSHIPS,
+    GENERATED,
+    ROLES,
+    IAM_MEMBERSHIPS,
+    IAM_ATTACHMENTS,
+    INLINE_POLICIES,
+];
 
-/// The mechanism that gives a permission, with or without a name behind its id, on resources of a type.
-#[must_use]
-pub fn giving(kind: &str, asked: &str) -> Option<&'static dyn Mechanism> {
+/// The mechanism that gives a permission, with or without a name behind its id, on resources of a type to
+/// such a recipient.
+///
+/// # Errors
+///
+/// When none does.
+pub fn giving(
+    kind: &str,
+    asked: &str,
+    recipient: &Recipient,
+) -> Result<&'static dyn Mechanism, Refusal> {
     let id = asked.split('/').next();
     let gives = |mechanism: &&dyn Mechanism| {
         mechanism.permissions(kind).iter().any(|one| Some(one.id) == id)
     };
-    MECHANISMS.iter().copied().find(gives)
+    let mut giving = MECHANISMS.iter().copied().filter(gives).peekable();
+    if giving.peek().is_none() {
+        let finding = format!("nothing gives {asked:?} on resources of type {kind}");
+        return Err(Refusal::new(RefusalCode::PermissionUnknown, finding));
+    }
+    let is_iam_user = recipient.iam_user().is_some();
+    giving.find(|one| one.is_for_iam_users() == is_iam_user).ok_or_else(|| {
+        let to = if is_iam_user { "users of Identity Center" } else { "users of IAM" };
+        let finding = format!("{asked} on resources of type {kind} is given to {to}");
+        Refusal::new(RefusalCode::RecipientUnfit, finding)
+    })
 }
+
+/// No account but a member is opened by what its own role does; nothing else is opened beside.
+fn spare_management(site: &Site, account: &AccountId) -> Result<Vec<InAccount>, Error> {
+    if account != site.management_account() {
+        return Ok(Vec::new());
+    }
+    let finding = format!(
+        "{account} is the management account, in which IAM is not changed; ask for a permission set there"
+    );
+    Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)))
+}
+
+/// What is taken out of a policy is taken out of open sessions within this time.
+const PROPAGATES_WITHIN: TimeDelta = TimeDelta::minutes(2);
+
+/// What the connector's own things begin with.
+const OUR_PREFIX: &str = "apono-";
 
 /// The objects in AWS that a unit means.
 ///

@@ -8,10 +8,9 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::{
-    Error, Kind, Mechanism, On, Permission, Plan, Right, To, Unit, When,
+    Error, GRANTABLE, Kind, Mechanism, On, Permission, Plan, Portal, Right, To, Unit, When,
     generated::{self, GENERATED},
     read,
 };
@@ -23,7 +22,7 @@ use crate::{
         assignment::{InAccount, Principal},
         details::Details,
         grant::Recipient,
-        ids::{IntegrationId, Region},
+        ids::IntegrationId,
         object::Object,
         refusal::Refusal,
         trust_document::Entry,
@@ -93,8 +92,10 @@ impl Mechanism for Roles {
         generated::permissions(kind, |ending| ending == Ending::Hour)
     }
 
-    fn asks_for_tag(&self) -> bool {
-        true
+    fn withheld(&self, on: &Resource) -> Option<String> {
+        let (tag, value) = GRANTABLE;
+        let is_tagged = on.tags[tag] == value;
+        (!is_tagged).then(|| format!("{} has not the tag {tag}={value}", on.arn))
     }
 
     fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
@@ -133,9 +134,8 @@ impl Mechanism for Roles {
         &self,
         what: &What,
         whose: (IntegrationId, &Principal),
-        portal: &Url,
-        sso_region: &Region,
+        portal: Option<Portal<'_>>,
     ) -> Details {
-        GENERATED.details(what, whose, portal, sso_region)
+        GENERATED.details(what, whose, portal)
     }
 }

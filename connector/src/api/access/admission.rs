@@ -7,7 +7,7 @@ use tonic::Status;
 use super::super::{Api, auth::Caller, status};
 use crate::{
     access::{
-        mechanisms::{self, GRANTABLE},
+        mechanisms,
         rules::{self, Asked},
     },
     model::{
@@ -58,7 +58,8 @@ impl Api {
             return Err(refuse(RefusalCode::StateNotKept, "", finding).into());
         }
         refuse_recovering(&mut tx, connector).await?;
-        let of = open(&mut tx, connector, IntegrationId(request.integration)).await?;
+        let integration = IntegrationId(request.integration);
+        let of = open(&mut tx, connector, integration, &request.recipient).await?;
         let now = store::now(&mut tx).await.map_err(unanswered)?;
         let Some(end) = request.end.of(now) else {
             return Err(status::bad_request("end", not_ahead(now)));
@@ -166,7 +167,7 @@ impl Api {
         grant: &Grant,
         end: DateTime<Utc>,
     ) -> Result<(), Status> {
-        let of = open(tx, connector, grant.integration).await?;
+        let of = open(tx, connector, grant.integration, &grant.request.recipient).await?;
         let length_s = (end - grant.created_at).num_seconds();
         for wanted in &grant.request.units {
             let asked = (&grant.request, grant.names.as_slice());
@@ -227,6 +228,11 @@ impl Api {
     ) -> Result<What, Denied> {
         let (account, what) = match wanted {
             Wanted::InAccount { account, permission_set } => {
+                if request.recipient.iam_user().is_some() {
+                    let finding =
+                        "a permission set is assigned to users and groups of Identity Center";
+                    return Err(refuse(RefusalCode::RecipientUnfit, "recipient", finding));
+                }
                 self.in_account(conn, of, account, permission_set).await?
             }
             Wanted::On { resource, permission } => {
@@ -294,14 +300,11 @@ impl Api {
             let finding = format!("{} is not among the integration's resource_types", found.kind);
             return Err(refuse(RefusalCode::ResourceUnknown, "units.resource", finding));
         }
-        let mechanism = mechanisms::giving(&found.kind, permission).ok_or_else(|| {
-            let finding =
-                format!("nothing gives {permission:?} on resources of type {}", found.kind);
-            refuse(RefusalCode::PermissionUnknown, "units.permission", finding)
-        })?;
-        let (tag, value) = GRANTABLE;
-        if mechanism.asks_for_tag() && !self.limits.untagged && found.tags[tag] != value {
-            let finding = format!("{arn} has not the tag {tag}={value}");
+        let mechanism = mechanisms::giving(&found.kind, permission, recipient);
+        let mechanism =
+            mechanism.map_err(|refusal| Denied::Refused(refusal, "units.permission"))?;
+        let withheld = mechanism.withheld(&found).filter(|_| !self.limits.untagged);
+        if let Some(finding) = withheld {
             return Err(refuse(RefusalCode::NotGrantable, "units.resource", finding));
         }
         let plan = mechanism.plan(&found, permission, recipient);
@@ -345,10 +348,11 @@ async fn open(
     tx: &mut Tx,
     connector: &ConnectorId,
     id: IntegrationId,
+    recipient: &Recipient,
 ) -> Result<Integration, Status> {
     let of = store::integrations::hold(tx, connector, id).await.map_err(unanswered)?;
     let of = of.ok_or_else(|| status::not_found("integration", &id.to_string()))?;
-    refuse_closed(&of)?;
+    refuse_closed(&of, recipient)?;
     Ok(of)
 }
 
@@ -386,7 +390,7 @@ fn refuse(code: RefusalCode, field: &'static str, finding: impl Into<String>) ->
 }
 
 /// Nothing is granted where an integration does not take it.
-pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
+pub(super) fn refuse_closed(of: &Integration, recipient: &Recipient) -> Result<(), Denied> {
     let name = &of.settings.name;
     if of.deleting_at.is_some() {
         let finding = format!("the integration {name} is being removed");
@@ -396,7 +400,7 @@ pub(super) fn refuse_closed(of: &Integration) -> Result<(), Denied> {
         let finding = format!("the integration {name} is disabled");
         return Err(refuse(RefusalCode::IntegrationDisabled, "integration", finding));
     }
-    if of.settings.sso_region.is_none() {
+    if of.settings.sso_region.is_none() && recipient.iam_user().is_none() {
         let finding = format!("the integration {name} has no sso_region");
         return Err(refuse(RefusalCode::IdentityCenterMissing, "integration", finding));
     }

@@ -47,7 +47,7 @@ impl Api {
         let mut steps = Vec::new();
         let (mut principal_id, mut tail) = (String::new(), TimeDelta::zero());
         let mut conn = self.conn().await?;
-        let open = match refuse_closed(of) {
+        let open = match refuse_closed(of, &request.recipient) {
             Ok(()) => refuse_recovering(&mut conn, &of.connector).await,
             denied => denied,
         };

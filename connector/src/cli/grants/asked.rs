@@ -33,10 +33,14 @@ pub(super) struct RecipientFlags {
     /// Id of a group in the identity store.
     #[arg(long, value_name = "ID")]
     group_id: Option<String>,
+    /// ARN of an IAM user, in the account of what is granted.
+    #[arg(long, value_name = "ARN")]
+    iam_user: Option<String>,
 }
 
 /// The arguments of [`RecipientFlags`].
-pub(super) const RECIPIENT_ARGS: [&str; 5] = ["user", "user_name", "user_id", "group", "group_id"];
+pub(super) const RECIPIENT_ARGS: [&str; 6] =
+    ["user", "user_name", "user_id", "group", "group_id", "iam_user"];
 
 impl RecipientFlags {
     /// As the API has it; none: no flag was given.
@@ -47,7 +51,8 @@ impl RecipientFlags {
             .or(self.user_name.map(Who::UserName))
             .or(self.user_id.map(Who::UserId))
             .or(self.group.map(Who::GroupName))
-            .or(self.group_id.map(Who::GroupId));
+            .or(self.group_id.map(Who::GroupId))
+            .or(self.iam_user.map(Who::IamUserArn));
         who.map(|who| Recipient { who: Some(who) })
     }
 }

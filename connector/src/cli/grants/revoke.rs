@@ -167,7 +167,7 @@ fn is_meant(grant: &Grant, request: &RevokeAllRequest) -> bool {
 
 fn receives(grant: &Grant, recipient: &Recipient) -> bool {
     let is_principal = match &recipient.who {
-        Some(Who::UserId(id) | Who::GroupId(id)) => *id == grant.principal_id,
+        Some(Who::UserId(id) | Who::GroupId(id) | Who::IamUserArn(id)) => *id == grant.principal_id,
         Some(Who::UserEmail(_) | Who::UserName(_) | Who::GroupName(_)) | None => false,
     };
     is_principal || grant.recipient.as_ref() == Some(recipient)

@@ -103,10 +103,10 @@ pub(super) fn state(grant: &Grant) -> String {
     if is_stuck { format!("{state}, stuck") } else { state }
 }
 
-/// Who: an address or a user name as it is, anything else with a word before it.
+/// Who: an address, a user name or an ARN as it is, anything else with a word before it.
 pub(super) fn recipient(recipient: Option<&Recipient>) -> String {
     match recipient.and_then(|recipient| recipient.who.as_ref()) {
-        Some(Who::UserEmail(name) | Who::UserName(name)) => name.clone(),
+        Some(Who::UserEmail(name) | Who::UserName(name) | Who::IamUserArn(name)) => name.clone(),
         Some(Who::UserId(id)) => format!("user {id}"),
         Some(Who::GroupName(name)) => format!("group {name}"),
         Some(Who::GroupId(id)) => format!("group {id}"),

@@ -117,7 +117,8 @@ async fn tried(
     let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
     for right in rights {
         let declared = privileges::actions(right);
-        let context: Vec<_> = stand.conditions(right).collect();
+        let context = stand.context(right);
+        let context: Vec<_> = context.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let samples = stand.samples(right);
         let samples: Vec<Option<String>> =
             if samples.is_empty() { vec![None] } else { samples.into_iter().map(Some).collect() };

@@ -1,6 +1,6 @@
 //! IAM: instance profiles and their roles, and what a role's policies allow.
 
-use super::{iam_details, iam_policies, iam_roles, unknown};
+use super::{iam_details, iam_policies, iam_roles, iam_users, unknown};
 use crate::{
     answer::{Answer, Refusal},
     condition::Context,
@@ -17,6 +17,9 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     }
     if iam_roles::is_about(call) {
         return iam_roles::answer(world, session, call);
+    }
+    if iam_users::is_about(call) {
+        return iam_users::answer(world, session, call);
     }
     match call.operation.as_str() {
         "GetAccountAuthorizationDetails" => iam_details::answer(world, session, call),

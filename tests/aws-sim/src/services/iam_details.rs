@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::{iam_policies_read, page, things};
+use super::{iam_policies_read, iam_users, page, things};
 use crate::{
     answer::{Answer, Refusal},
+    iam_user::{group_arn, user_arn},
     identity::Session,
     managed_policy::PolicyName,
     request::Call,
@@ -34,6 +35,7 @@ pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<An
     let partition = world.organization_of(&session.account).map_or("aws", |o| o.partition.as_str());
     let mut others = deployed(world, session);
     others.extend(iam_policies_read::things(world, session));
+    others.extend(iam_users::things(world, session));
     let seeded = things::all(world, session, call, None).into_iter().map(|found| found.thing);
     let all: Vec<&Thing> = seeded
         .chain(&others)
@@ -67,10 +69,12 @@ pub(super) fn answer(world: &World, session: &Session, call: &Call) -> Result<An
     Ok(Answer::xml(xml))
 }
 
-/// Of policies, there are some in paths.
+/// Of some there are those in paths.
 fn arn(thing: &Thing, partition: &str, account: &str) -> String {
-    match (thing.kind == Kind::IamPolicy, thing.fields["Path"].as_str()) {
-        (true, Some(path)) => PolicyName::new(path, &thing.name).arn(partition, account),
+    match (thing.kind, thing.fields["Path"].as_str()) {
+        (Kind::IamPolicy, Some(path)) => PolicyName::new(path, &thing.name).arn(partition, account),
+        (Kind::IamUser, Some(path)) => user_arn(partition, account, path, &thing.name),
+        (Kind::IamGroup, Some(path)) => group_arn(partition, account, path, &thing.name),
         _ => thing.arn(partition, account),
     }
 }

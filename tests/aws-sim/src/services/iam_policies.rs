@@ -83,7 +83,7 @@ pub(super) fn missing(call: &Call) -> Refusal {
 }
 
 /// An answer that says nothing.
-fn done(call: &Call) -> Answer {
+pub(super) fn done(call: &Call) -> Answer {
     let mut xml = Xml::default();
     xml.element(&format!("{}Response", call.operation), |xml| {
         xml.element("ResponseMetadata", |xml| {

@@ -15,6 +15,7 @@ mod iam_details;
 mod iam_policies;
 mod iam_policies_read;
 mod iam_roles;
+mod iam_users;
 mod identitystore;
 mod lambda;
 mod memberships;

@@ -10,10 +10,16 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 
-use super::{iam_policies, iam_roles, memberships, sso, sso_sets, tags};
+use super::{iam_policies, iam_roles, iam_users, memberships, sso, sso_sets, tags};
 use crate::{
-    condition::Context, identity::Session, managed_policy::PolicyName, policy, request::Call,
-    text::Text, world::World,
+    condition::Context,
+    iam_user::{group_arn, user_arn},
+    identity::Session,
+    managed_policy::PolicyName,
+    policy,
+    request::Call,
+    text::Text,
+    world::World,
 };
 
 /// One thing that a call is about.
@@ -102,6 +108,7 @@ pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<Subje
         "sso" => of_instance(world, session, call),
         "iam" if iam_policies::is_about(call) => vec![of_policy(world, session, call)],
         "iam" if iam_roles::is_about(call) => vec![of_role(world, session, call)],
+        "iam" if iam_users::is_about(call) => vec![of_user(world, session, call)],
         "ssm" if call.operation == "TerminateSession" => vec![of_session(session, call)],
         "identitystore" if memberships::is_about(call) => {
             membership(world, session, call).into_iter().map(Subject::new).collect()
@@ -139,6 +146,25 @@ fn of_role(world: &World, session: &Session, call: &Call) -> Subject {
     let found = world.accounts.get(&session.account).and_then(|account| account.roles.get(name));
     let tags = found.map(|role| role.tags.clone()).unwrap_or_default();
     Subject::new(arn).tagged(&tags)
+}
+
+/// A user of the caller's account, with its tags; who joins a group, or leaves it, is about the group.
+fn of_user(world: &World, session: &Session, call: &Call) -> Subject {
+    let (partition, account) = (partition(session), &session.account);
+    let found = world.accounts.get(account);
+    if matches!(call.operation.as_str(), "AddUserToGroup" | "RemoveUserFromGroup") {
+        let name = iam_policies::form(call, "GroupName");
+        let group = found.and_then(|found| found.iam_groups.get(name));
+        let path = group.map(|group| group.path.as_str()).unwrap_or_default();
+        return Subject::new(group_arn(partition, account, path, name));
+    }
+    let name = iam_policies::form(call, "UserName");
+    let user = found.and_then(|found| found.iam_users.get(name)).cloned().unwrap_or_default();
+    let subject = Subject::new(user_arn(partition, account, &user.path, name)).tagged(&user.tags);
+    match iam_policies::form(call, "PolicyArn") {
+        "" => subject,
+        policy => Subject { keys: subject.keys.with("iam:PolicyARN", policy), ..subject },
+    }
 }
 
 /// A session of Session Manager.

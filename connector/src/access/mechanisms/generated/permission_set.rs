@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Answer, Call, Kind, Look, Seen, read},
-    BOUNDARY, Mark, PATH, SESSION, not_ours,
+    super::{Answer, Call, Kind, Look, Seen, iam::PATH, read},
+    BOUNDARY, Mark, SESSION, not_ours,
 };
 use crate::{
     access::site::Site,

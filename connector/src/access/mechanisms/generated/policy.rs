@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Answer, Call, Kind, Look, Seen,
-        iam::{self, GONE, SHOWS_WITHIN, once},
-        read,
+        iam::{self, GONE, PATH, SHOWS_WITHIN, once},
+        read, statements,
     },
-    Mark, PATH, not_ours,
+    Mark, not_ours,
 };
 use crate::{
     access::site::Site,
@@ -26,9 +26,9 @@ use crate::{
         holding::Holder,
         ids::AccountId,
         object::Object,
-        policy_document::{self, CHARACTERS_MAX, Share},
-        refusal::{Refusal, RefusalCode},
-        share::{Content, Shares},
+        policy_document::{CHARACTERS_MAX, Share},
+        refusal::Refusal,
+        share::Shares,
         target::{Observed, Verb},
     },
 };
@@ -141,48 +141,17 @@ impl Kind for Policies {
         now: DateTime<Utc>,
     ) -> Result<Shares, ApiError> {
         let seen: Body = read(GET, body)?;
-        let shares = shares(holders, now)?;
-        let lacking: Vec<usize> = shares
-            .iter()
-            .filter(|(_, share, _)| !policy_document::allows(&seen.document, share, now))
-            .map(|(at, ..)| *at)
-            .collect();
-        let wanted = shares.iter().map(|(_, share, until)| (share, *until));
-        let is_current = policy_document::is_current(&seen.document, wanted, now);
-        let content = if is_current { Content::Current } else { Content::Stale };
-        Ok(Shares { content, lacking })
+        statements::shares(&seen.document, holders, now)
     }
 
     fn body(&self, holders: &[Holder], now: DateTime<Utc>) -> Value {
-        // What cannot be read was told by `shares`.
-        let shares = shares(holders, now).unwrap_or_default();
-        policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
+        statements::document(holders, now)
     }
 
     fn fits(&self, holders: &[Holder], now: DateTime<Utc>) -> Result<(), Refusal> {
-        let characters = policy_document::characters(&self.body(holders, now));
-        if characters <= CHARACTERS_MAX {
-            return Ok(());
-        }
-        let finding = format!(
-            "the person's policy in the account would have {characters} characters, and AWS takes {CHARACTERS_MAX}"
-        );
-        Err(Refusal::new(RefusalCode::PolicyFull, finding))
+        statements::fits(holders, now, CHARACTERS_MAX)
     }
 }
-
-/// What is to be in a policy: the shares of those who want it, with their place in the list.
-fn shares(holders: &[Holder], now: DateTime<Utc>) -> Result<Vec<Put>, ApiError> {
-    let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
-    live.filter_map(|(at, holder)| {
-        let share = holder.share.as_ref()?;
-        Some(read(CREATE_VERSION, share).map(|share| (at, share, holder.until)))
-    })
-    .collect()
-}
-
-/// A holder's place in the list, what it puts in, and until when.
-type Put = (usize, Share, DateTime<Utc>);
 
 /// What IAM says to a change while it shows a policy late, or while another change is under way: it is
 /// looked at again.

@@ -1,0 +1,318 @@
+//! What a user of IAM is put into or given as a whole: a group of IAM, a managed policy.
+
+use async_trait::async_trait;
+use aws_types::request_id::RequestId as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
+        Unit, When,
+        iam::{self, once},
+        read, spare_management,
+    },
+    GET, GRANTABLE_PATH, IS_GRANTABLE, OUR_USERS, PASSING, SESSION, USER, details, in_account,
+    of_unit, place, reach, refuse_own,
+};
+use crate::{
+    access::site::Site,
+    aws::{Access, ApiError},
+    model::{
+        arn::UserArn,
+        assignment::{InAccount, Principal},
+        details::Details,
+        failure::Lane,
+        grant::Recipient,
+        ids::{AccountId, IntegrationId},
+        object::Object,
+        refusal::Refusal,
+        target::{Observed, Verb},
+    },
+    store::{resources::Stored as Resource, units::What},
+};
+
+const LIST_GROUPS: &str = "iam:ListGroupsForUser";
+const ADD: &str = "iam:AddUserToGroup";
+const REMOVE: &str = "iam:RemoveUserFromGroup";
+const LIST_POLICIES: &str = "iam:ListAttachedUserPolicies";
+const ATTACH: &str = "iam:AttachUserPolicy";
+const DETACH: &str = "iam:DetachUserPolicy";
+
+const GROUPS: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:group/apono-grantable/*";
+const POLICIES: When = When::like(
+    "iam:PolicyARN",
+    "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono-grantable/*",
+);
+
+/// What is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thing {
+    /// A group, by its name.
+    Group,
+    /// A managed policy, by its ARN.
+    Policy,
+}
+
+struct Attachments {
+    thing: Thing,
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    rights: &'static [Right],
+    kinds: &'static [&'static dyn Kind],
+    /// The type of what is attached.
+    of: &'static str,
+    /// The permission, and what it allows.
+    permission: (&'static str, &'static str),
+}
+
+/// Memberships in groups of IAM.
+pub(in super::super) static IAM_MEMBERSHIPS: &dyn Mechanism = &MEMBERSHIPS;
+
+/// Managed policies of users of IAM.
+pub(in super::super) static IAM_ATTACHMENTS: &dyn Mechanism = &ATTACHED_POLICIES;
+
+static MEMBERSHIPS: Attachments = Attachments {
+    thing: Thing::Group,
+    name: "aws-iam-group-membership",
+    title: "IamGroupMemberships",
+    description: "Put IAM users tagged apono:grantable=true into IAM groups of the path /apono-grantable/ for a time",
+    rights: &[
+        Right {
+            name: "Look",
+            actions: &[GET, LIST_GROUPS],
+            on: On::Everything,
+            when: &[],
+            to: To::Look,
+        },
+        // IAM tells who joins by no condition.
+        Right {
+            name: "Change",
+            actions: &[ADD, REMOVE],
+            on: On::Only(&[GROUPS]),
+            when: &[],
+            to: To::Change,
+        },
+    ],
+    kinds: &[&MEMBERSHIPS],
+    of: "aws-iam-group",
+    permission: ("MEMBER", "What the policies of the group allow; for an IAM user of the account"),
+};
+
+static ATTACHED_POLICIES: Attachments = Attachments {
+    thing: Thing::Policy,
+    name: "aws-iam-policy-attachment",
+    title: "IamPolicyAttachments",
+    description: "Attach IAM policies of the path /apono-grantable/ to IAM users tagged apono:grantable=true for a time",
+    rights: &[
+        Right {
+            name: "Look",
+            actions: &[GET, LIST_POLICIES],
+            on: On::Everything,
+            when: &[],
+            to: To::Look,
+        },
+        Right {
+            name: "Change",
+            actions: &[ATTACH, DETACH],
+            on: On::AllBut(&[OUR_USERS], USER),
+            when: &[IS_GRANTABLE, POLICIES],
+            to: To::Change,
+        },
+    ],
+    kinds: &[&ATTACHED_POLICIES],
+    of: "aws-iam-policy",
+    permission: ("ATTACH", "What the policy allows; for an IAM user of the account"),
+};
+
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    account: AccountId,
+    /// The name of a group, the ARN of a policy.
+    thing: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Attachment {
+    user: UserArn,
+    thing: String,
+}
+
+#[async_trait]
+impl Mechanism for Attachments {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn description(&self) -> &'static str {
+        self.description
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[]
+    }
+
+    fn member_rights(&self) -> &'static [Right] {
+        self.rights
+    }
+
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        self.kinds
+    }
+
+    fn is_for_iam_users(&self) -> bool {
+        true
+    }
+
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        let (id, description) = self.permission;
+        let form = id.to_owned();
+        let permission = Permission { id, form, description, is_self_ending: false };
+        if kind == self.of { vec![permission] } else { Vec::new() }
+    }
+
+    fn withheld(&self, on: &Resource) -> Option<String> {
+        let path = on.attributes["path"].as_str().unwrap_or_default();
+        let lies_elsewhere = !path.starts_with(GRANTABLE_PATH);
+        lies_elsewhere.then(|| format!("{} does not lie in the path {GRANTABLE_PATH}", on.arn))
+    }
+
+    fn plan(&self, on: &Resource, _asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+        let account = in_account(recipient, on)?.account().clone();
+        refuse_own(on)?;
+        let thing = match self.thing {
+            Thing::Group => &on.name,
+            Thing::Policy => &on.arn,
+        };
+        let planned = Planned { account, thing: thing.clone() };
+        Ok(Plan { plan: json!(planned), session: Some(SESSION) })
+    }
+
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
+        let Planned { thing, .. } = read(ADD, plan)?;
+        let user = of_unit(unit)?.clone();
+        Ok(vec![Object {
+            mechanism: self.name,
+            key: format!("{}/{thing}", user.as_str()),
+            place: place(&user),
+            object: json!(Attachment { user, thing }),
+            stage: 0,
+            is_ours_alone: false,
+            share: None,
+        }])
+    }
+
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
+        let Planned { account, .. } = read(ADD, plan)?;
+        spare_management(site, &account)
+    }
+
+    fn details(
+        &self,
+        what: &What,
+        _whose: (IntegrationId, &Principal),
+        _portal: Option<Portal<'_>>,
+    ) -> Details {
+        details(what, "")
+    }
+}
+
+#[async_trait]
+impl Kind for Attachments {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let Attachment { user, thing } = read(GET, look.object)?;
+        let access = reach(site, &user, lane).await?;
+        let is_present = self.thing.of(&access, &user).await?.contains(&thing);
+        let shows = |_: &str, verb| is_present == (verb == Verb::Create);
+        let operations = look.accepted(shows, iam::SHOWS_WITHIN);
+        Ok(Observed { is_present, operations, ..Observed::default() }.into())
+    }
+
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let Attachment { user, thing } = read(ADD, &call.object)?;
+        let access = reach(site, &user, call.lane).await?;
+        let request = match call.verb {
+            Verb::Create => self.thing.attach(&access, &user, thing).await,
+            Verb::Delete => self.thing.detach(&access, &user, thing).await,
+        };
+        let request = request.map_err(|error| iam::passing(error, &PASSING))?;
+        Ok(request.unwrap_or_else(|| "without an id".to_owned()).into())
+    }
+}
+
+impl Thing {
+    /// What a user has of it. A user who is gone has nothing.
+    async fn of(self, access: &Access, user: &UserArn) -> Result<Vec<String>, ApiError> {
+        let found = match self {
+            Self::Group => {
+                let list = access.iam().list_groups_for_user().user_name(user.name());
+                let items: Result<Vec<_>, _> = list.into_paginator().items().send().collect().await;
+                let items = items.map_err(|error| ApiError::of(LIST_GROUPS, &error));
+                items.map(|items| items.into_iter().map(|one| one.group_name).collect())
+            }
+            Self::Policy => {
+                let list = access.iam().list_attached_user_policies().user_name(user.name());
+                let items: Result<Vec<_>, _> = list.into_paginator().items().send().collect().await;
+                let items = items.map_err(|error| ApiError::of(LIST_POLICIES, &error));
+                items.map(|items| items.into_iter().filter_map(|one| one.policy_arn).collect())
+            }
+        };
+        match found {
+            Err(error) if error.code.as_deref() == Some(iam::GONE) => Ok(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// Where it is attached already, IAM says the same.
+    async fn attach(
+        self,
+        access: &Access,
+        user: &UserArn,
+        thing: String,
+    ) -> Result<Option<String>, ApiError> {
+        match self {
+            Self::Group => {
+                let add = access.iam().add_user_to_group().user_name(user.name()).group_name(thing);
+                let answer = add.customize().config_override(once()).send().await;
+                let done = answer.map_err(|error| ApiError::of(ADD, &error))?;
+                Ok(done.request_id().map(str::to_owned))
+            }
+            Self::Policy => {
+                let attach = access.iam().attach_user_policy();
+                let attach = attach.user_name(user.name()).policy_arn(thing);
+                let answer = attach.customize().config_override(once()).send().await;
+                let done = answer.map_err(|error| ApiError::of(ATTACH, &error))?;
+                Ok(done.request_id().map(str::to_owned))
+            }
+        }
+    }
+
+    async fn detach(
+        self,
+        access: &Access,
+        user: &UserArn,
+        thing: String,
+    ) -> Result<Option<String>, ApiError> {
+        match self {
+            Self::Group => {
+                let remove = access.iam().remove_user_from_group();
+                let remove = remove.user_name(user.name()).group_name(thing);
+                iam::removed(REMOVE, remove.customize().config_override(once()).send().await)
+            }
+            Self::Policy => {
+                let detach = access.iam().detach_user_policy();
+                let detach = detach.user_name(user.name()).policy_arn(thing);
+                iam::removed(DETACH, detach.customize().config_override(once()).send().await)
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A policy of ours in a user of IAM, into which each grant puts its statements, with their own ends.
+//!
+//! IAM counts the characters of all policies in a user together; how many the others have is not known
+//! before it is tried. The last holder takes the policy out.
+
+use async_trait::async_trait;
+use aws_types::request_id::RequestId as _;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Answer, Call, Error, Kind, Look, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan,
+        Portal, Right, Seen, To, Unit, generated,
+        iam::{self, GONE, SHOWS_WITHIN, once},
+        read, spare_management, statements,
+    },
+    GET, IS_GRANTABLE, OUR_USERS, PASSING, USER, details, in_account, of_unit, place, reach,
+};
+use crate::{
+    access::site::Site,
+    aws::ApiError,
+    catalog::{self, Ending},
+    model::{
+        arn::UserArn,
+        assignment::{InAccount, Principal},
+        details::Details,
+        failure::Lane,
+        grant::Recipient,
+        holding::Holder,
+        ids::{AccountId, IntegrationId},
+        object::Object,
+        policy_document::{self, Share},
+        refusal::Refusal,
+        share::Shares,
+        statement::Statement,
+        target::{Observed, Verb},
+    },
+    store::{resources::Stored as Resource, units::What},
+};
+
+const GET_POLICY: &str = "iam:GetUserPolicy";
+const PUT: &str = "iam:PutUserPolicy";
+const DELETE: &str = "iam:DeleteUserPolicy";
+
+/// Characters of all policies in a user, white space not counted.
+/// Source: "IAM and AWS STS quotas" in the IAM user guide.
+const CHARACTERS_MAX: usize = 2048;
+
+const MEMBER_RIGHTS: &[Right] = &[
+    Right {
+        name: "Look",
+        actions: &[GET, GET_POLICY],
+        on: On::Everything,
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "Change",
+        actions: &[PUT, DELETE],
+        on: On::AllBut(&[OUR_USERS], USER),
+        when: &[IS_GRANTABLE],
+        to: To::Change,
+    },
+];
+
+/// Policies in users.
+pub(in super::super) static INLINE_POLICIES: &dyn Mechanism = &Policies;
+
+const NAME: &str = "aws-iam-user-policy";
+
+struct Policies;
+
+/// What is to be allowed in an account.
+#[derive(Serialize, Deserialize)]
+struct Planned {
+    account: AccountId,
+    statements: Vec<Statement>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Policy {
+    user: UserArn,
+    name: String,
+    /// What we have written last, by a hash of it; empty: nothing.
+    #[serde(default)]
+    written: String,
+}
+
+#[async_trait]
+impl Mechanism for Policies {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn title(&self) -> &'static str {
+        "IamUserPolicies"
+    }
+
+    fn description(&self) -> &'static str {
+        "Give permissions on single resources to IAM users tagged apono:grantable=true"
+    }
+
+    fn rights(&self) -> &'static [Right] {
+        &[]
+    }
+
+    fn member_rights(&self) -> &'static [Right] {
+        MEMBER_RIGHTS
+    }
+
+    fn kinds(&self) -> &'static [&'static dyn Kind] {
+        &[&Policies]
+    }
+
+    fn is_for_iam_users(&self) -> bool {
+        true
+    }
+
+    fn permissions(&self, kind: &str) -> Vec<Permission> {
+        // Sessions of a user of IAM have other names.
+        generated::permissions(kind, |ending| matches!(ending, Ending::Closed | Ending::Open))
+    }
+
+    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+        let account = in_account(recipient, on)?.account().clone();
+        let permission = generated::permission(on, asked)?;
+        let statements = permission.statements(on, asked)?;
+        let session = (permission.ending == Ending::Closed).then_some(PROPAGATES_WITHIN);
+        Ok(Plan { plan: json!(Planned { account, statements }), session })
+    }
+
+    fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
+        let Planned { statements, .. } = read(PUT, plan)?;
+        let user = of_unit(unit)?.clone();
+        let name = format!("apono-{}", generated::hash((unit.integration, unit.principal)));
+        let number = unit.number.to_string();
+        let share = Share::new(&[unit.connector.as_str(), unit.grant, &number], statements);
+        Ok(vec![Object {
+            mechanism: NAME,
+            key: format!("{}/{name}", user.as_str()),
+            place: place(&user),
+            object: json!({ "user": user, "name": name }),
+            stage: 0,
+            is_ours_alone: false,
+            share: Some(json!(share)),
+        }])
+    }
+
+    async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
+        let Planned { account, .. } = read(PUT, plan)?;
+        spare_management(site, &account)
+    }
+
+    fn details(
+        &self,
+        what: &What,
+        whose: (IntegrationId, &Principal),
+        _portal: Option<Portal<'_>>,
+    ) -> Details {
+        details(what, &catalog::way_in(what).command(what, whose.1.id()))
+    }
+}
+
+#[async_trait]
+impl Kind for Policies {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
+        let Policy { user, name, written } = read(GET_POLICY, look.object)?;
+        let access = reach(site, &user, lane).await?;
+        let get = access.iam().get_user_policy().user_name(user.name()).policy_name(name);
+        let document = match get.send().await.map_err(|error| ApiError::of(GET_POLICY, &error)) {
+            // What cannot be read is not as it should be.
+            Ok(found) => Some(iam::document(Some(&found.policy_document)).unwrap_or_default()),
+            Err(error) if error.code.as_deref() == Some(GONE) => None,
+            Err(error) => return Err(error),
+        };
+        let shows = |_: &str, verb| match verb {
+            Verb::Create => document.as_ref().is_some_and(|seen| hash(seen) == written),
+            Verb::Delete => document.is_none(),
+        };
+        let observed = Observed {
+            is_present: document.is_some(),
+            is_marked: document.is_some(),
+            operations: look.accepted(shows, SHOWS_WITHIN),
+            ..Observed::default()
+        };
+        Ok(Seen { observed, body: document.unwrap_or_default(), facts: None })
+    }
+
+    async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
+        let Policy { user, name, .. } = read(PUT, &call.object)?;
+        let access = reach(site, &user, call.lane).await?;
+        let (request, written) = match call.verb {
+            Verb::Create => {
+                let put = access.iam().put_user_policy().user_name(user.name()).policy_name(name);
+                let put = put.policy_document(call.after.to_string());
+                let answer = put.customize().config_override(once()).send().await;
+                let answer = answer.map_err(|error| ApiError::of(PUT, &error));
+                (answer.map(|done| done.request_id().map(str::to_owned)), hash(&call.after))
+            }
+            Verb::Delete => {
+                let delete = access.iam().delete_user_policy();
+                let delete = delete.user_name(user.name()).policy_name(name);
+                let answer = delete.customize().config_override(once()).send().await;
+                (iam::removed(DELETE, answer), String::new())
+            }
+        };
+        let request = request.map_err(|error| iam::passing(error, &PASSING))?;
+        let request = request.unwrap_or_else(|| "without an id".to_owned());
+        Ok(Answer { request, facts: Some(json!({ "written": written })) })
+    }
+
+    fn shares(
+        &self,
+        body: &Value,
+        holders: &[Holder],
+        now: DateTime<Utc>,
+    ) -> Result<Shares, ApiError> {
+        statements::shares(body, holders, now)
+    }
+
+    fn body(&self, holders: &[Holder], now: DateTime<Utc>) -> Value {
+        statements::document(holders, now)
+    }
+
+    fn fits(&self, holders: &[Holder], now: DateTime<Utc>) -> Result<(), Refusal> {
+        statements::fits(holders, now, CHARACTERS_MAX)
+    }
+}
+
+/// What tells a document from others.
+fn hash(document: &Value) -> String {
+    policy_document::name_of(&[&document.to_string()])
+}
