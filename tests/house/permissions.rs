@@ -3,10 +3,17 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use aws_sim::reference::access_level;
-use connector::catalog::{Level, SERVICES};
+use chrono::DateTime;
+use connector::{
+    catalog::{Level, SERVICES},
+    model::policy_document::{self, Share},
+};
 
 use super::{
     files::top,
@@ -188,4 +195,79 @@ fn arns_are_told_apart_by_their_form() {
 fn the_page_about_calls_is_what_an_evaluator_says() {
     let written = fs::read_to_string(top().join("docs/permissions.md")).unwrap_or_default();
     assert!(written == page(), "docs/permissions.md is old; `make catalogue` writes it");
+}
+
+/// Reads policies, one a line, and prints what is wrong with one, with the line's number.
+const PARLIAMENT: &str = "
+import sys, parliament
+for number, line in enumerate(sys.stdin):
+    for finding in parliament.analyze_policy_string(line).findings:
+        several = finding.detail if isinstance(finding.detail, list) else [finding.detail]
+        for detail in several:
+            print(number, finding.issue, detail)
+";
+
+/// What parliament says against AWS's newer reference, by which the other tests here go.
+const EXCUSED: [(&str, &str); 6] = [
+    (
+        "it asks for each type of resource at once",
+        "'required_format': 'arn:*:dynamodb:*:*:table/*/stream/*'",
+    ),
+    (
+        "it asks for each type of resource at once",
+        "'required_format': 'arn:*:s3:*:*:accesspoint/*'",
+    ),
+    ("it does not know the key", "Unknown condition ssm:SessionDocumentAccessCheck for action"),
+    ("it does not know the key", "Unknown condition kms:ResourceAliases for action kms:Decrypt"),
+    (
+        "it does not know the key",
+        "Unknown condition kms:ResourceAliases for action kms:GenerateDataKey",
+    ),
+    ("AWS's own sample names resources", "'ssmmessages:OpenDataChannel', 'required_format': '*'"),
+];
+
+/// What parliament says of policies.
+fn findings(policies: &[String]) -> Vec<String> {
+    let server = std::env::var("TEST_MOTO_SERVER").expect("moto's server, beside it Python");
+    let mut parliament = Command::new(Path::new(&server).with_file_name("python"))
+        .args(["-c", PARLIAMENT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python");
+    let mut input = parliament.stdin.take().expect("a pipe");
+    input.write_all(policies.join("\n").as_bytes()).expect("policies are read");
+    drop(input);
+    let said = parliament.wait_with_output().expect("an end");
+    assert!(said.status.success());
+    String::from_utf8_lossy(&said.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_policy_passes_parliament() {
+    let end = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+    let mut policies = vec![policy_document::document([]).to_string()];
+    let mut names = vec!["nothing".to_owned()];
+    for sample in samples() {
+        let share = Share::new(&[&sample.name], sample.statements);
+        policies.push(policy_document::document([(&share, end)]).to_string());
+        names.push(sample.name);
+    }
+    let bad = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:Nothing","Resource":"*"}}"#;
+    policies.push(bad.to_owned());
+    names.push("bad".to_owned());
+    let named = |finding: &String| {
+        let (number, words) = finding.split_once(' ').expect("a number");
+        let at: usize = number.parse().expect("a number");
+        format!("{}: {words}", names[at])
+    };
+    let found: Vec<String> = findings(&policies).iter().map(named).collect();
+    let is_excused = |one: &&String| EXCUSED.iter().any(|(_, words)| one.contains(words));
+    for (why, words) in EXCUSED {
+        assert!(found.iter().any(|one| one.contains(words)), "no more: {why}");
+    }
+    let (bad, wrong): (Vec<_>, Vec<_>) =
+        found.iter().filter(|one| !is_excused(one)).partition(|one| one.starts_with("bad: "));
+    assert!(!bad.is_empty(), "it finds what is wrong");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -44,18 +44,23 @@ impl Share {
                 keys[key] = values;
             };
             for condition in &statement.conditions {
-                must(condition.operator, &condition.key, json!(condition.values));
+                must(condition.operator, &condition.key, bare(&condition.values));
             }
             must(Operator::DateLessThan, NOW, json!(until));
             json!({
                 "Sid": format!("{}{number}", self.sid),
                 "Effect": "Allow",
-                "Action": statement.actions,
-                "Resource": statement.resources,
+                "Action": bare(&statement.actions),
+                "Resource": bare(&statement.resources),
                 "Condition": conditions,
             })
         })
     }
+}
+
+/// A list; one alone without brackets, since characters count.
+fn bare(values: &[String]) -> Value {
+    if let [only] = values { json!(only) } else { json!(values) }
 }
 
 /// A name of twenty-six letters and digits, by 130 bits of a hash, of what these words name together.
@@ -161,7 +166,7 @@ mod tests {
         assert_eq!(
             statement["Condition"],
             json!({
-                "StringEquals": { "aws:ResourceAccount": ["111122223333"] },
+                "StringEquals": { "aws:ResourceAccount": "111122223333" },
                 "DateLessThan": { "aws:CurrentTime": "2027-01-15T08:00:10Z" },
             })
         );
