@@ -4,7 +4,11 @@
 //! `AssumeRole` is judged here and then carried out there, because the other emulator
 //! finds a caller's account by the key that it made itself.
 
-use std::net::SocketAddr;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -14,6 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use serde_json::{Value, json};
 
 use crate::{
     Shared,
@@ -21,22 +26,21 @@ use crate::{
     identity::Session,
     request::Call,
     services,
+    text::Text,
 };
 
 /// The way to the other emulator.
 #[derive(Clone, Debug)]
 pub struct Gate {
     emulator: SocketAddr,
+    /// Boundaries of permission sets, by the sets' ARNs.
+    boundaries: Arc<Mutex<HashMap<String, Value>>>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 /// What the other emulator lacks and is answered here.
-const OURS: [&str; 4] = [
-    "ssm:DescribeInstanceInformation",
-    "iam:SimulatePrincipalPolicy",
-    "sso:GetPermissionsBoundaryForPermissionSet",
-    "sts:GetCallerIdentity",
-];
+const OURS: [&str; 3] =
+    ["ssm:DescribeInstanceInformation", "iam:SimulatePrincipalPolicy", "sts:GetCallerIdentity"];
 
 /// Whether the other emulator answers a call.
 pub(crate) fn forwards(call: &Call) -> bool {
@@ -47,7 +51,8 @@ impl Gate {
     /// A gate before an emulator.
     #[must_use]
     pub fn new(emulator: SocketAddr) -> Self {
-        Self { emulator, client: Client::builder(TokioExecutor::new()).build_http() }
+        let boundaries = Arc::default();
+        Self { emulator, boundaries, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// Answers a call by the other emulator.
@@ -64,12 +69,11 @@ impl Gate {
         {
             return refusal.answer("sts");
         }
-        if call.action() == "sso:ListTagsForResource" {
-            // It does not keep any.
-            return Answer::json(&serde_json::json!({ "Tags": [] }));
+        if let Some(answer) = self.kept(shared, call) {
+            return answer;
         }
         if let Some(list) = lists_of_requests(&call.action()) {
-            return Answer::json(&serde_json::json!({ list: [] }));
+            return Answer::json(&json!({ list: [] }));
         }
         let answer = match self.send(parts, body).await {
             Ok(answer) => answer,
@@ -77,10 +81,44 @@ impl Gate {
                 return Refusal::new(502, "BadGateway", error.to_string()).answer(&call.service);
             }
         };
-        if call.action() == "sts:AssumeRole" && answer.status == 200 {
-            remember(shared, session, call, &answer);
+        if answer.status == 200 {
+            match call.action().as_str() {
+                "sts:AssumeRole" => remember(shared, session, call, &answer),
+                "iam:CreatePolicy" | "sso:CreatePermissionSet" => tag(shared, call, &answer),
+                _ => {}
+            }
         }
         answer
+    }
+
+    /// What the other emulator does not keep of permission sets: tags and boundaries.
+    fn kept(&self, shared: &Shared, call: &Call) -> Option<Answer> {
+        let set = call.text("PermissionSetArn");
+        let mut boundaries = self.boundaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = match call.action().as_str() {
+            "sso:ListTagsForResource" => {
+                let world = shared.world();
+                let tags = world.tags_elsewhere.get(call.text("ResourceArn"));
+                let tags = tags
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| json!({ "Key": key.lossy(), "Value": value.lossy() }));
+                json!({ "Tags": tags.collect::<Vec<_>>() })
+            }
+            "sso:PutPermissionsBoundaryToPermissionSet" => {
+                boundaries.insert(set.to_owned(), call.json["PermissionsBoundary"].clone());
+                json!({})
+            }
+            "sso:GetPermissionsBoundaryForPermissionSet" => {
+                let Some(boundary) = boundaries.get(set) else {
+                    let none = Refusal::new(400, "ResourceNotFoundException", "no boundary");
+                    return Some(none.answer("sso"));
+                };
+                json!({ "PermissionsBoundary": boundary })
+            }
+            _ => return None,
+        };
+        Some(Answer::json(&answer))
     }
 
     async fn send(&self, parts: &Parts, body: Bytes) -> anyhow::Result<Answer> {
@@ -110,6 +148,20 @@ fn lists_of_requests(action: &str) -> Option<&'static str> {
         "sso:ListAccountAssignmentCreationStatus" => Some("AccountAssignmentsCreationStatus"),
         "sso:ListAccountAssignmentDeletionStatus" => Some("AccountAssignmentsDeletionStatus"),
         _ => None,
+    }
+}
+
+/// The tags that something was made with, by which the connector's rights are judged.
+fn tag(shared: &Shared, call: &Call, answer: &Answer) {
+    let text = String::from_utf8_lossy(&answer.body);
+    let behind = |mark: &str, end| text.split(mark).nth(1)?.split(end).next().map(str::to_owned);
+    let in_json = || {
+        text.parse::<Value>().ok()?["PermissionSet"]["PermissionSetArn"].as_str().map(str::to_owned)
+    };
+    if let Some(arn) = behind("<Arn>", "</Arn>").or_else(in_json) {
+        let tags = services::tags::given(call).into_iter();
+        let tags = tags.map(|(key, value)| (Text::from(&key), Text::from(&value))).collect();
+        shared.world().tags_elsewhere.insert(arn, tags);
     }
 }
 

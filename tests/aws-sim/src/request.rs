@@ -66,7 +66,8 @@ impl Call {
     /// What the call changes, for the journal, as the call names it:
     /// `account/permission-set-id/principal-id` of an assignment; of a membership `group-id/user-id`
     /// when it is made, and its id when it is removed; the ARN of a customer managed policy, or its
-    /// path and name when it is made; the name of a role; the id of a permission set, or its name when it is made; the
+    /// path and name when it is made; the name of a role; of a user of IAM the name, and what is put in
+    /// or taken out; the id of a permission set, or its name when it is made; the
     /// id of a session of Session Manager; empty: nothing that is told apart.
     #[must_use]
     pub fn object(&self) -> String {
@@ -92,6 +93,11 @@ impl Call {
                 | "TagPolicy"
                 | "UntagPolicy",
             ) => self.form.get("PolicyArn").cloned().unwrap_or_default(),
+            ("iam", operation) if self.form.contains_key("UserName") && !is_look(operation) => {
+                let named = ["UserName", "GroupName", "PolicyArn", "PolicyName"];
+                let named = named.iter().filter_map(|name| self.form.get(*name).cloned());
+                named.collect::<Vec<_>>().join("/")
+            }
             ("iam", "UpdateAssumeRolePolicy") => {
                 self.form.get("RoleName").cloned().unwrap_or_default()
             }

@@ -58,6 +58,8 @@ pub struct World {
     /// Whether pages are as long as was asked for. AWS may give fewer items, so here it
     /// does, unless somebody measures speed.
     pub pages_as_asked: bool,
+    /// Tags of what another emulator has ([`crate::gate`]), by ARN.
+    pub tags_elsewhere: BTreeMap<String, BTreeMap<Text, Text>>,
     /// The longest session that is given, whatever was asked for.
     pub session_length_max: Option<TimeDelta>,
     keys_made: u64,

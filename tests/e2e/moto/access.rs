@@ -8,7 +8,7 @@ use apono_connector_proto::v1::{
     AccessUnit, GrantRequest, GrantState, IntegrationSettings, Recipient, recipient::Who,
 };
 use aws_sdk_ssoadmin::types::{PrincipalType, TargetType};
-use aws_sim::Sim;
+use aws_sim::{Sim, World};
 
 use super::{MANAGEMENT, Moto, patient, types};
 use crate::{
@@ -38,20 +38,20 @@ for one in identities.list_group_memberships(IdentityStoreId=store, GroupId=grou
 ";
 
 /// An organization of moto with one account, a person, a group and two permission sets.
-struct Scene {
-    moto: Moto,
-    account: String,
-    instance: String,
+pub(super) struct Scene {
+    pub(super) moto: Moto,
+    pub(super) account: String,
+    pub(super) instance: String,
     /// ARNs of `ReadOnly` and `Operator`.
     sets: [String; 2],
     person: String,
     /// The person is in it.
     group: String,
-    identity_store: String,
+    pub(super) identity_store: String,
 }
 
 impl Scene {
-    async fn seed() -> (Self, String, String) {
+    pub(super) async fn seed() -> (Self, String, String) {
         let moto = Moto::start().await;
         let config = moto.config(MANAGEMENT, "us-east-1").await;
         let organizations = aws_sdk_organizations::Client::new(&config);
@@ -117,7 +117,7 @@ impl Scene {
         self.python(LIST_MEMBERS, &[&self.identity_store, group])
     }
 
-    fn python(&self, program: &str, arguments: &[&str]) -> Vec<String> {
+    pub(super) fn python(&self, program: &str, arguments: &[&str]) -> Vec<String> {
         let server = std::env::var("TEST_MOTO_SERVER").expect("moto's server");
         let python = Path::new(&server).with_file_name("python");
         let url = format!("http://{}", self.moto.address);
@@ -131,7 +131,7 @@ impl Scene {
     }
 }
 
-async fn grant(api: &Api, id: &str, unit: AccessUnit, who: Who) {
+pub(super) async fn grant(api: &Api, id: &str, unit: AccessUnit, who: Who) {
     let request = GrantRequest {
         recipient: Some(Recipient { who: Some(who) }),
         units: vec![unit],
@@ -142,21 +142,33 @@ async fn grant(api: &Api, id: &str, unit: AccessUnit, who: Who) {
 }
 
 /// The daemon before moto, with all that it needs.
-struct Served {
-    api: Api,
+pub(super) struct Served {
+    pub(super) api: Api,
     _daemon: Daemon,
     _database: Database,
 }
 
 impl Served {
     async fn start(scene: &Scene, organization: &str, root: String) -> Self {
+        Self::start_with(scene, organization, root, &[], |_| {}).await
+    }
+
+    /// The same with further types, and with what the gate knows of moto.
+    pub(super) async fn start_with(
+        scene: &Scene,
+        organization: &str,
+        root: String,
+        types: &[&str],
+        tell: impl FnOnce(&mut World),
+    ) -> Self {
         let sim = Sim::start_before(scene.moto.address).await.expect("a gate");
         let mut cloud = Cloud::in_front_of(sim, "aws");
         organization.clone_into(&mut cloud.organization);
         MANAGEMENT.clone_into(&mut cloud.management);
         cloud.root = cloud.sim.world().add_organization(organization, "aws", MANAGEMENT);
         cloud.account(&scene.account, &cloud.root, "payments");
-        cloud.deploy();
+        cloud.deploy_all();
+        tell(&mut cloud.sim.world());
         let database = Database::create().await;
         let directory = short_directory();
         let rules = directory.path().join("rules.cedar");
@@ -166,11 +178,13 @@ impl Served {
             .set("APONO__ACCESS__GUARDRAILS_FILE", &rules.to_string_lossy());
         let daemon = Daemon::start_with(&cloud, options);
         let api = daemon.api().await;
-        let settings = IntegrationSettings {
+        let mut settings = IntegrationSettings {
             root_or_ou_id: root,
             sso_region: "eu-west-1".to_owned(),
             ..with_groups(settings_for(&cloud))
         };
+        settings.resource_types.extend(types.iter().map(|one| (*one).to_owned()));
+        settings.resource_types.sort_unstable();
         api.create_and_sync(settings).await;
         Self { api, _daemon: daemon, _database: database }
     }

@@ -20,6 +20,7 @@ use aws_sim::Sim;
 use crate::harness::{Cloud, Daemon, Database, Options, settings_with_every_type, wait_for};
 
 mod access;
+mod iam;
 mod stack;
 mod types;
 

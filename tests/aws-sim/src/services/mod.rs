@@ -33,7 +33,7 @@ mod sso_provisioning;
 mod sso_sets;
 pub(crate) mod sts;
 mod tagging;
-mod tags;
+pub(crate) mod tags;
 mod things;
 
 /// Answers a call whose caller may make it.

@@ -56,11 +56,17 @@ pub(crate) fn refused(world: &World, session: &Session, call: &Call) -> Option<S
             return policy::allows(documents, action, None, &context);
         }
         subjects.all(|subject| {
-            let context = context.clone().and(&subject.keys);
+            let context = context.clone().and(&subject.keys).and(&elsewhere(world, subject));
             policy::allows(documents, action, Some(&subject.arn), &context)
         })
     };
     actions(call).into_iter().find(|action| !allows(action))
+}
+
+/// The tags of what another emulator has.
+fn elsewhere(world: &World, subject: &Subject) -> Context {
+    let tags = world.tags_elsewhere.get(&subject.arn);
+    tags.map(|tags| Subject::new(String::new()).tagged(tags).keys).unwrap_or_default()
 }
 
 /// The actions that a call needs. A policy that is made with tags is tagged, too ("Tagging customer

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{request::Call, text::Text};
 
 /// Key and value of each tag, in the call's order.
-pub(super) fn given(call: &Call) -> Vec<(String, String)> {
+pub(crate) fn given(call: &Call) -> Vec<(String, String)> {
     let form = |at: usize, part: &str| call.form.get(&format!("Tags.member.{at}.{part}")).cloned();
     let of_form =
         (1..).map_while(|at| Some((form(at, "Key")?, form(at, "Value").unwrap_or_default())));
