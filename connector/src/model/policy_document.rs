@@ -1,7 +1,7 @@
 //! A policy that units share: each puts statements in, and each statement ends with its own unit, at
 //! its second, whoever else is there, and whether or not anybody takes it out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use data_encoding::BASE32_NOPAD;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::statement::{Operator, Statement};
+use super::statement::{Condition, Operator, Statement};
 
 /// Characters of a managed policy, white space not counted.
 /// Source: "IAM and AWS STS quotas" in the IAM user guide.
@@ -33,27 +33,50 @@ impl Share {
     pub fn new(unit: &[&str], statements: Vec<Statement>) -> Self {
         Self { sid: format!("ap{}", name_of(unit)), statements }
     }
+}
 
-    fn written(&self, until: DateTime<Utc>) -> impl Iterator<Item = Value> + '_ {
+/// What statements have in common that are written as one: all but the resources.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Alike<'a> {
+    until: String,
+    actions: &'a [String],
+    conditions: &'a [Condition],
+}
+
+impl<'a> Alike<'a> {
+    fn of(statement: &'a Statement, until: DateTime<Utc>) -> Self {
         let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        self.statements.iter().enumerate().map(move |(number, statement)| {
-            let mut conditions = Map::new();
-            let mut must = |operator: Operator, key: &str, values: Value| {
-                let keys = conditions.entry(operator.as_str()).or_insert_with(|| json!({}));
-                assert!(keys[key].is_null(), "a second {} of {key} is lost", operator.as_str());
-                keys[key] = values;
-            };
-            for condition in &statement.conditions {
-                must(condition.operator, &condition.key, bare(&condition.values));
-            }
-            must(Operator::DateLessThan, NOW, json!(until));
-            json!({
-                "Sid": format!("{}{number}", self.sid),
-                "Effect": "Allow",
-                "Action": bare(&statement.actions),
-                "Resource": bare(&statement.resources),
-                "Condition": conditions,
-            })
+        Self { until, actions: &statement.actions, conditions: &statement.conditions }
+    }
+
+    /// Their conditions, with the end.
+    fn conditions(&self) -> Value {
+        let mut conditions = Map::new();
+        let mut must = |operator: Operator, key: &str, values: Value| {
+            let keys = conditions.entry(operator.as_str()).or_insert_with(|| json!({}));
+            assert!(keys[key].is_null(), "a second {} of {key} is lost", operator.as_str());
+            keys[key] = values;
+        };
+        for condition in self.conditions {
+            must(condition.operator, &condition.key, bare(&condition.values));
+        }
+        must(Operator::DateLessThan, NOW, json!(self.until));
+        Value::Object(conditions)
+    }
+
+    /// Them as one, on these resources, with a name of its own where they are several.
+    fn written(&self, names: &BTreeSet<String>, resources: BTreeSet<String>) -> Value {
+        let mut several = names.iter().map(String::as_str);
+        let sid = match (several.next(), several.len()) {
+            (Some(only), 0) => only.to_owned(),
+            _ => format!("ap{}", name_of(&names.iter().map(String::as_str).collect::<Vec<_>>())),
+        };
+        json!({
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": bare(self.actions),
+            "Resource": bare(&resources.into_iter().collect::<Vec<_>>()),
+            "Condition": self.conditions(),
         })
     }
 }
@@ -72,14 +95,21 @@ pub fn name_of(words: &[&str]) -> String {
     name
 }
 
-/// The policy of these shares, each until its end. One that nobody shares allows what needs no
-/// permission.
+/// The policy of these shares, each until its end; what differs in resources alone is one statement, since
+/// characters count. One that nobody shares allows what needs no permission.
 #[must_use]
 pub fn document<'a>(shares: impl IntoIterator<Item = (&'a Share, DateTime<Utc>)>) -> Value {
-    let mut shares: Vec<_> = shares.into_iter().collect();
-    shares.sort_by(|(one, _), (other, _)| one.sid.cmp(&other.sid));
+    let mut merged: BTreeMap<Alike<'_>, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    for (share, until) in shares {
+        for (number, statement) in share.statements.iter().enumerate() {
+            let (names, resources) = merged.entry(Alike::of(statement, until)).or_default();
+            names.insert(format!("{}{number}", share.sid));
+            resources.extend(statement.resources.iter().cloned());
+        }
+    }
+    let merged = merged.into_iter();
     let mut statements: Vec<Value> =
-        shares.iter().flat_map(|(share, until)| share.written(*until)).collect();
+        merged.map(|(alike, (names, resources))| alike.written(&names, resources)).collect();
     if statements.is_empty() {
         statements.push(json!({
             "Sid": "apNothing",
@@ -119,7 +149,21 @@ pub fn is_current<'a>(
 }
 
 fn holds(document: &Value, share: &Share, until: DateTime<Utc>) -> bool {
-    share.written(until).all(|one| statements(document).any(|found| *found == one))
+    share.statements.iter().all(|statement| {
+        let alike = Alike::of(statement, until);
+        let (actions, conditions) = (bare(alike.actions), alike.conditions());
+        let is_it = |found: &Value| {
+            let on = |resource: &String| match &found["Resource"] {
+                Value::Array(several) => several.iter().any(|one| one == resource),
+                only => only == resource,
+            };
+            found["Effect"] == "Allow"
+                && found["Action"] == actions
+                && found["Condition"] == conditions
+                && statement.resources.iter().all(on)
+        };
+        statements(document).any(is_it)
+    })
 }
 
 /// The end of a statement.
@@ -188,6 +232,29 @@ mod tests {
         let mut denies = both.clone();
         denies["Statement"][0]["Effect"] = json!("Deny");
         assert!(!is_current(&denies, [(&other, at(20))], at(30)), "a denial is not ours");
+    }
+
+    #[test]
+    fn what_differs_in_resources_alone_is_one_statement() {
+        let (one, other, later) = (share("one"), share("other"), share("later"));
+        let merged = document([(&one, at(10)), (&other, at(10)), (&later, at(20))]);
+        let statements = merged["Statement"].as_array().expect("statements");
+        assert_eq!(statements.len(), 2);
+        assert_eq!(
+            statements[0]["Resource"],
+            json!(["arn:aws:s3:::one/*", "arn:aws:s3:::other/*"])
+        );
+        assert_ne!(statements[0]["Sid"], statements[1]["Sid"]);
+        let all = [(&one, at(10)), (&other, at(10)), (&later, at(20))];
+        assert!(is_current(&merged, all, at(9)));
+        assert!(allows(&merged, &one, at(9)) && !allows(&merged, &one, at(10)));
+        assert!(!is_current(&merged, [(&one, at(10)), (&later, at(20))], at(9)), "one is over");
+        let left = document([(&one, at(10))]);
+        assert!(allows(&left, &one, at(9)) && !allows(&left, &other, at(9)));
+        let buckets: Vec<Share> =
+            (0..50).map(|number| share(&format!("bucket-{number}"))).collect();
+        let many = document(buckets.iter().map(|share| (share, at(10))));
+        assert!(characters(&many) < CHARACTERS_MAX);
     }
 
     #[test]

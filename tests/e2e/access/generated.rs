@@ -298,7 +298,7 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
     let house = house().await;
     {
         let mut world = house.cloud.sim.world();
-        for number in 0..20 {
+        for number in 0..90 {
             let name = format!("a-bucket-with-quite-a-long-name-{number:03}");
             world.account(ACCOUNT).buckets.push(bucket(&name, "eu-west-1", &[]));
         }
@@ -306,7 +306,7 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
     house.api.sync("prod").await;
     house.api.grant(on("g1", 1, "READ_ONLY", BUCKET)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
-    let units = (0..20).map(|number| AccessUnit {
+    let units = (0..90).map(|number| AccessUnit {
         resource: format!("arn:aws:s3:::a-bucket-with-quite-a-long-name-{number:03}"),
         permission: "READ_ONLY".to_owned(),
         ..Default::default()
