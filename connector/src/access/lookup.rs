@@ -20,6 +20,8 @@ use crate::{
     model::{
         assignment::InAccount,
         grant::Recipient,
+        ids::AccountId,
+        organization::Coverage,
         refusal::{Refusal, RefusalCode},
         unit::UnitState,
     },
@@ -45,8 +47,11 @@ async fn find(
     plans: &[(String, serde_json::Value)],
 ) -> Result<(Found, Vec<Vec<InAccount>>), Error> {
     let Ground { engine, site, .. } = ground;
-    let found = principals::find(site, recipient, engine.config.untagged).await?;
     let spared = site.management_account();
+    if let Some(user) = recipient.iam_user() {
+        is_member(ground, user.account()).await?;
+    }
+    let found = principals::find(site, recipient).await?;
     let mut openings = Vec::with_capacity(plans.len());
     for (name, plan) in plans {
         let mechanism = mechanisms::of(name).ok_or_else(|| Error::Unknown(name.clone()))?;
@@ -59,6 +64,22 @@ async fn find(
         openings.push(opened);
     }
     Ok((found, openings))
+}
+
+/// No account is reached for a user of IAM but one that is crawled, and no role of the management account.
+async fn is_member(ground: &Ground, id: &AccountId) -> Result<(), Error> {
+    let Ground { engine, site, held } = ground;
+    let refused = |code, finding| Err(Error::Refused(Refusal::new(code, finding)));
+    if id == site.management_account() {
+        let finding = format!("{id} is the management account, in which IAM is not changed");
+        return refused(RefusalCode::RecipientUnfit, finding);
+    }
+    let mut conn = engine.db.conn().await?;
+    let found = organization::account(&mut conn, &held.connector, held.integration, id).await?;
+    match found {
+        Some(found) if found.coverage == Coverage::Crawled => Ok(()),
+        _ => refused(RefusalCode::AccountUnknown, format!("the account {id} is not crawled")),
+    }
 }
 
 /// Finds out who the recipient of a grant is, and ties the grant's units to their targets.
@@ -183,7 +204,9 @@ pub(super) async fn answer(ground: &Ground, lookup: &Lookup) -> store::Result<()
         Error::Aws(error) => error
             .refusal()
             .unwrap_or_else(|| Refusal::new(RefusalCode::NotAnswered, error.to_string())),
-        Error::Unknown(_) => Refusal::new(RefusalCode::NotAnswered, error.to_string()),
+        Error::Store(_) | Error::Unknown(_) => {
+            Refusal::new(RefusalCode::NotAnswered, error.to_string())
+        }
     });
     let mut conn = ground.engine.db.conn().await?;
     let found = match found {

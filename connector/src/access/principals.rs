@@ -9,14 +9,14 @@ use aws_sdk_identitystore::{
 use aws_smithy_types::Document;
 
 use super::{
-    mechanisms::{self, Error, GRANTABLE},
+    mechanisms::{self, Error},
     site::Site,
 };
 use crate::{
     aws::ApiError,
     model::{
         arn::UserArn,
-        assignment::Principal,
+        assignment::{IamUser, Principal},
         failure::Lane,
         grant::Recipient,
         refusal::{Refusal, RefusalCode},
@@ -43,12 +43,8 @@ fn refused(code: RefusalCode, finding: String) -> Error {
     Error::Refused(Refusal::new(code, finding))
 }
 
-/// Finds a recipient. `untagged`: also a user of IAM who lacks the tag.
-pub(super) async fn find(
-    site: &Site,
-    recipient: &Recipient,
-    untagged: bool,
-) -> Result<Found, Error> {
+/// Finds a recipient.
+pub(super) async fn find(site: &Site, recipient: &Recipient) -> Result<Found, Error> {
     match recipient {
         Recipient::UserEmail(email) => user(site, "emails.value", email).await,
         Recipient::UserName(name) => user(site, "userName", name).await,
@@ -68,20 +64,17 @@ pub(super) async fn find(
             described_group(site, answer.group_id(), Some(name)).await
         }
         Recipient::GroupId(id) => described_group(site, id, None).await,
-        Recipient::IamUser(user) => iam_user(site, user, untagged).await,
+        Recipient::IamUser(user) => iam_user(site, user).await,
     }
 }
 
-async fn iam_user(site: &Site, user: &UserArn, untagged: bool) -> Result<Found, Error> {
-    let found = mechanisms::iam_user(site, user).await?;
-    let (tag, value) = GRANTABLE;
-    let is_tagged = found.tags().iter().any(|one| one.key() == tag && one.value() == value);
-    if !is_tagged && !untagged {
-        let finding = format!("{} has not the tag {tag}={value}", user.as_str());
-        return Err(refused(RefusalCode::NotGrantable, finding));
-    }
-    let names = vec![user.as_str().to_owned(), user.name().to_owned()];
-    Ok(Found { principal: Principal::IamUser(user.clone()), names })
+async fn iam_user(site: &Site, arn: &UserArn) -> Result<Found, Error> {
+    let found = mechanisms::iam_user(site, arn).await?;
+    let names = vec![arn.as_str().to_owned(), arn.name().to_owned(), found.user_id.clone()];
+    Ok(Found {
+        principal: Principal::IamUser(IamUser { arn: arn.clone(), id: found.user_id }),
+        names,
+    })
 }
 
 async fn user(site: &Site, path: &'static str, value: &str) -> Result<Found, Error> {

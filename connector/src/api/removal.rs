@@ -12,9 +12,10 @@ use crate::{
 
 /// Whether a change of settings would leave access behind that nobody could take away.
 pub(super) fn strands_access(before: &Settings, after: &Settings) -> bool {
-    let way =
-        |settings: &Settings| (settings.management_role_arn.clone(), settings.sso_region.clone());
-    way(before) != way(after)
+    // Without a region there was nothing in Identity Center.
+    let is_first = before.sso_region.is_none();
+    before.management_role_arn != after.management_role_arn
+        || (before.sso_region != after.sso_region && !is_first)
 }
 
 /// Nothing is changed about what is being removed.

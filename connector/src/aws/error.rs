@@ -159,6 +159,12 @@ impl ApiError {
 }
 
 impl ApiError {
+    /// Whether nothing came of the call, and nothing will by its being made again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !self.leaves_doubt && !matches!(self.failure, Failure::Retry { .. })
+    }
+
     /// Why access cannot be granted, if trying again would not help: of a call about one user,
     /// group or assignment. None: it may pass.
     #[must_use]
@@ -172,6 +178,7 @@ impl ApiError {
                 RefusalCode::QuotaExceeded
             }
             (_, Some("ResourceNotFoundException" | "NoSuchEntity")) => RefusalCode::NotThere,
+            (_, Some("NotGrantable")) => RefusalCode::NotGrantable,
             (Failure::NeedsHuman, _) => RefusalCode::NotAllowed,
             (Failure::Permanent, _) => RefusalCode::Invalid,
         };

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     aws::ApiError,
     model::{
+        arn::OUR_PREFIX,
         proof::PageToken,
         refusal::{Refusal, RefusalCode},
         resource::{Resource, TAGS, Tags},
@@ -38,9 +39,6 @@ const PAGE_ITEMS: i32 = 1000;
 const SERVICE_LINKED: &str = "/aws-service-role/";
 /// Path of the roles that AWS keeps for itself: those of Identity Center.
 const RESERVED: &str = "/aws-reserved/";
-
-/// What the connector's own roles, policies and permission sets begin with.
-const OUR_PREFIX: &str = "apono-";
 
 /// Reads all four.
 pub(super) struct AuthorizationDetails;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AccountId, Malformed};
 
+/// What the connector's own roles, users, policies and permission sets begin with.
+pub const OUR_PREFIX: &str = "apono-";
+
 /// Name of the role that the StackSet plants in every member account.
 pub const MEMBER_ROLE_NAME: &str = "apono-connector-member";
 

@@ -14,8 +14,17 @@ pub enum Principal {
     User(String),
     /// The id of a group.
     Group(String),
-    /// The ARN of a user of IAM.
-    IamUser(UserArn),
+    /// A user of IAM.
+    IamUser(IamUser),
+}
+
+/// A user of IAM. Whoever is made anew under the name of another has another id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IamUser {
+    /// The ARN, by which they were named.
+    pub arn: UserArn,
+    /// The id: `AIDA…`.
+    pub id: String,
 }
 
 impl Principal {
@@ -24,7 +33,7 @@ impl Principal {
     pub fn id(&self) -> &str {
         match self {
             Self::User(id) | Self::Group(id) => id,
-            Self::IamUser(arn) => arn.as_str(),
+            Self::IamUser(user) => user.arn.as_str(),
         }
     }
 }

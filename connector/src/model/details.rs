@@ -16,11 +16,11 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 /// How to sign in with a permission set in an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    /// Link of the access portal.
+    /// Link of the access portal, or of the account where users of IAM sign in.
     pub sign_in_url: String,
     /// A profile for `~/.aws/config`.
     pub aws_config: String,
-    /// A command that signs in with the profile.
+    /// A command that signs in with the profile, and one that uses the access.
     pub cli_command: String,
 }
 

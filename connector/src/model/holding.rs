@@ -35,6 +35,16 @@ pub struct Holder {
     pub share: Option<Value>,
 }
 
+impl Holder {
+    /// By which it goes first where not all find room: whoever waits before whoever has access, the
+    /// larger share before the smaller.
+    #[must_use]
+    pub fn weight(&self) -> (bool, usize) {
+        let characters = self.share.as_ref().map_or(0, |share| share.to_string().len());
+        (self.unit == UnitState::Pending, characters)
+    }
+}
+
 /// The states of a unit's other targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Others {

@@ -153,9 +153,10 @@ fn holds(document: &Value, share: &Share, until: DateTime<Utc>) -> bool {
         let alike = Alike::of(statement, until);
         let (actions, conditions) = (bare(alike.actions), alike.conditions());
         let is_it = |found: &Value| {
-            let on = |resource: &String| match &found["Resource"] {
-                Value::Array(several) => several.iter().any(|one| one == resource),
-                only => only == resource,
+            let on = |resource: &String| {
+                let several = found["Resource"].as_array().map(Vec::as_slice);
+                let several = several.unwrap_or(std::slice::from_ref(&found["Resource"]));
+                several.iter().any(|one| one == resource)
             };
             found["Effect"] == "Allow"
                 && found["Action"] == actions

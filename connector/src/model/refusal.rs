@@ -47,7 +47,7 @@ refusal_codes! {
     /// The resource is not of the kind on which it can be given, or too little is known of it.
     ResourceUnfit = "RESOURCE_UNFIT", "Ask for the resource that is named instead; where something was not read, see `problems` and sync.";
     /// Nobody has said that it may be granted.
-    NotGrantable = "NOT_GRANTABLE", "Give it the tag, or move it to the path, that is named, and sync; where others are wanted, set access.untagged = \"allow\" and widen the member role.";
+    NotGrantable = "NOT_GRANTABLE", "Give it the tag that is named, or make it in that path, and sync; where other resources are wanted, set access.untagged = \"allow\" and widen the member role.";
     /// Session Manager does not reach the instance.
     InstanceNotManaged = "INSTANCE_NOT_MANAGED", "Do what is said, see that SSM Agent runs on the instance and reaches Systems Manager, and sync.";
     /// Database users cannot log in through IAM.
@@ -63,7 +63,7 @@ refusal_codes! {
     /// The account is left out by the settings.
     AccountExcluded = "ACCOUNT_EXCLUDED", "Take its organizational unit off excluded_ou_ids, or ask for another account.";
     /// The person's policy in the account holds no more.
-    PolicyFull = "POLICY_FULL", "Wait for another grant of the same person in the account to end, ask for fewer resources, or grant a permission set instead.";
+    PolicyFull = "POLICY_FULL", "Wait for another grant of the same person in the account to end, ask for fewer resources, or to a user of Identity Center grant a permission set instead.";
     /// The account is suspended or being closed.
     AccountNotActive = "ACCOUNT_NOT_ACTIVE", "Ask for another account, or have AWS reactivate this one.";
     /// The management account.
@@ -73,7 +73,7 @@ refusal_codes! {
     /// The role may not do it.
     NotAllowed = "NOT_ALLOWED", "Update the stack with the mechanism's parameter Enabled, as the README lists it; if it is, look for a service control policy.";
     /// AWS takes no more of it.
-    QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, or remove what is not needed.";
+    QuotaExceeded = "QUOTA_EXCEEDED", "Have the quota raised that is named, where AWS raises it, or remove what is not needed.";
     /// AWS did not tell.
     NotAnswered = "NOT_ANSWERED", "Try again; `problems` and `check` say why AWS does not answer.";
     /// What it is about is gone from AWS.

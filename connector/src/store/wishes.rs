@@ -146,14 +146,15 @@ pub async fn live(
     let recipient = whose.recipient.as_ref();
     let named = recipient.map(serde_json::to_value).transpose();
     let named = super::stored("grants", "request", named)?;
-    let id = recipient.map(|recipient| {
+    let id = recipient.and_then(|recipient| {
         let name = || recipient.name().to_owned();
         match recipient {
             Recipient::UserEmail(_) | Recipient::UserName(_) | Recipient::UserId(_) => {
-                Principal::User(name())
+                Some(Principal::User(name()))
             }
-            Recipient::GroupName(_) | Recipient::GroupId(_) => Principal::Group(name()),
-            Recipient::IamUser(arn) => Principal::IamUser(arn.clone()),
+            Recipient::GroupName(_) | Recipient::GroupId(_) => Some(Principal::Group(name())),
+            // An ARN is no id, but what they are named by.
+            Recipient::IamUser(_) => None,
         }
     });
     let id = super::stored("grants", "principal", id.map(serde_json::to_value).transpose())?;

@@ -26,6 +26,8 @@ pub const INLINE_CHARACTERS_MAX: usize = 2048;
 /// A user of IAM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IamUser {
+    /// Id: `AIDA…`; another one when a user of the same name is made anew.
+    pub id: String,
     /// Path; empty: `/`.
     pub path: String,
     /// Tags.
@@ -58,6 +60,8 @@ pub struct UserChange {
     pub before: IamUser,
     /// The user since.
     pub after: IamUser,
+    /// Whether somebody did it without a call.
+    pub is_by_hand: bool,
 }
 
 impl Account {
@@ -71,14 +75,14 @@ impl Account {
     pub fn change_user(
         &mut self,
         name: &str,
-        at: DateTime<Utc>,
+        (at, is_by_hand): (DateTime<Utc>, bool),
         change: impl FnOnce(&mut IamUser),
     ) {
         if let Some(before) = self.iam_users.get(name).cloned() {
             let (name, mut after) = (name.to_owned(), before.clone());
             change(&mut after);
             let (user, since) = (name.clone(), after.clone());
-            self.user_changes.push(UserChange { at, user, before, after: since });
+            self.user_changes.push(UserChange { at, user, before, after: since, is_by_hand });
             let changed = (&name, Some(after));
             self.showing_users.set(&mut self.iam_users, changed, at, self.iam_lag);
         }

@@ -130,7 +130,7 @@ pub struct Account {
     pub iam_users: BTreeMap<String, IamUser>,
     /// Groups of IAM.
     pub iam_groups: BTreeMap<String, IamGroup>,
-    /// How calls have changed users of IAM.
+    /// How users of IAM have changed.
     pub user_changes: Vec<UserChange>,
     /// What shows of users that have just changed.
     pub(crate) showing_users: Showing<String, IamUser>,

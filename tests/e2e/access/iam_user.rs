@@ -1,10 +1,13 @@
 //! Access for users of IAM: a group, a managed policy, statements of their own. Against `aws-sim`, whose
 //! evaluator asks all three.
 
+mod refused;
+
 use std::collections::BTreeMap;
 
 use apono_connector_proto::v1::{
-    ExtendRequest, GrantRequest, GrantState, IntegrationSettings, Recipient, recipient::Who,
+    ExtendRequest, GrantRequest, GrantState, IntegrationSettings, Recipient, RevokeAllRequest,
+    recipient::Who,
 };
 use aws_sim::{
     Effect, Fault,
@@ -15,12 +18,11 @@ use aws_sim::{
 use chrono::TimeDelta;
 use prost_types::Timestamp;
 use serde_json::json;
-use tonic::Code;
 
 use super::{
-    ACCOUNT, House, a_request, cloud, fast,
+    ACCOUNT, House, a_moment, cloud, fast,
     generated::{BUCKET, knowing_buckets, on, with_buckets},
-    reason, settings, unit,
+    reason, settings,
 };
 use crate::harness::{Cloud, Daemon, Database, wait_for};
 
@@ -53,6 +55,7 @@ fn document(action: &str) -> String {
 /// A user as they are before anything is granted.
 pub(crate) fn before() -> IamUser {
     IamUser {
+        id: "AIDASIMEVE".to_owned(),
         tags: tags(),
         groups: ["staff".to_owned()].into(),
         attached: ["arn:aws:iam::aws:policy/SecurityAudit".to_owned()].into(),
@@ -68,7 +71,8 @@ pub(crate) fn with_iam_users(cloud: &Cloud) {
     let account = world.account(ACCOUNT);
     enroll(account);
     account.iam_users.insert("root-like".to_owned(), IamUser::default());
-    account.iam_users.insert("apono-own".to_owned(), before());
+    let own = IamUser { id: "AIDASIMOWN".to_owned(), ..before() };
+    account.iam_users.insert("apono-own".to_owned(), own);
 }
 
 /// Puts Eve into an account, and the groups that she is in or may be in.
@@ -116,14 +120,28 @@ pub(crate) fn all_ways(id: &str) -> GrantRequest {
     GrantRequest { units, ..for_user(id, EVE, "", "") }
 }
 
-/// Whether Eve has all of it.
-pub(crate) fn may_all(cloud: &Cloud) -> bool {
+/// Whether Eve has the group, the policy, or both.
+pub(crate) fn has(cloud: &Cloud) -> bool {
     let eve = eve(cloud);
-    eve.groups.contains("readers") && eve.attached.contains(READS) && may(cloud, WAYS[2].2)
+    eve.groups.contains("readers") || eve.attached.contains(READS)
+}
+
+/// What Eve has of it, where that is not all; and what is in her beside.
+pub(crate) fn left(cloud: &Cloud) -> Vec<String> {
+    let mut eve = eve(cloud);
+    let half = eve.groups.remove("readers") != eve.attached.remove(READS);
+    (half || eve != before()).then(|| format!("{eve:?}")).into_iter().collect()
+}
+
+/// Somebody else gives her the group and the policy.
+pub(crate) fn gives(account: &mut Account) {
+    let eve = account.iam_users.get_mut("eve").expect("Eve");
+    eve.groups.insert("readers".to_owned());
+    eve.attached.insert(READS.to_owned());
 }
 
 /// Eve as she is.
-pub(crate) fn eve(cloud: &Cloud) -> IamUser {
+fn eve(cloud: &Cloud) -> IamUser {
     cloud.sim.world().accounts[ACCOUNT].iam_users["eve"].clone()
 }
 
@@ -247,6 +265,100 @@ async fn what_somebody_takes_away_is_given_again() {
     }
 }
 
+/// Eve is given all of it.
+async fn granted() -> House {
+    let house = house().await;
+    for (permission, resource, _) in WAYS {
+        house.api.grant(for_user(permission, EVE, permission, resource)).await;
+    }
+    for (permission, ..) in WAYS {
+        house.api.wait_for_grant(permission, GrantState::Active).await;
+    }
+    house
+}
+
+fn another() -> IamUser {
+    IamUser { id: "AIDASIMANOTHER".to_owned(), ..before() }
+}
+
+#[tokio::test]
+async fn access_goes_with_the_user_and_not_with_the_name() {
+    let house = granted().await;
+    let cloud = &house.cloud;
+    {
+        let mut world = cloud.sim.world();
+        let users = &mut world.account(ACCOUNT).iam_users;
+        let renamed = users.insert("eve".to_owned(), another()).expect("Eve");
+        users.insert("eve-lee".to_owned(), renamed);
+    }
+    a_moment().await;
+    for (permission, ..) in WAYS {
+        house.api.wait_for_grant(permission, GrantState::Active).await;
+        house.api.revoke(permission).await;
+    }
+    for (permission, ..) in WAYS {
+        house.api.wait_for_grant(permission, GrantState::Ended).await;
+    }
+    assert_eq!(eve(cloud), another());
+    assert_eq!(cloud.sim.world().accounts[ACCOUNT].iam_users["eve-lee"], before());
+}
+
+#[tokio::test]
+async fn who_is_made_anew_receives_nothing() {
+    let house = granted().await;
+    house.cloud.sim.world().account(ACCOUNT).iam_users.insert("eve".to_owned(), another());
+    for (permission, ..) in WAYS {
+        let failed = house.api.wait_for_grant(permission, GrantState::Failed).await;
+        let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
+        assert_eq!(refusal.reason, "NOT_THERE");
+        assert!(refusal.finding.contains("user/eve is gone"), "{}", refusal.finding);
+    }
+    assert_eq!(eve(&house.cloud), another());
+}
+
+#[tokio::test]
+async fn whose_tag_is_taken_away_keeps_nothing_and_receives_nothing() {
+    let house = granted().await;
+    let cloud = &house.cloud;
+    cloud.sim.world().account(ACCOUNT).iam_users.get_mut("eve").expect("Eve").tags.clear();
+    for (permission, ..) in &WAYS[..2] {
+        house.api.revoke(permission).await;
+        house.api.wait_for_grant(permission, GrantState::Ended).await;
+    }
+    assert!(!has(cloud));
+    // Her statements cannot be taken out without the tag, and are over at their end.
+    let (permission, _, what) = WAYS[2];
+    house.api.revoke(permission).await;
+    wait_for("what is in the way", || async {
+        let unit = house.api.get_grant(permission).await.units.remove(0);
+        unit.stuck_reason.contains("iam:DeleteUserPolicy").then_some(())
+    })
+    .await;
+    house.pass(3601).await;
+    assert!(!may(cloud, what));
+    house.api.wait_for_grant(permission, GrantState::Ended).await;
+    house.api.grant(for_user("again", EVE, "MEMBER", READERS)).await;
+    let failed = house.api.wait_for_grant("again", GrantState::Failed).await;
+    assert_eq!(failed.units[0].refusal.as_ref().expect("a refusal").reason, "NOT_GRANTABLE");
+    assert!(!has(cloud));
+}
+
+#[tokio::test]
+async fn all_grants_of_a_user_are_ended_by_the_arn() {
+    let house = granted().await;
+    let request = RevokeAllRequest {
+        integration: "prod".to_owned(),
+        recipient: Some(iam_user(EVE)),
+        ..Default::default()
+    };
+    let ended = house.api.access().revoke_all(request).await.expect("an answer").into_inner();
+    assert_eq!(ended.grant_ids.len(), WAYS.len());
+    for (permission, ..) in WAYS {
+        house.api.wait_for_grant(permission, GrantState::Ended).await;
+    }
+    assert_eq!(eve(&house.cloud), before());
+}
+
 #[tokio::test]
 async fn lost_answers_leave_nothing_behind() {
     let house = house().await;
@@ -291,97 +403,4 @@ async fn an_organization_without_identity_center_has_users_of_iam() {
     let refused = house.api.access().grant(on("g2", 1, "READ_ONLY", BUCKET)).await;
     let refused = reason(&refused.expect_err("no Identity Center"));
     assert_eq!(refused.1, "IDENTITY_CENTER_MISSING");
-}
-
-#[tokio::test]
-async fn what_does_not_fit_is_refused_before_anything_is_done() {
-    let house = house().await;
-    let access = || house.api.access();
-    let at_once = [
-        (for_user("a", EVE, "CONNECT", BUCKET), "PERMISSION_UNKNOWN", "nothing gives"),
-        (on("b", 1, "MEMBER", READERS), "RECIPIENT_UNFIT", "is given to users of IAM"),
-        (
-            for_user("c", EVE, "MEMBER", "arn:aws:iam::222222222222:group/staff"),
-            "NOT_GRANTABLE",
-            "does not lie in the path /apono-grantable/",
-        ),
-        (
-            for_user("d", EVE, "ATTACH", "arn:aws:iam::222222222222:policy/reads-all"),
-            "NOT_GRANTABLE",
-            "does not lie in the path /apono-grantable/",
-        ),
-        (
-            for_user("e", EVE, "READ_ONLY", "arn:aws:s3:::elsewhere"),
-            "RECIPIENT_UNFIT",
-            "is a user of the account 222222222222, and arn:aws:s3:::elsewhere lies in 333333333333",
-        ),
-        (
-            GrantRequest { units: vec![unit(ACCOUNT)], ..for_user("f", EVE, "", "") },
-            "RECIPIENT_UNFIT",
-            "a permission set is assigned to users and groups of Identity Center",
-        ),
-    ];
-    for (request, expected, says) in at_once {
-        let refused = access().grant(request).await.expect_err(expected);
-        assert_eq!(reason(&refused), (Code::FailedPrecondition, expected.to_owned()), "{refused}");
-        assert!(refused.message().contains(says), "{refused}");
-    }
-    let malformed = for_user("g", "arn:aws:iam::222222222222:role/eve", "READ_ONLY", BUCKET);
-    let refused = access().grant(malformed).await.expect_err("a role");
-    assert_eq!(refused.code(), Code::InvalidArgument);
-    let after_a_look = [
-        ("root-like", "NOT_GRANTABLE", "has not the tag apono:grantable=true"),
-        ("nobody", "PRINCIPAL_UNKNOWN", "there is no user"),
-        ("apono-own", "RECIPIENT_UNFIT", "a name of the connector's own"),
-        ("elsewhere/eve", "PRINCIPAL_UNKNOWN", "there is no user"),
-    ];
-    for (name, expected, says) in after_a_look {
-        let user = format!("arn:aws:iam::222222222222:user/{name}");
-        let id = name.replace('/', "-");
-        house.api.grant(for_user(&id, &user, "READ_ONLY", BUCKET)).await;
-        let failed = house.api.wait_for_grant(&id, GrantState::Failed).await;
-        let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
-        assert_eq!(refusal.reason, expected);
-        assert!(refusal.finding.contains(says), "{}", refusal.finding);
-    }
-    assert_eq!(house.calls("iam:PutUserPolicy"), 0);
-}
-
-#[tokio::test]
-async fn a_full_user_is_told() {
-    let house = house().await;
-    let many = (0..10).map(|number| format!("g{number}"));
-    let long = document(&format!("sns:{}", "x".repeat(1500)));
-    let full =
-        IamUser { groups: many.collect(), policies: [("own".to_owned(), long)].into(), ..before() };
-    house.cloud.sim.world().account(ACCOUNT).iam_users.insert("eve".to_owned(), full.clone());
-    for (permission, resource) in [("MEMBER", READERS), ("READ_WRITE", BUCKET)] {
-        house.api.grant(for_user(permission, EVE, permission, resource)).await;
-        let failed = house.api.wait_for_grant(permission, GrantState::Failed).await;
-        let refusal = failed.units[0].refusal.as_ref().expect("a refusal");
-        assert_eq!(refusal.reason, "QUOTA_EXCEEDED", "{}", refusal.finding);
-    }
-    assert_eq!(eve(&house.cloud), full);
-}
-
-#[tokio::test]
-async fn rules_know_users_of_iam() {
-    let directory = crate::harness::short_directory();
-    let file = directory.path().join("rules.cedar");
-    let rules = "@id(\"all\")\npermit (principal, action, resource);\n
-@id(\"eve\")\nforbid (principal == IamUser::\"eve\", action, resource);\n";
-    std::fs::write(&file, rules).expect("a file");
-    let database = Database::create().await;
-    let cloud = cloud().await;
-    with_buckets(&cloud);
-    with_iam_users(&cloud);
-    let options = fast(&database).set("APONO__ACCESS__GUARDRAILS_FILE", &file.to_string_lossy());
-    let daemon = Daemon::start_with(&cloud, options);
-    let api = daemon.api().await;
-    api.create_and_sync(knowing_buckets(settings(&cloud))).await;
-    api.grant(for_user("g1", EVE, "READ_ONLY", BUCKET)).await;
-    let failed = api.wait_for_grant("g1", GrantState::Failed).await;
-    assert_eq!(failed.units[0].refusal.as_ref().expect("a refusal").reason, "GUARDRAIL");
-    api.grant(a_request("g2")).await;
-    api.wait_for_grant("g2", GrantState::Active).await;
 }

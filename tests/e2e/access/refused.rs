@@ -139,7 +139,7 @@ async fn a_role_that_may_not_grant_says_what_to_do() {
     assert!(said().await.ends_with(all));
     let organization = &house.cloud.organization;
     house.cloud.sim.world().deploy(organization, &deployment.expect("a template"));
-    assert!(said().await.contains("can give no access"));
+    assert!(said().await.contains("gives no access by Identity Center"));
     let (code, finding) = refused_later(&house, a_request("g1")).await;
     assert_eq!(code, "NOT_ALLOWED");
     assert!(finding.contains("identitystore:GetUserId"), "{finding}");

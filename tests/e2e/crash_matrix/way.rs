@@ -33,10 +33,10 @@ impl Way {
     pub(super) const ALL: [Self; 5] =
         [Self::Assignment, Self::Membership, Self::Generated, Self::Role, Self::IamUser];
 
-    /// What happens to grants by it. What is generated was not there before, that a role lets the
-    /// account in is no effect, and of a user of IAM not all was there before.
+    /// What happens to grants by it. What is generated was not there before, and that a role lets the
+    /// account in is no effect.
     pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
-        let is_generated = matches!(self, Self::Generated | Self::Role | Self::IamUser);
+        let is_generated = matches!(self, Self::Generated | Self::Role);
         Flow::ALL.into_iter().filter(move |flow| !is_generated || !flow.is_found())
     }
 
@@ -104,7 +104,8 @@ impl Way {
                 let role = world.account(ACCOUNT).roles.get_mut("deploy").expect("a role");
                 role.trust = role::before();
             }
-            (Self::IamUser, _) => {
+            (Self::IamUser, true) => iam_user::gives(world.account(ACCOUNT)),
+            (Self::IamUser, false) => {
                 let users = &mut world.account(ACCOUNT).iam_users;
                 users.insert("eve".to_owned(), iam_user::before());
             }
@@ -123,7 +124,7 @@ impl Way {
             Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
             Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
             Self::Role => role::may(cloud, 1, role::ROLE),
-            Self::IamUser => iam_user::may_all(cloud),
+            Self::IamUser => iam_user::has(cloud),
         }
     }
 
@@ -138,10 +139,7 @@ impl Way {
     pub(super) fn left(self, cloud: &Cloud) -> Vec<String> {
         match self {
             Self::Assignment | Self::Membership => Vec::new(),
-            Self::IamUser => {
-                let eve = iam_user::eve(cloud);
-                (eve != iam_user::before()).then(|| format!("{eve:?}")).into_iter().collect()
-            }
+            Self::IamUser => iam_user::left(cloud),
             Self::Role => {
                 let trust = role::trust(cloud, role::ROLE);
                 (trust != role::before()).then(|| trust.to_string()).into_iter().collect()

@@ -144,6 +144,10 @@ impl History {
                     "iam:CreatePolicy",
                     "iam:CreatePolicyVersion",
                     "iam:DeletePolicy",
+                    "iam:AddUserToGroup",
+                    "iam:RemoveUserFromGroup",
+                    "iam:PutUserPolicy",
+                    "iam:DeleteUserPolicy",
                     "iam:UpdateAssumeRolePolicy",
                     "ssm:TerminateSession",
                 ];

@@ -138,13 +138,14 @@ impl Excuses {
             let by_hand = of.directory.membership_changes.iter().filter(|one| one.is_by_hand);
             self.0.extend(by_hand.map(|change| (change.at, change.at + SHOWS)));
         }
-        let member = place.split(':').nth(4).unwrap_or_default();
+        let member = place.split('/').next().unwrap_or_default();
         if let Some(account) = world.accounts.get(member) {
-            let changed = account.user_changes.iter();
+            let changed = account.user_changes.iter().filter(|change| change.is_by_hand);
             self.0.extend(changed.map(|change| (change.at, change.at + SHOWS)));
         }
         let of_iam = world.journal.iter().filter(|entry| {
-            entry.account == member
+            place.contains("/AIDA")
+                && entry.account == member
                 && entry.action.starts_with("iam:")
                 && !matches!(entry.code.as_str(), "" | "NoSuchEntity")
         });

@@ -97,7 +97,7 @@ impl Place {
     /// What the connector changes one thing at a time of.
     pub(super) fn of(self, at: usize) -> String {
         match self.what {
-            _ if self.person == EVE => eve(at),
+            _ if self.person == EVE => format!("{}/AIDASIMEVE", accounts(at)[0]),
             What::Set(account) => accounts(at)[account].clone(),
             What::Group => format!("group/{GROUP}"),
             What::Bucket | What::Instance | What::Role | What::IamGroup => {
@@ -124,9 +124,10 @@ impl Place {
 
     /// Somebody else makes the same, or removes it.
     pub(super) fn by_hand(self, world: &mut World, (organization, at): (&str, usize), makes: bool) {
+        let now = world.clock.now();
         if self.person == EVE {
             let account = world.account(&accounts(at)[0]);
-            account.iam_users.insert("eve".to_owned(), access::iam_user::before());
+            account.change_user("eve", (now, true), |eve| *eve = access::iam_user::before());
             return;
         }
         if !self.can_be_theirs() {
@@ -207,7 +208,8 @@ impl Place {
         if self.what == What::IamGroup {
             let is_in = |user: &IamUser| user.groups.contains("readers");
             let changes = world.accounts[&accounts(at)[0]].user_changes.iter();
-            let left = changes.filter(|one| is_in(&one.before) && !is_in(&one.after));
+            let ours = changes.filter(|one| !one.is_by_hand);
+            let left = ours.filter(|one| is_in(&one.before) && !is_in(&one.after));
             return left.map(|one| one.at).collect();
         }
         if !self.can_be_theirs() {

@@ -1,24 +1,29 @@
 //! Access for users of IAM, whom Identity Center does not know: a group or a managed policy
 //! ([`attachment`]), or statements of a policy in the user ([`inline`]), all in the user's own account.
 //!
-//! Who receives it says by the tag [`super::GRANTABLE`] that they may, so that nobody can be made mighty
-//! who was not meant. Groups cannot have tags, and IAM knows no condition for those of a policy that is
-//! attached; of both, those in the path [`GRANTABLE_PATH`] are given.
+//! Who receives it says by the tag [`GRANTABLE`] that they may. Groups cannot have tags, and IAM knows no
+//! condition for those of a policy that is attached; of both, those in the path [`GRANTABLE_PATH`] are
+//! given. What IAM itself cannot be told to refuse is refused here: into such a group it would let anybody
+//! be put, and into a user with the tag any policy be written.
+//!
+//! A user is who has the id that was found first: under another name the access is still theirs, and who
+//! is made anew under their name receives none of it.
 
 use aws_sdk_iam::types::User;
 use chrono::TimeDelta;
 
-use super::{Error, OUR_PREFIX, Unit, When, iam};
+use super::{Error, GRANTABLE, OUR_PREFIX, Unit, iam};
 use crate::{
     access::site::Site,
     aws::{Access, ApiError},
     model::{
         arn::UserArn,
-        assignment::Principal,
+        assignment::{IamUser, Principal},
         details::{Details, SESSION_MAX},
         failure::Lane,
         grant::Recipient,
         refusal::{Refusal, RefusalCode},
+        target::Verb,
     },
     store::{resources::Stored as Resource, units::What},
 };
@@ -27,11 +32,14 @@ pub(super) mod attachment;
 pub(super) mod inline;
 
 const GET: &str = "iam:GetUser";
+const LIST: &str = "iam:ListUsers";
 
-/// Where [`super::GRANTABLE`] is said of a user.
-const IS_GRANTABLE: When = When::text("aws:ResourceTag/apono:grantable", "true");
+/// What looking a user up takes.
+const LOOKUP: [&str; 2] = [GET, LIST];
+
 const USER: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/any";
 const OUR_USERS: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/apono-*";
+const OUR_USERS_IN_PATHS: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/*/apono-*";
 
 /// The path of groups and policies that are given.
 const GRANTABLE_PATH: &str = "/apono-grantable/";
@@ -42,25 +50,76 @@ const PASSING: [&str; 2] = ["ConcurrentModification", "EntityTemporarilyUnmodifi
 /// Sessions of a role that was assumed by what was given go on for so long at most.
 const SESSION: TimeDelta = SESSION_MAX;
 
-/// A user of IAM as it is now. The connector's own names are nobody's.
-pub(in crate::access) async fn find(site: &Site, user: &UserArn) -> Result<User, Error> {
-    if user.name().starts_with(OUR_PREFIX) {
-        let finding = format!("{} has a name of the connector's own", user.as_str());
-        return Err(Error::Refused(Refusal::new(RefusalCode::RecipientUnfit, finding)));
+/// A user of IAM as it is now, to receive something. The connector's own names are nobody's.
+pub(in crate::access) async fn find(site: &Site, arn: &UserArn) -> Result<User, Error> {
+    let refused = |code, finding| Error::Refused(Refusal::new(code, finding));
+    if arn.name().starts_with(OUR_PREFIX) {
+        let finding = format!("{} has a name of the connector's own", arn.as_str());
+        return Err(refused(RefusalCode::RecipientUnfit, finding));
     }
-    let lane = Lane::Grant;
-    let answer =
-        reach(site, user, lane).await?.iam().get_user().user_name(user.name()).send().await;
-    let found = match answer.map_err(|error| ApiError::of(GET, &error)) {
-        Ok(found) => found.user,
-        Err(error) if error.code.as_deref() == Some(iam::GONE) => None,
-        Err(error) => return Err(error.into()),
-    };
+    let access = site.member(arn.account(), Lane::Grant).await?;
     // One of the same name in another path is another one.
-    found.filter(|found| found.arn() == user.as_str()).ok_or_else(|| {
-        let finding = format!("there is no user {}", user.as_str());
-        Error::Refused(Refusal::new(RefusalCode::PrincipalUnknown, finding))
-    })
+    let found = named(&access, arn.name()).await?.filter(|found| found.arn() == arn.as_str());
+    let found = found.ok_or_else(|| {
+        let finding = format!("there is no user {}", arn.as_str());
+        refused(RefusalCode::PrincipalUnknown, finding)
+    })?;
+    if !is_grantable(&found) {
+        return Err(refused(RefusalCode::NotGrantable, untagged(arn)));
+    }
+    Ok(found)
+}
+
+async fn named(access: &Access, name: &str) -> Result<Option<User>, ApiError> {
+    let answer = access.iam().get_user().user_name(name).send().await;
+    match answer.map_err(|error| ApiError::of(GET, &error)) {
+        Ok(found) => Ok(found.user),
+        Err(error) if error.code.as_deref() == Some(iam::GONE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_grantable(user: &User) -> bool {
+    let (tag, value) = GRANTABLE;
+    user.tags().iter().any(|one| one.key() == tag && one.value() == value)
+}
+
+fn untagged(arn: &UserArn) -> String {
+    let (tag, value) = GRANTABLE;
+    format!("{} has not the tag {tag}={value}", arn.as_str())
+}
+
+/// The name that a user has by now; none: they are gone.
+async fn name_of(access: &Access, user: &IamUser) -> Result<Option<String>, ApiError> {
+    let is_it = |found: &User| found.user_id() == user.id;
+    if let Some(found) = named(access, user.arn.name()).await?.filter(is_it) {
+        return Ok(Some(found.user_name));
+    }
+    let mut all = access.iam().list_users().into_paginator().items().send();
+    while let Some(found) = all.next().await {
+        let found = found.map_err(|error| ApiError::of(LIST, &error))?;
+        if is_it(&found) {
+            return Ok(Some(found.user_name));
+        }
+    }
+    Ok(None)
+}
+
+/// The name of a user who is to be changed.
+async fn receiving(access: &Access, user: &IamUser, verb: Verb) -> Result<String, ApiError> {
+    let unchanged = |error| ApiError { leaves_doubt: false, ..error };
+    let name = name_of(access, user).await.map_err(unchanged)?;
+    let name = name.ok_or_else(|| {
+        let words = format!("the user {} is gone", user.arn.as_str());
+        ApiError::answered(GET, iam::GONE, &words, 404)
+    })?;
+    // No policy of the role asks for it where somebody is put into a group.
+    if verb == Verb::Create
+        && !named(access, &name).await.map_err(unchanged)?.is_some_and(|now| is_grantable(&now))
+    {
+        return Err(ApiError::answered(GET, "NotGrantable", &untagged(&user.arn), 400));
+    }
+    Ok(name)
 }
 
 /// The user of IAM that receives something in their own account; else why they cannot.
@@ -92,13 +151,13 @@ fn refuse_own(on: &Resource) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalCode::ResourceUnfit, finding))
 }
 
-/// One change at a time is made of a user.
-fn place(user: &UserArn) -> String {
-    user.as_str().to_owned()
+/// What tells a user from all others; one change at a time is made of one.
+fn place(user: &IamUser) -> String {
+    format!("{}/{}", user.arn.account(), user.id)
 }
 
 /// The user of a unit; another's plan is our own nonsense.
-fn of_unit<'a>(unit: &Unit<'a>) -> Result<&'a UserArn, ApiError> {
+fn of_unit<'a>(unit: &Unit<'a>) -> Result<&'a IamUser, ApiError> {
     match unit.principal {
         Principal::IamUser(user) => Ok(user),
         Principal::User(_) | Principal::Group(_) => {
@@ -106,15 +165,6 @@ fn of_unit<'a>(unit: &Unit<'a>) -> Result<&'a UserArn, ApiError> {
             Err(ApiError::answered(GET, "", &words, 400))
         }
     }
-}
-
-/// The way to the account of a user.
-async fn reach(
-    site: &Site,
-    user: &UserArn,
-    lane: Lane,
-) -> Result<std::sync::Arc<Access>, ApiError> {
-    site.member(user.account(), lane).await
 }
 
 /// How a user of IAM gets to something, perhaps by a command.

@@ -16,6 +16,7 @@ use super::{Config, site::Site};
 use crate::{
     aws::ApiError,
     model::{
+        arn::OUR_PREFIX,
         assignment::{InAccount, Principal},
         details::{Details, Portal},
         failure::Lane,
@@ -28,7 +29,7 @@ use crate::{
         share::Shares,
         target::{Observed, Operation, Progress, Target, Verb},
     },
-    store::{resources::Stored as Resource, units::What},
+    store::{self, resources::Stored as Resource, units::What},
 };
 
 mod assignment;
@@ -66,6 +67,9 @@ pub const LOOKUP_IAM_ACTIONS: &[&str] = &[
 
 /// The tag and its value by which somebody says that a resource may be granted.
 pub const GRANTABLE: (&str, &str) = ("apono:grantable", "true");
+
+/// The same as a condition.
+const IS_GRANTABLE: When = When::text("aws:ResourceTag/apono:grantable", "true");
 
 /// A way of giving access.
 #[async_trait]
@@ -360,6 +364,9 @@ pub enum Error {
     /// AWS did not tell.
     #[error(transparent)]
     Aws(#[from] ApiError),
+    /// The database did not.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// It is a newer version's way of giving access.
     #[error("the mechanism {0:?} is not known to this version; update every replica")]
     Unknown(String),
@@ -409,17 +416,12 @@ fn spare_management(site: &Site, account: &AccountId) -> Result<Vec<InAccount>, 
     if account != site.management_account() {
         return Ok(Vec::new());
     }
-    let finding = format!(
-        "{account} is the management account, in which IAM is not changed; ask for a permission set there"
-    );
-    Err(Error::Refused(Refusal::new(RefusalCode::ManagementAccount, finding)))
+    let finding = format!("{account} is the management account, in which IAM is not changed");
+    Err(Error::Refused(Refusal::new(RefusalCode::ResourceUnfit, finding)))
 }
 
 /// What is taken out of a policy is taken out of open sessions within this time.
 const PROPAGATES_WITHIN: TimeDelta = TimeDelta::minutes(2);
-
-/// What the connector's own things begin with.
-const OUR_PREFIX: &str = "apono-";
 
 /// The objects in AWS that a unit means.
 ///

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Error, GRANTABLE, Kind, Mechanism, On, Permission, Plan, Portal, Right, To, Unit, When,
+    Error, GRANTABLE, IS_GRANTABLE, Kind, Mechanism, On, Permission, Plan, Portal, Right, To, Unit,
     generated::{self, GENERATED},
     read,
 };
@@ -44,8 +44,6 @@ struct Planned {
     role: String,
 }
 
-/// Where [`super::GRANTABLE`] is said.
-const IS_GRANTABLE: &[When] = &[When::text("aws:ResourceTag/apono:grantable", "true")];
 const ROLE: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/any";
 const OUR_ROLES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/apono-*";
 const RESERVED_ROLES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-reserved/*";
@@ -57,7 +55,7 @@ const MEMBER_RIGHTS: &[Right] = &[
         name: "Change",
         actions: &[trust::UPDATE],
         on: On::AllBut(&[OUR_ROLES, RESERVED_ROLES, SERVICE_ROLES], ROLE),
-        when: IS_GRANTABLE,
+        when: &[IS_GRANTABLE],
         to: To::Change,
     },
 ];

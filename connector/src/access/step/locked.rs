@@ -10,7 +10,7 @@ use crate::{
         errand::Errand,
         holding::{self, Holder, Look},
         ids::{ConnectorId, TargetId},
-        refusal::Refusal,
+        refusal::{Refusal, RefusalCode},
         share::Content,
         target::Target,
         unit::UnitState,
@@ -160,12 +160,20 @@ impl Locked {
     /// How holders move on after a look. A refusal ends those who want the target, and have not got
     /// what they want.
     pub(super) fn moves(&self, look: &Look, refusal: Option<&Refusal>) -> Vec<Move> {
-        let is_refused = |at: usize, holder: &Holder| {
-            let lacks = look.shares.content == Content::None || look.shares.lacking.contains(&at);
-            holder.is_live(self.now) && lacks
+        let lacks = |at: &usize| {
+            let shares = &look.shares;
+            let lacks = shares.content == Content::None || shares.lacking.contains(at);
+            lacks && self.holders[*at].is_live(self.now)
         };
+        let mut refused: Vec<usize> = (0..self.holders.len()).filter(lacks).collect();
+        let is_full = refusal.is_some_and(|refusal| refusal.code == RefusalCode::QuotaExceeded);
+        if is_full && look.shares.content != Content::None {
+            // Without the largest of those that wait there may be room for the others.
+            refused.sort_by_key(|at| self.holders[*at].weight());
+            refused.drain(..refused.len().saturating_sub(1));
+        }
         let moved = self.holders.iter().enumerate().filter_map(|(at, holder)| {
-            if let Some(refusal) = refusal.filter(|_| is_refused(at, holder)) {
+            if let Some(refusal) = refusal.filter(|_| refused.contains(&at)) {
                 return Some((holder.clone(), UnitState::Failed, Some(refusal.clone())));
             }
             let to = holding::state_after((at, holder), look, self.now)?;

@@ -34,7 +34,9 @@ impl Preflight<'_> {
             }
         }
         let finding = if ways.is_empty() {
-            format!("{role} can give no access: the stack's parameters for it are Disabled")
+            format!(
+                "{role} gives no access by Identity Center: the stack's parameters for it are Disabled"
+            )
         } else {
             format!("{role} can give access by {}", ways.join(", "))
         };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -40,6 +41,7 @@ pub(super) fn is_about(call: &Call) -> bool {
             | "GetUserPolicy"
             | "ListAttachedUserPolicies"
             | "ListGroupsForUser"
+            | "ListUsers"
             | "PutUserPolicy"
             | "RemoveUserFromGroup"
     )
@@ -49,6 +51,9 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
     let now = world.clock.now();
     let partition = partition(world, session).to_owned();
     let account = world.accounts.get_mut(&session.account).ok_or_else(|| unknown(call))?;
+    if call.operation == "ListUsers" {
+        return Ok(users(call, (&partition, &session.account), account, now));
+    }
     let name = form(call, "UserName");
     let is_read = call.operation.starts_with("Get") || call.operation.starts_with("List");
     let newest = account.iam_users.get(name);
@@ -63,7 +68,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         _ => {
             let mut changed = found.clone();
             change(account, (&partition, id), call, &mut changed)?;
-            account.change_user(name, now, |user| *user = changed);
+            account.change_user(name, (now, false), |user| *user = changed);
             Ok(done(call))
         }
     }
@@ -142,12 +147,33 @@ fn change(
 fn user(call: &Call, (partition, id, name): (&str, &str, &str), found: &IamUser) -> Answer {
     told(call, |xml| {
         xml.element("User", |xml| {
-            xml.text("Path", path(&found.path))
-                .text("UserName", name)
-                .text("UserId", "AIDASIM")
-                .text("Arn", user_arn(partition, id, &found.path, name))
-                .text("CreateDate", CREATED);
+            write(xml, (partition, id, name), found);
             iam_details::tags(xml, &found.tags);
+        });
+    })
+}
+
+fn write(xml: &mut Xml, (partition, id, name): (&str, &str, &str), found: &IamUser) {
+    xml.text("Path", path(&found.path))
+        .text("UserName", name)
+        .text("UserId", &found.id)
+        .text("Arn", user_arn(partition, id, &found.path, name))
+        .text("CreateDate", CREATED);
+}
+
+/// The list does not tell tags.
+fn users(
+    call: &Call,
+    (partition, id): (&str, &str),
+    account: &Account,
+    now: DateTime<Utc>,
+) -> Answer {
+    told(call, |xml| {
+        xml.text("IsTruncated", "false");
+        xml.element("Users", |xml| {
+            for (name, user) in account.showing_users.all(&account.iam_users, now) {
+                xml.element("member", |xml| write(xml, (partition, id, name), user));
+            }
         });
     })
 }

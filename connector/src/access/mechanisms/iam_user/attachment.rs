@@ -7,20 +7,19 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
-        Unit, When,
+        Answer, Call, Error, IS_GRANTABLE, Kind, Look, Mechanism, On, Permission, Plan, Portal,
+        Right, Seen, To, Unit, When,
         iam::{self, once},
         read, spare_management,
     },
-    GET, GRANTABLE_PATH, IS_GRANTABLE, OUR_USERS, PASSING, SESSION, USER, details, in_account,
-    of_unit, place, reach, refuse_own,
+    GET, GRANTABLE_PATH, LOOKUP, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, SESSION, USER, details,
+    in_account, name_of, of_unit, place, receiving, refuse_own,
 };
 use crate::{
     access::site::Site,
     aws::{Access, ApiError},
     model::{
-        arn::UserArn,
-        assignment::{InAccount, Principal},
+        assignment::{IamUser, InAccount, Principal},
         details::Details,
         failure::Lane,
         grant::Recipient,
@@ -77,11 +76,11 @@ static MEMBERSHIPS: Attachments = Attachments {
     thing: Thing::Group,
     name: "aws-iam-group-membership",
     title: "IamGroupMemberships",
-    description: "Put IAM users tagged apono:grantable=true into IAM groups of the path /apono-grantable/ for a time",
+    description: "Put IAM users tagged apono:grantable=true into IAM groups of the path /apono-grantable/ for a time; AWS would let it put in any user",
     rights: &[
         Right {
             name: "Look",
-            actions: &[GET, LIST_GROUPS],
+            actions: &[LOOKUP[0], LOOKUP[1], LIST_GROUPS],
             on: On::Everything,
             when: &[],
             to: To::Look,
@@ -108,16 +107,24 @@ static ATTACHED_POLICIES: Attachments = Attachments {
     rights: &[
         Right {
             name: "Look",
-            actions: &[GET, LIST_POLICIES],
+            actions: &[LOOKUP[0], LOOKUP[1], LIST_POLICIES],
             on: On::Everything,
             when: &[],
             to: To::Look,
         },
         Right {
-            name: "Change",
-            actions: &[ATTACH, DETACH],
-            on: On::AllBut(&[OUR_USERS], USER),
+            name: "Attach",
+            actions: &[ATTACH],
+            on: On::AllBut(&[OUR_USERS, OUR_USERS_IN_PATHS], USER),
             when: &[IS_GRANTABLE, POLICIES],
+            to: To::Change,
+        },
+        // Also from those whose tag was taken away since.
+        Right {
+            name: "Detach",
+            actions: &[DETACH],
+            on: On::AllBut(&[OUR_USERS, OUR_USERS_IN_PATHS], USER),
+            when: &[POLICIES],
             to: To::Change,
         },
     ],
@@ -135,7 +142,7 @@ struct Planned {
 
 #[derive(Serialize, Deserialize)]
 struct Attachment {
-    user: UserArn,
+    user: IamUser,
     thing: String,
 }
 
@@ -198,7 +205,7 @@ impl Mechanism for Attachments {
         let user = of_unit(unit)?.clone();
         Ok(vec![Object {
             mechanism: self.name,
-            key: format!("{}/{thing}", user.as_str()),
+            key: format!("{}/{thing}", place(&user)),
             place: place(&user),
             object: json!(Attachment { user, thing }),
             stage: 0,
@@ -230,8 +237,11 @@ impl Kind for Attachments {
 
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let Attachment { user, thing } = read(GET, look.object)?;
-        let access = reach(site, &user, lane).await?;
-        let is_present = self.thing.of(&access, &user).await?.contains(&thing);
+        let access = site.member(user.arn.account(), lane).await?;
+        let is_present = match name_of(&access, &user).await? {
+            Some(name) => self.thing.of(&access, &name).await?.contains(&thing),
+            None => false,
+        };
         let shows = |_: &str, verb| is_present == (verb == Verb::Create);
         let operations = look.accepted(shows, iam::SHOWS_WITHIN);
         Ok(Observed { is_present, operations, ..Observed::default() }.into())
@@ -239,10 +249,11 @@ impl Kind for Attachments {
 
     async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
         let Attachment { user, thing } = read(ADD, &call.object)?;
-        let access = reach(site, &user, call.lane).await?;
+        let access = site.member(user.arn.account(), call.lane).await?;
+        let name = receiving(&access, &user, call.verb).await?;
         let request = match call.verb {
-            Verb::Create => self.thing.attach(&access, &user, thing).await,
-            Verb::Delete => self.thing.detach(&access, &user, thing).await,
+            Verb::Create => self.thing.attach(&access, &name, thing).await,
+            Verb::Delete => self.thing.detach(&access, &name, thing).await,
         };
         let request = request.map_err(|error| iam::passing(error, &PASSING))?;
         Ok(request.unwrap_or_else(|| "without an id".to_owned()).into())
@@ -250,25 +261,21 @@ impl Kind for Attachments {
 }
 
 impl Thing {
-    /// What a user has of it. A user who is gone has nothing.
-    async fn of(self, access: &Access, user: &UserArn) -> Result<Vec<String>, ApiError> {
-        let found = match self {
+    /// What a user has of it.
+    async fn of(self, access: &Access, user: &str) -> Result<Vec<String>, ApiError> {
+        match self {
             Self::Group => {
-                let list = access.iam().list_groups_for_user().user_name(user.name());
+                let list = access.iam().list_groups_for_user().user_name(user);
                 let items: Result<Vec<_>, _> = list.into_paginator().items().send().collect().await;
                 let items = items.map_err(|error| ApiError::of(LIST_GROUPS, &error));
                 items.map(|items| items.into_iter().map(|one| one.group_name).collect())
             }
             Self::Policy => {
-                let list = access.iam().list_attached_user_policies().user_name(user.name());
+                let list = access.iam().list_attached_user_policies().user_name(user);
                 let items: Result<Vec<_>, _> = list.into_paginator().items().send().collect().await;
                 let items = items.map_err(|error| ApiError::of(LIST_POLICIES, &error));
                 items.map(|items| items.into_iter().filter_map(|one| one.policy_arn).collect())
             }
-        };
-        match found {
-            Err(error) if error.code.as_deref() == Some(iam::GONE) => Ok(Vec::new()),
-            found => found,
         }
     }
 
@@ -276,19 +283,19 @@ impl Thing {
     async fn attach(
         self,
         access: &Access,
-        user: &UserArn,
+        user: &str,
         thing: String,
     ) -> Result<Option<String>, ApiError> {
         match self {
             Self::Group => {
-                let add = access.iam().add_user_to_group().user_name(user.name()).group_name(thing);
+                let add = access.iam().add_user_to_group().user_name(user).group_name(thing);
                 let answer = add.customize().config_override(once()).send().await;
                 let done = answer.map_err(|error| ApiError::of(ADD, &error))?;
                 Ok(done.request_id().map(str::to_owned))
             }
             Self::Policy => {
                 let attach = access.iam().attach_user_policy();
-                let attach = attach.user_name(user.name()).policy_arn(thing);
+                let attach = attach.user_name(user).policy_arn(thing);
                 let answer = attach.customize().config_override(once()).send().await;
                 let done = answer.map_err(|error| ApiError::of(ATTACH, &error))?;
                 Ok(done.request_id().map(str::to_owned))
@@ -296,23 +303,33 @@ impl Thing {
         }
     }
 
+    /// That it is not there may be an old view of IAM's: it may show again.
     async fn detach(
         self,
         access: &Access,
-        user: &UserArn,
+        user: &str,
         thing: String,
     ) -> Result<Option<String>, ApiError> {
         match self {
             Self::Group => {
                 let remove = access.iam().remove_user_from_group();
-                let remove = remove.user_name(user.name()).group_name(thing);
-                iam::removed(REMOVE, remove.customize().config_override(once()).send().await)
+                let remove = remove.user_name(user).group_name(thing);
+                let answer = remove.customize().config_override(once()).send().await;
+                let done = answer.map_err(|error| in_doubt(ApiError::of(REMOVE, &error)))?;
+                Ok(done.request_id().map(str::to_owned))
             }
             Self::Policy => {
                 let detach = access.iam().detach_user_policy();
-                let detach = detach.user_name(user.name()).policy_arn(thing);
-                iam::removed(DETACH, detach.customize().config_override(once()).send().await)
+                let detach = detach.user_name(user).policy_arn(thing);
+                let answer = detach.customize().config_override(once()).send().await;
+                let done = answer.map_err(|error| in_doubt(ApiError::of(DETACH, &error)))?;
+                Ok(done.request_id().map(str::to_owned))
             }
         }
     }
+}
+
+fn in_doubt(error: ApiError) -> ApiError {
+    let is_gone = error.code.as_deref() == Some(iam::GONE);
+    ApiError { leaves_doubt: error.leaves_doubt || is_gone, ..error }
 }

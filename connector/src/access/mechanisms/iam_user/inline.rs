@@ -11,20 +11,20 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Answer, Call, Error, Kind, Look, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan,
-        Portal, Right, Seen, To, Unit, generated,
+        Answer, Call, Error, IS_GRANTABLE, Kind, Look, Mechanism, On, PROPAGATES_WITHIN,
+        Permission, Plan, Portal, Right, Seen, To, Unit, generated,
         iam::{self, GONE, SHOWS_WITHIN, once},
         read, spare_management, statements,
     },
-    GET, IS_GRANTABLE, OUR_USERS, PASSING, USER, details, in_account, of_unit, place, reach,
+    LOOKUP, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, USER, details, in_account, name_of, of_unit,
+    place, receiving,
 };
 use crate::{
     access::site::Site,
-    aws::ApiError,
+    aws::{Access, ApiError},
     catalog::{self, Ending},
     model::{
-        arn::UserArn,
-        assignment::{InAccount, Principal},
+        assignment::{IamUser, InAccount, Principal},
         details::Details,
         failure::Lane,
         grant::Recipient,
@@ -51,7 +51,7 @@ const CHARACTERS_MAX: usize = 2048;
 const MEMBER_RIGHTS: &[Right] = &[
     Right {
         name: "Look",
-        actions: &[GET, GET_POLICY],
+        actions: &[LOOKUP[0], LOOKUP[1], GET_POLICY],
         on: On::Everything,
         when: &[],
         to: To::Look,
@@ -59,7 +59,7 @@ const MEMBER_RIGHTS: &[Right] = &[
     Right {
         name: "Change",
         actions: &[PUT, DELETE],
-        on: On::AllBut(&[OUR_USERS], USER),
+        on: On::AllBut(&[OUR_USERS, OUR_USERS_IN_PATHS], USER),
         when: &[IS_GRANTABLE],
         to: To::Change,
     },
@@ -81,11 +81,14 @@ struct Planned {
 
 #[derive(Serialize, Deserialize)]
 struct Policy {
-    user: UserArn,
+    user: IamUser,
     name: String,
     /// What we have written last, by a hash of it; empty: nothing.
     #[serde(default)]
     written: String,
+    /// It cannot be taken out: it is gone when all in it has ended.
+    #[serde(default)]
+    is_left: bool,
 }
 
 #[async_trait]
@@ -99,7 +102,7 @@ impl Mechanism for Policies {
     }
 
     fn description(&self) -> &'static str {
-        "Give permissions on single resources to IAM users tagged apono:grantable=true"
+        "Give permissions on single resources to IAM users tagged apono:grantable=true; AWS would let it write any policy into them"
     }
 
     fn rights(&self) -> &'static [Right] {
@@ -139,7 +142,7 @@ impl Mechanism for Policies {
         let share = Share::new(&[unit.connector.as_str(), unit.grant, &number], statements);
         Ok(vec![Object {
             mechanism: NAME,
-            key: format!("{}/{name}", user.as_str()),
+            key: format!("{}/{name}", place(&user)),
             place: place(&user),
             object: json!({ "user": user, "name": name }),
             stage: 0,
@@ -170,15 +173,14 @@ impl Kind for Policies {
     }
 
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
-        let Policy { user, name, written } = read(GET_POLICY, look.object)?;
-        let access = reach(site, &user, lane).await?;
-        let get = access.iam().get_user_policy().user_name(user.name()).policy_name(name);
-        let document = match get.send().await.map_err(|error| ApiError::of(GET_POLICY, &error)) {
-            // What cannot be read is not as it should be.
-            Ok(found) => Some(iam::document(Some(&found.policy_document)).unwrap_or_default()),
-            Err(error) if error.code.as_deref() == Some(GONE) => None,
-            Err(error) => return Err(error),
+        let Policy { user, name, written, is_left } = read(GET_POLICY, look.object)?;
+        let access = site.member(user.arn.account(), lane).await?;
+        let document = match name_of(&access, &user).await? {
+            Some(user) => document(&access, &user, &name).await?,
+            None => None,
         };
+        let has_ended = |seen: &Value| policy_document::is_current(seen, [], look.now);
+        let document = document.filter(|seen| !(is_left && has_ended(seen)));
         let shows = |_: &str, verb| match verb {
             Verb::Create => document.as_ref().is_some_and(|seen| hash(seen) == written),
             Verb::Delete => document.is_none(),
@@ -194,25 +196,36 @@ impl Kind for Policies {
 
     async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError> {
         let Policy { user, name, .. } = read(PUT, &call.object)?;
-        let access = reach(site, &user, call.lane).await?;
+        let access = site.member(user.arn.account(), call.lane).await?;
+        let user = receiving(&access, &user, call.verb).await?;
         let (request, written) = match call.verb {
             Verb::Create => {
-                let put = access.iam().put_user_policy().user_name(user.name()).policy_name(name);
+                let put = access.iam().put_user_policy().user_name(user).policy_name(name);
                 let put = put.policy_document(call.after.to_string());
                 let answer = put.customize().config_override(once()).send().await;
                 let answer = answer.map_err(|error| ApiError::of(PUT, &error));
                 (answer.map(|done| done.request_id().map(str::to_owned)), hash(&call.after))
             }
             Verb::Delete => {
-                let delete = access.iam().delete_user_policy();
-                let delete = delete.user_name(user.name()).policy_name(name);
+                let delete = access.iam().delete_user_policy().user_name(user).policy_name(name);
                 let answer = delete.customize().config_override(once()).send().await;
                 (iam::removed(DELETE, answer), String::new())
             }
         };
-        let request = request.map_err(|error| iam::passing(error, &PASSING))?;
-        let request = request.unwrap_or_else(|| "without an id".to_owned());
-        Ok(Answer { request, facts: Some(json!({ "written": written })) })
+        let has_ended = policy_document::is_current(&call.before, [], call.now);
+        match request.map_err(|error| iam::passing(error, &PASSING)) {
+            Ok(request) => {
+                let request = request.unwrap_or_else(|| "without an id".to_owned());
+                let facts = json!({ "written": written, "is_left": false });
+                Ok(Answer { request, facts: Some(facts) })
+            }
+            // It allows nothing, and will not come out by being tried again.
+            Err(error) if call.verb == Verb::Delete && has_ended && error.is_final() => {
+                let request = format!("left, since it has ended: {error}");
+                Ok(Answer { request, facts: Some(json!({ "is_left": true })) })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn shares(
@@ -230,6 +243,17 @@ impl Kind for Policies {
 
     fn fits(&self, holders: &[Holder], now: DateTime<Utc>) -> Result<(), Refusal> {
         statements::fits(holders, now, CHARACTERS_MAX)
+    }
+}
+
+/// A policy in a user; none: there is none.
+async fn document(access: &Access, user: &str, name: &str) -> Result<Option<Value>, ApiError> {
+    let get = access.iam().get_user_policy().user_name(user).policy_name(name);
+    match get.send().await.map_err(|error| ApiError::of(GET_POLICY, &error)) {
+        // What cannot be read is not as it should be.
+        Ok(found) => Ok(Some(iam::document(Some(&found.policy_document)).unwrap_or_default())),
+        Err(error) if error.code.as_deref() == Some(GONE) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -144,7 +144,7 @@ impl Kind for Statements {
                 Ok(Answer { request, facts: Some(json!({ "written": written, "is_left": false })) })
             }
             // It lets nobody in, and will not come out by being tried again.
-            Err(error) if is_over && !error.leaves_doubt && !passes(&error) => {
+            Err(error) if is_over && error.is_final() => {
                 let request = format!("left, since it has ended: {error}");
                 Ok(Answer { request, facts: Some(json!({ "is_left": true })) })
             }
@@ -176,11 +176,6 @@ impl Kind for Statements {
         let wanted = wanted(holders, now).unwrap_or_default();
         wanted.map_or(Value::Null, |(entry, until)| entry.statement(until))
     }
-}
-
-/// Whether an error may pass by itself.
-fn passes(error: &ApiError) -> bool {
-    matches!(error.failure, Failure::Retry { .. })
 }
 
 /// Writes the trust policy of a role; the id of the request.
