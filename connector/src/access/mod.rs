@@ -42,6 +42,7 @@ mod recovery;
 mod site;
 mod step;
 mod tie;
+mod trial;
 mod worker;
 
 /// What a database server that took over from another may have forgotten.

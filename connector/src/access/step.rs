@@ -34,7 +34,7 @@ use crate::{
         unit::UnitState,
     },
     store::{
-        self, holdings,
+        self, doubts, holdings,
         identity_centers::Held,
         targets::{self, Course, Due, Going, Stored},
     },
@@ -242,12 +242,18 @@ impl Step<'_> {
         Ok(None)
     }
 
-    /// Whether AWS is at work on as many as it takes at once.
+    /// Whether AWS is at work on as many as it takes at once, or may yet be.
     async fn is_full(&self, locked: &mut Locked) -> Result<bool, Error> {
         let (all, here) =
             targets::under_way(&mut locked.tx, &self.ground.held, &self.stored).await?;
         let most = self.kind.calls_at_once(&self.ground.engine.config);
-        Ok(most.is_some_and(|most| all >= most) || here > 0)
+        if most.is_some_and(|most| all >= most) || here > 0 {
+            return Ok(true);
+        }
+        let held = &self.ground.held;
+        let may_be_late = self.kind.writes_all_of_a_place()
+            && doubts::any_beside(&mut locked.tx, held, &self.stored).await?;
+        Ok(may_be_late)
     }
 
     /// What is held is not there any more.

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{mechanisms, quotas, step::Ground};
+use super::{
+    mechanisms::{self, Mechanism},
+    quotas,
+    step::Ground,
+};
 use crate::{
     base::chance,
     model::{
@@ -17,6 +21,9 @@ use crate::{
     },
     store::{self, PgConnection, holdings, targets, units},
 };
+
+/// By then what was given counts.
+const TRIED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
 /// Ties the units of a grant to their targets, in the order in which targets are locked. There is room for
 /// them ([`refusal`]).
@@ -43,6 +50,10 @@ pub(super) async fn all(
             principal,
             names,
         };
+        if mechanisms::of(&unit.what.mechanism).is_some_and(<dyn Mechanism>::can_be_tried) {
+            let of = (grant, unit.number);
+            units::try_after(tx, &held.connector, of, TRIED_AFTER).await?;
+        }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }
         })?;

@@ -19,6 +19,7 @@ use super::{
     places::Places,
     site::Site,
     step::{self, Ground},
+    trial,
 };
 use crate::{
     aws::lease::Lease,
@@ -33,6 +34,7 @@ use crate::{
         memory,
         recovery::{self, Wanted},
         targets::{self, Due},
+        units,
     },
 };
 
@@ -55,6 +57,8 @@ enum Job {
     Lookup(String),
     /// For a caller who waits.
     Question(Uuid),
+    /// Of what was given.
+    Trial,
     /// Of what the database has forgotten.
     Report,
 }
@@ -173,15 +177,17 @@ impl Worker {
     async fn begin_all(&mut self, before: &Way) -> store::Result<bool> {
         let steps = self.jobs.values().filter_map(|job| match job {
             Job::Step(due) => Some(due),
-            Job::Lookup(_) | Job::Question(_) | Job::Report => None,
+            Job::Lookup(_) | Job::Question(_) | Job::Trial | Job::Report => None,
         });
         let mut places = Places::new(mechanisms::limits(&self.ground.engine.config), steps);
-        let (mut lookups, mut questions, mut is_reporting) = (Vec::new(), Vec::new(), false);
+        let (mut lookups, mut questions) = (Vec::new(), Vec::new());
+        let (mut is_reporting, mut is_trying) = (false, false);
         for job in self.jobs.values() {
             match job {
                 Job::Step(_) => {}
                 Job::Lookup(grant) => lookups.push(grant.clone()),
                 Job::Question(id) => questions.push(*id),
+                Job::Trial => is_trying = true,
                 Job::Report => is_reporting = true,
             }
         }
@@ -219,6 +225,10 @@ impl Worker {
                     self.begin_step(due);
                 }
             }
+        }
+        // One after another: nobody waits for it.
+        if !is_trying && let Some(unit) = units::take_untried(&mut conn, &self.ground.held).await? {
+            self.begin_trial(unit);
         }
         Ok(true)
     }
@@ -262,6 +272,17 @@ impl Worker {
         };
         let id = self.running.spawn(answering).id();
         self.jobs.insert(id, job);
+    }
+
+    fn begin_trial(&mut self, (grant, number): (String, i16)) {
+        let ground = self.ground.clone();
+        let trying = async move {
+            if let Err(error) = trial::run(&ground, (&grant, number)).await {
+                warn!(error = %Chain(&error), "failed to store what was found by trying what was given");
+            }
+        };
+        let id = self.running.spawn(trying).id();
+        self.jobs.insert(id, Job::Trial);
     }
 
     fn begin_report(&mut self, wanted: Wanted) {

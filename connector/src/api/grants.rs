@@ -346,6 +346,7 @@ fn unit(unit: Unit, settings: Option<&Settings>, grant: &Grant) -> v1::GrantUnit
         state_time: Some(words::timestamp(unit.state_at)),
         is_forgotten: unit.is_forgotten,
         is_self_ending,
+        warning: unit.warning,
     }
 }
 

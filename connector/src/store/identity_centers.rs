@@ -163,6 +163,12 @@ pub async fn due(
                      SELECT FROM connector.grants g
                      WHERE g.connector_id = i.connector_id AND g.integration_id = i.id
                        AND g.lookup_at <= connector.now())
+                  OR EXISTS (
+                     SELECT FROM connector.units u
+                     JOIN connector.grants g USING (connector_id, grant_id)
+                     WHERE u.connector_id = i.connector_id AND g.integration_id = i.id
+                       AND u.try_at <= connector.now() AND u.state = 'ACTIVE'
+                       AND least(g.expires_at, g.revoked_at) > connector.now())
                   END
                   OR EXISTS (
                      SELECT FROM connector.lookups l

@@ -28,6 +28,7 @@ pub mod acts;
 pub mod backlog;
 pub mod connectors;
 pub mod coverage;
+pub mod doubts;
 pub mod facets;
 pub mod feeds;
 pub mod filter;

@@ -1,9 +1,9 @@
 //! Units of grants: one permission on one resource each, with how it stands in AWS.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{Result, expect_one, json, stored};
+use super::{Result, expect_one, identity_centers::Held, json, stored};
 use crate::model::{
     assignment::InAccount,
     ids::{AccountId, ConnectorId},
@@ -59,6 +59,8 @@ pub struct Unit {
     pub effective_until: Option<DateTime<Utc>>,
     /// Its removal was given up.
     pub is_forgotten: bool,
+    /// What was found when it was tried; empty: nothing.
+    pub warning: String,
 }
 
 /// Stores the units of a grant.
@@ -109,7 +111,7 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"SELECT u.grant_id, u.number, u.account_id, u.resource, u.resource_type,
              u.resource_name, u.permission, u.mechanism, u.plan, u.openings, u.session_seconds, u.state,
-             u.state_at, u.refusal, u.finding, u.is_forgotten, t.origin = 'found' AS "is_found?",
+             u.state_at, u.refusal, u.finding, u.is_forgotten, u.warning, t.origin = 'found' AS "is_found?",
              stuck.stuck_since AS "stuck_since?", stuck.stuck_reason AS "stuck_reason?",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN NULL
              -- What it has put in itself is its own.
@@ -183,6 +185,7 @@ pub async fn list(
                 stuck_reason: row.stuck_reason.unwrap_or_default(),
                 effective_until: row.effective_until,
                 is_forgotten: row.is_forgotten,
+                warning: row.warning,
             })
         })
         .collect()
@@ -206,6 +209,79 @@ pub async fn set_openings(
         grant,
         number,
         json("units", "openings", &openings)?
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Has a unit tried after a while.
+///
+/// # Errors
+///
+/// When the unit is gone.
+pub async fn try_after(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (grant, number): (&str, i16),
+    wait: TimeDelta,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.units SET try_at = connector.now() + make_interval(secs => $4)
+         WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
+        connector.as_str(),
+        grant,
+        number,
+        wait.as_seconds_f64()
+    )
+    .execute(conn)
+    .await?;
+    expect_one(&done)
+}
+
+/// Takes an active unit of an instance that is to be tried, so that nobody else does.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn take_untried(conn: &mut PgConnection, held: &Held) -> Result<Option<(String, i16)>> {
+    let row = sqlx::query!(
+        "UPDATE connector.units SET try_at = NULL
+         WHERE (connector_id, grant_id, number) IN (
+             SELECT u.connector_id, u.grant_id, u.number
+             FROM connector.units u JOIN connector.grants g USING (connector_id, grant_id)
+             WHERE u.connector_id = $1 AND g.integration_id = $2
+               AND u.try_at <= connector.now() AND u.state = 'ACTIVE'
+               AND least(g.expires_at, g.revoked_at) > connector.now()
+             ORDER BY u.try_at LIMIT 1
+             FOR UPDATE OF u SKIP LOCKED)
+         RETURNING grant_id, number",
+        held.connector.as_str(),
+        held.integration.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.grant_id, row.number)))
+}
+
+/// Notes what was found when a unit was tried.
+///
+/// # Errors
+///
+/// When the unit is gone.
+pub async fn warn(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    (grant, number): (&str, i16),
+    warning: &str,
+) -> Result<()> {
+    let done = sqlx::query!(
+        "UPDATE connector.units SET warning = $4
+         WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
+        connector.as_str(),
+        grant,
+        number,
+        warning
     )
     .execute(conn)
     .await?;

@@ -49,6 +49,9 @@ impl World {
         let organization = self.organizations.get(question.organization)?;
         let account = self.accounts.get(question.account)?;
         let directory = &organization.directory;
+        if organization.denied.contains(question.action) {
+            return None;
+        }
         let is_enabled =
             directory.users.iter().any(|one| one.id == question.user && !one.is_disabled);
         if !is_enabled || account.state != "ACTIVE" {

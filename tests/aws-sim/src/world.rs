@@ -88,6 +88,8 @@ pub struct Organization {
     pub sso_region: String,
     /// What the instance holds.
     pub directory: Directory,
+    /// Actions that its service control policies deny in member accounts.
+    pub denied: BTreeSet<String>,
 }
 
 /// The root or an organizational unit.
@@ -196,6 +198,7 @@ impl World {
                 begins_with_empty_page: false,
                 sso_region: String::new(),
                 directory: Directory::default(),
+                denied: BTreeSet::new(),
             },
         );
         self.add_account(id, &root, management, "management");

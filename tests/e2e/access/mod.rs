@@ -14,6 +14,7 @@ mod recovery;
 mod refused;
 pub(crate) mod role;
 pub(crate) mod sessions;
+mod trial;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -265,6 +265,25 @@ async fn a_trust_policy_that_iam_would_not_take_is_told_and_left_alone() {
 }
 
 #[tokio::test]
+async fn while_a_lost_call_may_arrive_nothing_else_is_written() {
+    let house = house().await;
+    let lost = Fault::new(Effect::Cut).on("iam:UpdateAssumeRolePolicy").times(1);
+    house.cloud.sim.world().faults.push(lost);
+    for (id, number) in [("g1", 1), ("g2", 2)] {
+        house.api.grant(on(id, number, "ASSUME", ROLE)).await;
+    }
+    for id in ["g1", "g2"] {
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+    let world = house.cloud.sim.world();
+    let written = world.journal.iter().filter(|one| one.action == "iam:UpdateAssumeRolePolicy");
+    let times: Vec<_> = written.map(|one| one.at).collect();
+    // As long as a call may take to settle here.
+    let settled = times[0] + chrono::TimeDelta::milliseconds(1900);
+    assert!(times.len() >= 2 && times[1..].iter().all(|at| *at > settled), "{times:?}");
+}
+
+#[tokio::test]
 async fn a_lost_answer_leaves_nothing_behind() {
     let house = house().await;
     let lost = Fault::new(Effect::Cut).on("iam:UpdateAssumeRolePolicy").times(1);

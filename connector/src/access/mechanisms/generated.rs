@@ -25,15 +25,16 @@ use serde_json::{Value, json};
 
 use super::{
     Error, Kind, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan, Portal, Right, To, Unit, When,
-    assignment, read, spare_management,
+    assignment, read, spare_management, statements,
 };
 use crate::{
     access::site::Site,
-    aws::ApiError,
+    aws::{ApiError, simulation::SIMULATE},
     catalog::{self, COLLECTORS, Ending, Grantable},
     model::{
         assignment::{InAccount, Principal},
         details::{self, Details},
+        failure::Lane,
         grant::Recipient,
         ids::{AccountId, IntegrationId},
         object::Object,
@@ -56,6 +57,10 @@ const CONNECTOR_TAG: &str = "apono:connector";
 const INTEGRATION_TAG: &str = "apono:integration";
 /// Sessions of a generated permission set last so long, but what they may do ends before.
 const SESSION: &str = "PT1H";
+/// Where Identity Center puts its roles.
+const RESERVED_PATH: &str = "/aws-reserved/sso.amazonaws.com/";
+const LIST_ROLES: &str = "iam:ListRoles";
+
 /// Generated access.
 pub(super) static GENERATED: &dyn Mechanism = &Generated;
 
@@ -176,6 +181,13 @@ const MEMBER_RIGHTS: &[Right] = &[
         when: &[],
         to: To::Look,
     },
+    Right {
+        name: "Try",
+        actions: &[LIST_ROLES, SIMULATE],
+        on: On::Everything,
+        when: &[],
+        to: To::Look,
+    },
     // A session's ARN does not tell whose it is.
     Right {
         name: "EndSessions",
@@ -275,6 +287,30 @@ impl Mechanism for Generated {
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
         let Planned { account, .. } = read(policy::CREATE, plan)?;
         spare_management(site, &account)
+    }
+
+    fn can_be_tried(&self) -> bool {
+        true
+    }
+
+    async fn denials(
+        &self,
+        site: &Site,
+        plan: &Value,
+        whose: (IntegrationId, &Principal),
+    ) -> Result<Vec<String>, ApiError> {
+        let Planned { account, statements: given, .. } = read(policy::CREATE, plan)?;
+        let access = site.member(&account, Lane::Reconcile).await?;
+        let named = format!("AWSReservedSSO_{}_", set_name(&hash(whose)));
+        let roles = access.iam().list_roles().path_prefix(RESERVED_PATH);
+        let mut roles = roles.into_paginator().items().send();
+        while let Some(role) = roles.next().await {
+            let role = role.map_err(|error| ApiError::of(LIST_ROLES, &error))?;
+            if role.role_name().starts_with(&named) {
+                return statements::denials(&access, role.arn(), &given).await;
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn details(

@@ -131,6 +131,21 @@ pub trait Mechanism: Send + Sync {
     /// anything is done.
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error>;
 
+    /// Whether [`Mechanism::denials`] can tell anything.
+    fn can_be_tried(&self) -> bool {
+        false
+    }
+
+    /// The actions of what was given that policies of the organization deny, as far as IAM tells.
+    async fn denials(
+        &self,
+        _site: &Site,
+        _plan: &Value,
+        _whose: (IntegrationId, &Principal),
+    ) -> Result<Vec<String>, ApiError> {
+        Ok(Vec::new())
+    }
+
     /// How somebody gets in; without a portal, as far as that can be said.
     fn details(
         &self,
@@ -166,6 +181,11 @@ pub trait Kind: Send + Sync {
 
     /// Makes or removes an object, or brings it up to date, with one attempt.
     async fn call(&self, site: &Site, call: &Call) -> Result<Answer, ApiError>;
+
+    /// Whether each call writes all of a place anew, so that a late one undoes what came since.
+    fn writes_all_of_a_place(&self) -> bool {
+        false
+    }
 
     /// What of its holders' shares is in an object, as it was seen.
     ///

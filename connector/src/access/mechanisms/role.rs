@@ -128,6 +128,20 @@ impl Mechanism for Roles {
         GENERATED.openings(site, &generated).await
     }
 
+    fn can_be_tried(&self) -> bool {
+        true
+    }
+
+    async fn denials(
+        &self,
+        site: &Site,
+        plan: &Value,
+        whose: (IntegrationId, &Principal),
+    ) -> Result<Vec<String>, ApiError> {
+        let Planned { generated, .. } = read(trust::GET, plan)?;
+        GENERATED.denials(site, &generated, whose).await
+    }
+
     fn details(
         &self,
         what: &What,

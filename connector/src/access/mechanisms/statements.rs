@@ -1,17 +1,21 @@
 //! What holders put into a policy that they share: statements, each with its own end
 //! ([`crate::model::policy_document`]).
 
+use std::collections::BTreeSet;
+
+use aws_sdk_iam::types::ContextKeyTypeEnum;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::read;
 use crate::{
-    aws::ApiError,
+    aws::{Access, ApiError, simulation::denied_by_organization},
     model::{
         holding::Holder,
         policy_document::{self, Share},
         refusal::{Refusal, RefusalCode},
         share::{Content, Shares},
+        statement::Statement,
     },
 };
 
@@ -51,6 +55,30 @@ pub(super) fn document(holders: &[Holder], now: DateTime<Utc>) -> Value {
     // What cannot be read was told by `shares`.
     let shares = wanted(holders, now).unwrap_or_default();
     policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
+}
+
+/// The actions of statements that policies of the organization deny to a role or a user.
+pub(super) async fn denials(
+    access: &Access,
+    source: &str,
+    statements: &[Statement],
+) -> Result<Vec<String>, ApiError> {
+    let mut denied = BTreeSet::new();
+    for statement in statements {
+        // What is about the session of who calls cannot be asked without one.
+        let resources = statement.resources.iter().filter(|one| !one.contains("${"));
+        let resources: Vec<String> = resources.cloned().collect();
+        let conditions = statement.conditions.iter();
+        let values = conditions.filter_map(|one| Some((&one.key, one.values.first()?)));
+        let keys: Vec<_> = values
+            .map(|(key, value)| (key.as_str(), ContextKeyTypeEnum::String, value.as_str()))
+            .collect();
+        if !resources.is_empty() {
+            let what = (statement.actions.as_slice(), resources.as_slice());
+            denied.extend(denied_by_organization(access, source, what, &keys).await?);
+        }
+    }
+    Ok(denied.into_iter().collect())
 }
 
 /// Whether the policy as it should be has at most so many characters.

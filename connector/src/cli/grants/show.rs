@@ -153,6 +153,9 @@ pub(super) fn note(unit: &GrantUnit) -> String {
         let since = time(unit.stuck_since.as_ref());
         notes.push(format!("stuck since {since}: {}", unit.stuck_reason));
     }
+    if !unit.warning.is_empty() {
+        notes.push(unit.warning.clone());
+    }
     if unit.was_there_before {
         notes.push("it was there before, and stays".to_owned());
     }

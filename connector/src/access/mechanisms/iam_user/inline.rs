@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::site::Site,
-    aws::{Access, ApiError},
+    aws::{Access, ApiError, simulation::SIMULATE},
     catalog::{self, Ending},
     model::{
         assignment::{IamUser, InAccount, Principal},
@@ -51,7 +51,7 @@ const CHARACTERS_MAX: usize = 2048;
 const MEMBER_RIGHTS: &[Right] = &[
     Right {
         name: "Look",
-        actions: &[LOOKUP[0], LOOKUP[1], GET_POLICY],
+        actions: &[LOOKUP[0], LOOKUP[1], GET_POLICY, SIMULATE],
         on: On::Everything,
         when: &[],
         to: To::Look,
@@ -154,6 +154,21 @@ impl Mechanism for Policies {
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
         let Planned { account, .. } = read(PUT, plan)?;
         spare_management(site, &account)
+    }
+
+    fn can_be_tried(&self) -> bool {
+        true
+    }
+
+    async fn denials(
+        &self,
+        site: &Site,
+        plan: &Value,
+        (_, principal): (IntegrationId, &Principal),
+    ) -> Result<Vec<String>, ApiError> {
+        let Planned { account, statements: given } = read(PUT, plan)?;
+        let access = site.member(&account, Lane::Reconcile).await?;
+        statements::denials(&access, principal.id(), &given).await
     }
 
     fn details(

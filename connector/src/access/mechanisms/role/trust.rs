@@ -1,7 +1,8 @@
 //! The statement that lets a person into a role, in the role's trust policy.
 //!
 //! AWS knows no condition for a change of that policy, so one change at a time is made in a role, by what
-//! was read right before; every other statement is written back as it was. IAM shows a change a little later
+//! was read right before, and none while one whose answer was lost may still arrive; every other statement is
+//! written back as it was. IAM shows a change a little later
 //! than it was made; a change that does not show by then is made again, which comes to the same.
 
 use async_trait::async_trait;
@@ -79,6 +80,10 @@ pub(super) fn object(role: &str, entry: &Entry) -> Object {
 impl Kind for Statements {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn writes_all_of_a_place(&self) -> bool {
+        true
     }
 
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
