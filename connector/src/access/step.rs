@@ -199,8 +199,10 @@ impl Step<'_> {
         if let Next::Failed(Verb::Create, words) = &look.next {
             refusal = self.kind.refusal(words);
         }
-        if matches!(look.next, Next::Call(_)) && self.is_full(&mut locked).await? {
-            return self.look_again(locked, now + TOO_MANY_WAIT).await;
+        if matches!(look.next, Next::Call(_))
+            && let Some(until) = self.is_full_until(&mut locked).await?
+        {
+            return self.look_again(locked, until).await;
         }
         if is_removed {
             self.removed_by_others(&mut locked).await?;
@@ -242,18 +244,20 @@ impl Step<'_> {
         Ok(None)
     }
 
-    /// Whether AWS is at work on as many as it takes at once, or may yet be.
-    async fn is_full(&self, locked: &mut Locked) -> Result<bool, Error> {
-        let (all, here) =
-            targets::under_way(&mut locked.tx, &self.ground.held, &self.stored).await?;
+    /// When to look whether there is room by then: AWS is at work on as many as it takes at once, or may yet
+    /// be. None: there is room.
+    async fn is_full_until(&self, locked: &mut Locked) -> Result<Option<DateTime<Utc>>, Error> {
+        let held = &self.ground.held;
+        let (all, here) = targets::under_way(&mut locked.tx, held, &self.stored).await?;
         let most = self.kind.calls_at_once(&self.ground.engine.config);
         if most.is_some_and(|most| all >= most) || here > 0 {
-            return Ok(true);
+            return Ok(Some(locked.now + TOO_MANY_WAIT));
         }
-        let held = &self.ground.held;
-        let may_be_late = self.kind.writes_all_of_a_place()
-            && doubts::any_beside(&mut locked.tx, held, &self.stored).await?;
-        Ok(may_be_late)
+        if !self.kind.writes_all_of_a_place() {
+            return Ok(None);
+        }
+        let settled = doubts::beside(&mut locked.tx, held, &self.stored).await?;
+        Ok(settled.map(|settled| settled.min(locked.now + BETWEEN_DOUBTS)))
     }
 
     /// What is held is not there any more.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -21,9 +21,6 @@ use crate::{
     },
     store::{self, PgConnection, holdings, targets, units},
 };
-
-/// By then what was given counts.
-const TRIED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
 /// Ties the units of a grant to their targets, in the order in which targets are locked. There is room for
 /// them ([`refusal`]).
@@ -52,7 +49,7 @@ pub(super) async fn all(
         };
         if mechanisms::of(&unit.what.mechanism).is_some_and(<dyn Mechanism>::can_be_tried) {
             let of = (grant, unit.number);
-            units::try_after(tx, &held.connector, of, TRIED_AFTER).await?;
+            units::to_try(tx, &held.connector, of).await?;
         }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }

@@ -43,7 +43,7 @@ fn warning(denied: &[String]) -> String {
     let more = denied.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "policies of the organization deny {named}{more}; ask whoever writes its service control policies"
+        "policies of the organization may deny {named}{more}; ask whoever writes its service control policies"
     )
 }
 
@@ -56,6 +56,6 @@ mod tests {
         let many: Vec<String> = (0..12).map(|number| format!("s3:Action{number}")).collect();
         let said = warning(&many);
         assert!(said.contains("s3:Action9 and 2 more; ask"), "{said}");
-        assert!(warning(&many[..1]).contains("deny s3:Action0; ask"));
+        assert!(warning(&many[..1]).contains("may deny s3:Action0; ask"));
     }
 }

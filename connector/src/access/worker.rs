@@ -96,7 +96,9 @@ pub(super) async fn work(
                 }
             }
         }
-        if worker.jobs.is_empty() {
+        // Nobody waits for a trial.
+        let has_only_trials = worker.jobs.values().all(|job| matches!(job, Job::Trial));
+        if worker.jobs.is_empty() || (is_stopping && has_only_trials) {
             if is_stopping || last_job.elapsed() > IDLE {
                 break;
             }

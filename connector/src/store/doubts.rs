@@ -1,20 +1,24 @@
 //! Calls of which nobody knows the end, and which may still take effect.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Result, identity_centers::Held, targets::Stored};
 
-/// Whether calls of other targets in a place, of which nobody knows the end, may still take effect there.
+/// When calls of other targets in a place, whose answers were lost, will have settled; none: there are none.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn any_beside(conn: &mut PgConnection, held: &Held, stored: &Stored) -> Result<bool> {
+pub async fn beside(
+    conn: &mut PgConnection,
+    held: &Held,
+    stored: &Stored,
+) -> Result<Option<DateTime<Utc>>> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-             SELECT FROM connector.targets
-             WHERE connector_id = $1 AND integration_id = $2 AND place = $3 AND id <> $4
-               AND (doubt_create OR doubt_delete) AND settles_at > connector.now()) AS "is!""#,
+        "SELECT max(settles_at) FROM connector.targets
+         WHERE connector_id = $1 AND integration_id = $2 AND place = $3 AND id <> $4
+           AND (doubt_create OR doubt_delete) AND settles_at > connector.now()",
         held.connector.as_str(),
         held.integration.0,
         stored.place,

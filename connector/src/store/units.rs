@@ -1,6 +1,6 @@
 //! Units of grants: one permission on one resource each, with how it stands in AWS.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Result, expect_one, identity_centers::Held, json, stored};
@@ -215,24 +215,22 @@ pub async fn set_openings(
     expect_one(&done)
 }
 
-/// Has a unit tried after a while.
+/// Has a unit tried a minute after it will have become active: by then what it gives counts.
 ///
 /// # Errors
 ///
 /// When the unit is gone.
-pub async fn try_after(
+pub async fn to_try(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     (grant, number): (&str, i16),
-    wait: TimeDelta,
 ) -> Result<()> {
     let done = sqlx::query!(
-        "UPDATE connector.units SET try_at = connector.now() + make_interval(secs => $4)
+        "UPDATE connector.units SET try_at = 'infinity'
          WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
         connector.as_str(),
         grant,
-        number,
-        wait.as_seconds_f64()
+        number
     )
     .execute(conn)
     .await?;
@@ -303,7 +301,11 @@ pub async fn set_state(
     let done = sqlx::query!(
         "UPDATE connector.units u
          SET state = $5, state_at = connector.now(), refusal = $6, finding = $7,
-             applied_version = g.desired_version
+             applied_version = g.desired_version,
+             try_at = CASE
+                 WHEN u.try_at IS NULL OR $5 NOT IN ('PENDING', 'ACTIVE') THEN NULL
+                 WHEN $5 = 'ACTIVE' THEN connector.now() + interval '1 minute'
+                 ELSE u.try_at END
          FROM connector.grants g
          WHERE u.connector_id = $1 AND u.grant_id = $2 AND u.number = $3 AND u.state = $4
            AND g.connector_id = u.connector_id AND g.grant_id = u.grant_id",

@@ -164,8 +164,9 @@ pub async fn live(
            AND ($2::uuid IS NULL OR integration_id = $2)
            AND ($3::jsonb IS NULL OR request->'recipient' = $3 OR principal = $4
                 -- By another name of the same.
-                OR principal IN (
-                    SELECT same.principal FROM connector.grants same
+                OR coalesce(principal #> '{iam_user,id}', principal) IN (
+                    SELECT coalesce(same.principal #> '{iam_user,id}', same.principal)
+                    FROM connector.grants same
                     WHERE same.connector_id = g.connector_id
                       AND same.integration_id = g.integration_id
                       AND same.request->'recipient' = $3))

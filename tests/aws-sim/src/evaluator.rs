@@ -49,9 +49,6 @@ impl World {
         let organization = self.organizations.get(question.organization)?;
         let account = self.accounts.get(question.account)?;
         let directory = &organization.directory;
-        if organization.denied.contains(question.action) {
-            return None;
-        }
         let is_enabled =
             directory.users.iter().any(|one| one.id == question.user && !one.is_disabled);
         if !is_enabled || account.state != "ACTIVE" {
@@ -59,7 +56,9 @@ impl World {
         }
         held(directory, question).into_iter().find(|set| {
             let context = self.context(organization, set, question);
-            self.allows(account, set, question, &context)
+            let (action, resource) = (question.action, Some(question.resource));
+            !self.organization_denies(question.account, action, resource, &context)
+                && self.allows(account, set, question, &context)
         })
     }
 
@@ -105,6 +104,20 @@ impl World {
             .roles
             .get(role)
             .is_some_and(|role| policy::admits(&role.trust, question.action, &own, &context))
+    }
+
+    /// Whether service control policies deny something in an account.
+    pub(crate) fn organization_denies(
+        &self,
+        account: &str,
+        action: &str,
+        resource: Option<&str>,
+        context: &Context,
+    ) -> bool {
+        let scps = self.organization_of(account).map(|found| found.scps.clone());
+        let all = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
+        let documents: Vec<Value> = scps.into_iter().flatten().chain([all]).collect();
+        documents.len() > 1 && !policy::allows(&documents, action, resource, context)
     }
 
     /// Whether the policies of a set allow it, and its boundary does not cap that.

@@ -97,10 +97,6 @@ impl World {
         let now = self.clock.now();
         let Some(found) = self.accounts.get(account) else { return false };
         let Some(user_now) = found.visible_user(user, now) else { return false };
-        let organization = self.organization_of(account);
-        if organization.is_some_and(|found| found.denied.contains(action)) {
-            return false;
-        }
         let groups = user_now.groups.iter().filter_map(|group| found.iam_groups.get(group));
         let attached = groups.flat_map(|group| &group.attached).chain(&user_now.attached);
         let of_arn = |arn: &String| {
@@ -123,6 +119,7 @@ impl World {
             None => context,
         };
         policy::allows(&documents, action, Some(resource), &context)
+            && !self.organization_denies(account, action, Some(resource), &context)
     }
 }
 

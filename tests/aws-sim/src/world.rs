@@ -88,8 +88,8 @@ pub struct Organization {
     pub sso_region: String,
     /// What the instance holds.
     pub directory: Directory,
-    /// Actions that its service control policies deny in member accounts.
-    pub denied: BTreeSet<String>,
+    /// Its service control policies, which deny things in member accounts.
+    pub scps: Vec<Value>,
 }
 
 /// The root or an organizational unit.
@@ -198,7 +198,7 @@ impl World {
                 begins_with_empty_page: false,
                 sso_region: String::new(),
                 directory: Directory::default(),
-                denied: BTreeSet::new(),
+                scps: Vec::new(),
             },
         );
         self.add_account(id, &root, management, "management");

@@ -126,6 +126,13 @@ pub(crate) fn has(cloud: &Cloud) -> bool {
     eve.groups.contains("readers") || eve.attached.contains(READS)
 }
 
+/// Whether Eve has all of [`WAYS`].
+pub(crate) fn has_all(cloud: &Cloud) -> bool {
+    let found = eve(cloud);
+    let has_both = found.groups.contains("readers") && found.attached.contains(READS);
+    has_both && may(cloud, WAYS[2].2)
+}
+
 /// What Eve has of it, where that is not all; and what is in her beside.
 pub(crate) fn left(cloud: &Cloud) -> Vec<String> {
     let mut eve = eve(cloud);

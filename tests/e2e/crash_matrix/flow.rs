@@ -395,7 +395,8 @@ impl Scene {
             let Some(grant) = grant else { return false };
             match self.flow {
                 Flow::Grant | Flow::Found | Flow::Drift => {
-                    grant.units[0].state() == UnitState::Active && self.has_access()
+                    grant.units.iter().all(|unit| unit.state() == UnitState::Active)
+                        && self.way.has_all(&self.house.cloud)
                 }
                 Flow::Revoke | Flow::Expiry => grant.state() == GrantState::Ended,
                 Flow::Extend => grant.expire_time.is_some_and(|end| end.seconds == self.end + 30),

@@ -128,6 +128,11 @@ impl Way {
         }
     }
 
+    /// Whether its person has all of the access that a grant gives.
+    pub(super) fn has_all(self, cloud: &Cloud) -> bool {
+        self.has_access(cloud) && (self != Self::IamUser || iam_user::has_all(cloud))
+    }
+
     /// Whoever has it uses it, and leaves it open.
     pub(super) fn is_used(self, cloud: &Cloud) {
         if self == Self::Generated {

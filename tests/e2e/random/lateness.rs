@@ -139,7 +139,7 @@ impl Excuses {
             self.0.extend(by_hand.map(|change| (change.at, change.at + SHOWS)));
         }
         let member = place.split('/').next().unwrap_or_default();
-        if let Some(account) = world.accounts.get(member) {
+        if let Some(account) = world.accounts.get(member).filter(|_| place.contains("/AIDA")) {
             let changed = account.user_changes.iter().filter(|change| change.is_by_hand);
             self.0.extend(changed.map(|change| (change.at, change.at + SHOWS)));
         }

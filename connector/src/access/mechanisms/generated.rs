@@ -302,7 +302,7 @@ impl Mechanism for Generated {
         let Planned { account, statements: given, .. } = read(policy::CREATE, plan)?;
         let access = site.member(&account, Lane::Reconcile).await?;
         let named = format!("AWSReservedSSO_{}_", set_name(&hash(whose)));
-        let roles = access.iam().list_roles().path_prefix(RESERVED_PATH);
+        let roles = access.iam().list_roles().path_prefix(RESERVED_PATH).max_items(1000);
         let mut roles = roles.into_paginator().items().send();
         while let Some(role) = roles.next().await {
             let role = role.map_err(|error| ApiError::of(LIST_ROLES, &error))?;
@@ -310,7 +310,8 @@ impl Mechanism for Generated {
                 return statements::denials(&access, role.arn(), &given).await;
             }
         }
-        Ok(Vec::new())
+        let words = format!("no role {named}… shows in {account}");
+        Err(ApiError::answered(LIST_ROLES, "NoSuchEntity", &words, 404))
     }
 
     fn details(

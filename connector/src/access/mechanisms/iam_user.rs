@@ -95,7 +95,7 @@ async fn name_of(access: &Access, user: &IamUser) -> Result<Option<String>, ApiE
     if let Some(found) = named(access, user.arn.name()).await?.filter(is_it) {
         return Ok(Some(found.user_name));
     }
-    let mut all = access.iam().list_users().into_paginator().items().send();
+    let mut all = access.iam().list_users().max_items(1000).into_paginator().items().send();
     while let Some(found) = all.next().await {
         let found = found.map_err(|error| ApiError::of(LIST, &error))?;
         if is_it(&found) {

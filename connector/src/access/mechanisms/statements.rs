@@ -1,10 +1,10 @@
 //! What holders put into a policy that they share: statements, each with its own end
 //! ([`crate::model::policy_document`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::ContextKeyTypeEnum;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::read;
@@ -57,7 +57,18 @@ pub(super) fn document(holders: &[Holder], now: DateTime<Utc>) -> Value {
     policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
 }
 
-/// The actions of statements that policies of the organization deny to a role or a user.
+/// Shares, those of each grant with an end of its own.
+fn apart(puts: &[Put], holders: &[Holder], now: DateTime<Utc>) -> Vec<(Share, DateTime<Utc>)> {
+    let mut ends: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+    let each = puts.iter().map(|(at, share, _)| {
+        let seconds = i32::try_from(ends.len()).unwrap_or(i32::MAX);
+        let next = now + TimeDelta::seconds(seconds.into());
+        (share.clone(), *ends.entry(&holders[*at].grant).or_insert(next))
+    });
+    each.collect()
+}
+
+/// The actions of statements that policies of the organization may deny to a role or a user.
 pub(super) async fn denials(
     access: &Access,
     source: &str,
@@ -69,25 +80,45 @@ pub(super) async fn denials(
         let resources = statement.resources.iter().filter(|one| !one.contains("${"));
         let resources: Vec<String> = resources.cloned().collect();
         let conditions = statement.conditions.iter();
-        let values = conditions.filter_map(|one| Some((&one.key, one.values.first()?)));
-        let keys: Vec<_> = values
-            .map(|(key, value)| (key.as_str(), ContextKeyTypeEnum::String, value.as_str()))
-            .collect();
-        if !resources.is_empty() {
-            let what = (statement.actions.as_slice(), resources.as_slice());
-            denied.extend(denied_by_organization(access, source, what, &keys).await?);
+        let own =
+            conditions.filter_map(|one| Some((one.key.as_str(), one.values.first()?.as_str())));
+        let Some(first) = resources.first() else { continue };
+        let region = first.split(':').nth(3).filter(|region| !region.is_empty());
+        // Such policies ask where a call is made, and by whom; a key that is not told is taken for another.
+        let asked = [
+            ("aws:PrincipalAccount", source.split(':').nth(4).unwrap_or_default()),
+            ("aws:PrincipalArn", source),
+            ("aws:RequestedRegion", region.unwrap_or_else(|| access.region().as_str())),
+        ];
+        let keys = own.chain(asked).map(|(key, value)| (key, ContextKeyTypeEnum::String, value));
+        let keys: Vec<_> = keys.collect();
+        let ask = async |actions: &[String]| {
+            denied_by_organization(access, source, (actions, resources.as_slice()), &keys).await
+        };
+        match ask(&statement.actions).await {
+            Ok(found) => denied.extend(found),
+            // Some actions cannot be asked together.
+            Err(error) if error.code.as_deref() == Some("InvalidInput") => {
+                for action in &statement.actions {
+                    denied.extend(ask(std::slice::from_ref(action)).await.unwrap_or_default());
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(denied.into_iter().collect())
 }
 
-/// Whether the policy as it should be has at most so many characters.
+/// Whether the policy as it should be has at most so many characters, also when the ends of its grants are
+/// moved apart.
 pub(super) fn fits(
     holders: &[Holder],
     now: DateTime<Utc>,
     characters_max: usize,
 ) -> Result<(), Refusal> {
-    let characters = policy_document::characters(&document(holders, now));
+    let shares = apart(&wanted(holders, now).unwrap_or_default(), holders, now);
+    let shares = shares.iter().map(|(share, until)| (share, *until));
+    let characters = policy_document::characters(&policy_document::document(shares));
     if characters <= characters_max {
         return Ok(());
     }
@@ -95,4 +126,31 @@ pub(super) fn fits(
         "the person's policy in the account would have {characters} characters, and AWS takes {characters_max}"
     );
     Err(Refusal::new(RefusalCode::PolicyFull, finding))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{statement::allow, unit::UnitState};
+
+    fn holder(grant: &str, bucket: usize, now: DateTime<Utc>) -> Holder {
+        let statement = allow(&["s3:GetObject"]).on([format!("arn:aws:s3:::bucket-{bucket}/*")]);
+        let share = Share::new(&[grant, &bucket.to_string()], vec![statement]);
+        let to_come = Holder::to_come(0, now, json!(share));
+        Holder { grant: grant.to_owned(), unit: UnitState::Active, ..to_come }
+    }
+
+    #[test]
+    fn grants_find_room_however_their_ends_are_moved() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+        let together: Vec<Holder> = (0..9).map(|number| holder("g1", number, now)).collect();
+        let several: Vec<Holder> =
+            (0..9).map(|number| holder(&format!("g{number}"), number, now)).collect();
+        let characters = policy_document::characters(&document(&together, now));
+        assert_eq!(policy_document::characters(&document(&several, now)), characters);
+        assert_eq!(fits(&together, now, characters), Ok(()));
+        assert!(fits(&several, now, characters).is_err(), "each may get an end of its own");
+    }
 }

@@ -107,7 +107,6 @@ fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
     let arn = call.form.get("PolicySourceArn").map(String::as_str).unwrap_or_default();
     let policies = policies_of(world, session, arn).ok_or_else(|| missing(arn))?;
     let context = context(call);
-    let organization = world.organization_of(&session.account);
     let mut resources: Vec<Option<&str>> =
         call.members("ResourceArns.member").into_iter().map(Some).collect();
     if resources.is_empty() {
@@ -116,8 +115,9 @@ fn simulate(world: &World, session: &Session, call: &Call) -> Result<Answer, Ref
     Ok(told(call, |xml| {
         xml.element("EvaluationResults", |xml| {
             for action in call.members("ActionNames.member") {
-                let is_denied = organization.is_some_and(|found| found.denied.contains(action));
                 for resource in &resources {
+                    let is_denied =
+                        world.organization_denies(&session.account, action, *resource, &context);
                     let allowed = policy::allows(&policies, action, *resource, &context);
                     let decision = match (is_denied, allowed) {
                         (true, _) => "explicitDeny",
