@@ -66,8 +66,9 @@ const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A statement that takes longer is ended; the longest of ours takes seconds.
 const STATEMENT_TIMEOUT_S: u32 = 60;
-/// A lock that is not had within this time is given up: another replica may hang.
-const LOCK_TIMEOUT_S: u32 = 10;
+/// A lock that is not had within this time is given up. It is longer than a replica that hangs can keep
+/// one ([`IDLE_IN_TRANSACTION_TIMEOUT_S`]): nobody fails, or does not start, because of that.
+const LOCK_TIMEOUT_S: u32 = 20;
 /// A transaction that waits longer for its client is ended with its locks.
 const IDLE_IN_TRANSACTION_TIMEOUT_S: u32 = 15;
 
