@@ -1,13 +1,7 @@
 //! What objects of IAM share: IAM shows a change a little later than it was made, and what it shows are
 //! documents, percent-encoded.
 
-use std::error::Error as StdError;
-
-use aws_sdk_iam::{
-    config::{Builder, http::HttpResponse, retry::RetryConfig},
-    error::{ProvideErrorMetadata, SdkError},
-};
-use aws_types::request_id::RequestId;
+use aws_sdk_iam::config::{Builder, retry::RetryConfig};
 use chrono::TimeDelta;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -29,26 +23,6 @@ pub(super) fn once() -> Builder {
 /// A document, as IAM gives it.
 pub(super) fn document(encoded: Option<&str>) -> serde_json::Result<Value> {
     serde_json::from_str(&percent_decode_str(encoded.unwrap_or_default()).decode_utf8_lossy())
-}
-
-/// What IAM has removed, or did not find: the id of the request.
-pub(super) fn removed<T, E>(
-    action: &'static str,
-    answer: Result<T, SdkError<E, HttpResponse>>,
-) -> Result<Option<String>, ApiError>
-where
-    T: RequestId,
-    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-    SdkError<E, HttpResponse>: RequestId,
-{
-    match answer {
-        Ok(done) => Ok(done.request_id().map(str::to_owned)),
-        Err(error) => {
-            let request = error.request_id().map(str::to_owned);
-            let error = ApiError::of(action, &error);
-            if error.code.as_deref() == Some(GONE) { Ok(request) } else { Err(error) }
-        }
-    }
 }
 
 /// What IAM says to a change while it shows something late, or while another change is under way: it is

@@ -34,9 +34,6 @@ pub(super) mod inline;
 const GET: &str = "iam:GetUser";
 const LIST: &str = "iam:ListUsers";
 
-/// What looking a user up takes.
-const LOOKUP: [&str; 2] = [GET, LIST];
-
 const USER: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/any";
 const OUR_USERS: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/apono-*";
 const OUR_USERS_IN_PATHS: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/*/apono-*";
@@ -89,17 +86,19 @@ fn untagged(arn: &UserArn) -> String {
     format!("{} has not the tag {tag}={value}", arn.as_str())
 }
 
-/// The name that a user has by now; none: they are gone.
-async fn name_of(access: &Access, user: &IamUser) -> Result<Option<String>, ApiError> {
+/// A user as they are by now, under whichever name; none: they are gone.
+async fn current(access: &Access, user: &IamUser) -> Result<Option<User>, ApiError> {
     let is_it = |found: &User| found.user_id() == user.id;
-    if let Some(found) = named(access, user.arn.name()).await?.filter(is_it) {
-        return Ok(Some(found.user_name));
+    let found = named(access, user.arn.name()).await?.filter(is_it);
+    if found.is_some() {
+        return Ok(found);
     }
     let mut all = access.iam().list_users().max_items(1000).into_paginator().items().send();
     while let Some(found) = all.next().await {
         let found = found.map_err(|error| ApiError::of(LIST, &error))?;
         if is_it(&found) {
-            return Ok(Some(found.user_name));
+            // The list tells no tags.
+            return Ok(named(access, found.user_name()).await?.filter(is_it));
         }
     }
     Ok(None)
@@ -107,19 +106,17 @@ async fn name_of(access: &Access, user: &IamUser) -> Result<Option<String>, ApiE
 
 /// The name of a user who is to be changed.
 async fn receiving(access: &Access, user: &IamUser, verb: Verb) -> Result<String, ApiError> {
-    let unchanged = |error| ApiError { leaves_doubt: false, ..error };
-    let name = name_of(access, user).await.map_err(unchanged)?;
-    let name = name.ok_or_else(|| {
+    let found = current(access, user).await;
+    let found = found.map_err(|error| ApiError { leaves_doubt: false, ..error })?;
+    let found = found.ok_or_else(|| {
         let words = format!("the user {} is gone", user.arn.as_str());
         ApiError::answered(GET, iam::GONE, &words, 404)
     })?;
     // No policy of the role asks for it where somebody is put into a group.
-    if verb == Verb::Create
-        && !named(access, &name).await.map_err(unchanged)?.is_some_and(|now| is_grantable(&now))
-    {
+    if verb == Verb::Create && !is_grantable(&found) {
         return Err(ApiError::answered(GET, "NotGrantable", &untagged(&user.arn), 400));
     }
-    Ok(name)
+    Ok(found.user_name)
 }
 
 /// The user of IAM that receives something in their own account; else why they cannot.

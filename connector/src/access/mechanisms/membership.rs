@@ -10,7 +10,6 @@
 
 use async_trait::async_trait;
 use aws_sdk_identitystore::{config::retry::RetryConfig, types::MemberId};
-use aws_types::request_id::RequestId as _;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -197,47 +196,25 @@ impl Kind for Memberships {
         let store = &site.instance(lane).await?.identity_store;
         let once = aws_sdk_identitystore::config::Builder::new();
         let once = once.retry_config(RetryConfig::disabled());
-        let request = match call.verb {
-            Verb::Create => client
-                .create_group_membership()
-                .identity_store_id(store)
-                .group_id(&membership.group)
-                .member_id(MemberId::UserId(membership.user.clone()))
-                .customize()
-                .config_override(once)
-                .send()
-                .await
-                .map_err(|error| ApiError::of(CREATE, &error))?
-                .request_id()
-                .map(str::to_owned),
+        match call.verb {
+            Verb::Create => {
+                let create = client.create_group_membership().identity_store_id(store);
+                let create = create.group_id(&membership.group);
+                let create = create.member_id(MemberId::UserId(membership.user.clone()));
+                Answer::of(CREATE, create.customize().config_override(once).send().await)
+            }
             Verb::Delete => {
                 // Nothing is changed by a look.
                 let found = id(site, &membership, lane).await;
                 let found = found.map_err(|error| ApiError { leaves_doubt: false, ..error })?;
                 let gone = || ApiError::answered(DELETE, GONE, "it does not show any more", 400);
-                let answer = client
-                    .delete_group_membership()
-                    .identity_store_id(store)
-                    .membership_id(found.ok_or_else(gone)?)
-                    .customize()
-                    .config_override(once)
-                    .send()
-                    .await;
-                match answer {
-                    Ok(done) => done.request_id().map(str::to_owned),
-                    Err(error) => {
-                        // By its id AWS knows what is gone.
-                        let request = error.request_id().map(str::to_owned);
-                        let error = ApiError::of(DELETE, &error);
-                        if error.code.as_deref() != Some(GONE) {
-                            return Err(error);
-                        }
-                        request
-                    }
-                }
+                let delete = client.delete_group_membership().identity_store_id(store);
+                let delete = delete.membership_id(found.ok_or_else(gone)?);
+                let answer = delete.customize().config_override(once).send().await;
+                // By its id AWS knows what is gone.
+                Answer::of_removal(DELETE, GONE, answer)
             }
-        };
-        Ok(request.unwrap_or_else(|| "without an id".to_owned()).into())
+        }
     }
 }
 

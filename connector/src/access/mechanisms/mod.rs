@@ -32,6 +32,7 @@ use crate::{
     store::{self, resources::Stored as Resource, units::What},
 };
 
+mod answer;
 mod assignment;
 mod generated;
 mod iam;
@@ -41,6 +42,7 @@ mod right;
 mod role;
 mod statements;
 
+pub use answer::Answer;
 pub use assignment::{Requests, plan as plan_assignment};
 pub use generated::BOUNDARY;
 pub(super) use iam_user::find as iam_user;
@@ -84,7 +86,9 @@ pub trait Mechanism: Send + Sync {
     fn description(&self) -> &'static str;
 
     /// What it takes in the management account, beside looking recipients up.
-    fn rights(&self) -> &'static [Right];
+    fn rights(&self) -> &'static [Right] {
+        &[]
+    }
 
     /// What it takes in a member account.
     fn member_rights(&self) -> &'static [Right] {
@@ -315,21 +319,6 @@ pub struct Call {
     pub after: Value,
     /// The database's time when it was decided.
     pub now: DateTime<Utc>,
-}
-
-/// What AWS has answered.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The id of the request.
-    pub request: String,
-    /// What it has told of the object that others need, if it has.
-    pub facts: Option<Value>,
-}
-
-impl From<String> for Answer {
-    fn from(request: String) -> Self {
-        Self { request, facts: None }
-    }
 }
 
 /// A permission on resources of a type.

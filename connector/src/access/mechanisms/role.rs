@@ -74,10 +74,6 @@ impl Mechanism for Roles {
         "Let people assume IAM roles that are tagged apono:grantable=true; with GeneratedAccess"
     }
 
-    fn rights(&self) -> &'static [Right] {
-        &[]
-    }
-
     fn member_rights(&self) -> &'static [Right] {
         MEMBER_RIGHTS
     }

@@ -385,7 +385,6 @@ async fn delete(site: &Site, arn: &str, lane: Lane) -> Result<String, ApiError> 
         .customize()
         .config_override(once())
         .send()
-        .await
-        .map_err(|error| ApiError::of(DELETE, &error))?;
-    Ok(answer.request_id().unwrap_or("without an id").to_owned())
+        .await;
+    Answer::of(DELETE, answer).map(|done| done.request)
 }

@@ -5,7 +5,6 @@
 
 use async_trait::async_trait;
 use aws_sdk_iam::types::Tag;
-use aws_types::request_id::RequestId as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -256,8 +255,7 @@ async fn delete(access: &Access, policy: &Policy) -> Result<String, ApiError> {
     }
     let call = access.iam().delete_policy().policy_arn(&arn);
     let answer = call.customize().config_override(once()).send().await;
-    let answer = answer.map_err(|error| ApiError::of(DELETE, &error))?;
-    Ok(answer.request_id().unwrap_or("without an id").to_owned())
+    Answer::of(DELETE, answer).map(|done| done.request)
 }
 
 /// The versions of a policy that do not count, the oldest first. Nothing is changed by a look.

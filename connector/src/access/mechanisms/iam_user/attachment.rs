@@ -1,7 +1,6 @@
 //! What a user of IAM is put into or given as a whole: a group of IAM, a managed policy.
 
 use async_trait::async_trait;
-use aws_types::request_id::RequestId as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -12,8 +11,8 @@ use super::{
         iam::{self, once},
         read, spare_management,
     },
-    GET, GRANTABLE_PATH, LOOKUP, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, SESSION, USER, details,
-    in_account, name_of, of_unit, place, receiving, refuse_own,
+    GET, GRANTABLE_PATH, LIST, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, SESSION, USER, current,
+    details, in_account, of_unit, place, receiving, refuse_own,
 };
 use crate::{
     access::site::Site,
@@ -80,7 +79,7 @@ static MEMBERSHIPS: Attachments = Attachments {
     rights: &[
         Right {
             name: "Look",
-            actions: &[LOOKUP[0], LOOKUP[1], LIST_GROUPS],
+            actions: &[GET, LIST, LIST_GROUPS],
             on: On::Everything,
             when: &[],
             to: To::Look,
@@ -107,7 +106,7 @@ static ATTACHED_POLICIES: Attachments = Attachments {
     rights: &[
         Right {
             name: "Look",
-            actions: &[LOOKUP[0], LOOKUP[1], LIST_POLICIES],
+            actions: &[GET, LIST, LIST_POLICIES],
             on: On::Everything,
             when: &[],
             to: To::Look,
@@ -158,10 +157,6 @@ impl Mechanism for Attachments {
 
     fn description(&self) -> &'static str {
         self.description
-    }
-
-    fn rights(&self) -> &'static [Right] {
-        &[]
     }
 
     fn member_rights(&self) -> &'static [Right] {
@@ -238,8 +233,8 @@ impl Kind for Attachments {
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let Attachment { user, thing } = read(GET, look.object)?;
         let access = site.member(user.arn.account(), lane).await?;
-        let is_present = match name_of(&access, &user).await? {
-            Some(name) => self.thing.of(&access, &name).await?.contains(&thing),
+        let is_present = match current(&access, &user).await? {
+            Some(user) => self.thing.of(&access, user.user_name()).await?.contains(&thing),
             None => false,
         };
         let shows = |_: &str, verb| is_present == (verb == Verb::Create);
@@ -251,12 +246,11 @@ impl Kind for Attachments {
         let Attachment { user, thing } = read(ADD, &call.object)?;
         let access = site.member(user.arn.account(), call.lane).await?;
         let name = receiving(&access, &user, call.verb).await?;
-        let request = match call.verb {
+        let answer = match call.verb {
             Verb::Create => self.thing.attach(&access, &name, thing).await,
-            Verb::Delete => self.thing.detach(&access, &name, thing).await,
+            Verb::Delete => self.thing.detach(&access, &name, thing).await.map_err(in_doubt),
         };
-        let request = request.map_err(|error| iam::passing(error, &PASSING))?;
-        Ok(request.unwrap_or_else(|| "without an id".to_owned()).into())
+        answer.map_err(|error| iam::passing(error, &PASSING))
     }
 }
 
@@ -280,55 +274,35 @@ impl Thing {
     }
 
     /// Where it is attached already, IAM says the same.
-    async fn attach(
-        self,
-        access: &Access,
-        user: &str,
-        thing: String,
-    ) -> Result<Option<String>, ApiError> {
+    async fn attach(self, access: &Access, user: &str, thing: String) -> Result<Answer, ApiError> {
         match self {
             Self::Group => {
                 let add = access.iam().add_user_to_group().user_name(user).group_name(thing);
-                let answer = add.customize().config_override(once()).send().await;
-                let done = answer.map_err(|error| ApiError::of(ADD, &error))?;
-                Ok(done.request_id().map(str::to_owned))
+                Answer::of(ADD, add.customize().config_override(once()).send().await)
             }
             Self::Policy => {
-                let attach = access.iam().attach_user_policy();
-                let attach = attach.user_name(user).policy_arn(thing);
-                let answer = attach.customize().config_override(once()).send().await;
-                let done = answer.map_err(|error| ApiError::of(ATTACH, &error))?;
-                Ok(done.request_id().map(str::to_owned))
+                let attach = access.iam().attach_user_policy().user_name(user).policy_arn(thing);
+                Answer::of(ATTACH, attach.customize().config_override(once()).send().await)
             }
         }
     }
 
-    /// That it is not there may be an old view of IAM's: it may show again.
-    async fn detach(
-        self,
-        access: &Access,
-        user: &str,
-        thing: String,
-    ) -> Result<Option<String>, ApiError> {
+    async fn detach(self, access: &Access, user: &str, thing: String) -> Result<Answer, ApiError> {
         match self {
             Self::Group => {
                 let remove = access.iam().remove_user_from_group();
                 let remove = remove.user_name(user).group_name(thing);
-                let answer = remove.customize().config_override(once()).send().await;
-                let done = answer.map_err(|error| in_doubt(ApiError::of(REMOVE, &error)))?;
-                Ok(done.request_id().map(str::to_owned))
+                Answer::of(REMOVE, remove.customize().config_override(once()).send().await)
             }
             Self::Policy => {
-                let detach = access.iam().detach_user_policy();
-                let detach = detach.user_name(user).policy_arn(thing);
-                let answer = detach.customize().config_override(once()).send().await;
-                let done = answer.map_err(|error| in_doubt(ApiError::of(DETACH, &error)))?;
-                Ok(done.request_id().map(str::to_owned))
+                let detach = access.iam().detach_user_policy().user_name(user).policy_arn(thing);
+                Answer::of(DETACH, detach.customize().config_override(once()).send().await)
             }
         }
     }
 }
 
+/// That something is not there to be detached may be an old view of IAM's: it may show again.
 fn in_doubt(error: ApiError) -> ApiError {
     let is_gone = error.code.as_deref() == Some(iam::GONE);
     ApiError { leaves_doubt: error.leaves_doubt || is_gone, ..error }

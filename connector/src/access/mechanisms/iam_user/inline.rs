@@ -4,7 +4,6 @@
 //! before it is tried. The last holder takes the policy out.
 
 use async_trait::async_trait;
-use aws_types::request_id::RequestId as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::{
         iam::{self, GONE, SHOWS_WITHIN, once},
         read, spare_management, statements,
     },
-    LOOKUP, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, USER, details, in_account, name_of, of_unit,
+    GET, LIST, OUR_USERS, OUR_USERS_IN_PATHS, PASSING, USER, current, details, in_account, of_unit,
     place, receiving,
 };
 use crate::{
@@ -51,7 +50,7 @@ const CHARACTERS_MAX: usize = 2048;
 const MEMBER_RIGHTS: &[Right] = &[
     Right {
         name: "Look",
-        actions: &[LOOKUP[0], LOOKUP[1], GET_POLICY, SIMULATE],
+        actions: &[GET, LIST, GET_POLICY, SIMULATE],
         on: On::Everything,
         when: &[],
         to: To::Look,
@@ -103,10 +102,6 @@ impl Mechanism for Policies {
 
     fn description(&self) -> &'static str {
         "Give permissions on single resources to IAM users tagged apono:grantable=true; AWS would let it write any policy into them"
-    }
-
-    fn rights(&self) -> &'static [Right] {
-        &[]
     }
 
     fn member_rights(&self) -> &'static [Right] {
@@ -190,8 +185,8 @@ impl Kind for Policies {
     async fn observe(&self, site: &Site, look: &Look<'_>, lane: Lane) -> Result<Seen, ApiError> {
         let Policy { user, name, written, is_left } = read(GET_POLICY, look.object)?;
         let access = site.member(user.arn.account(), lane).await?;
-        let document = match name_of(&access, &user).await? {
-            Some(user) => document(&access, &user, &name).await?,
+        let document = match current(&access, &user).await? {
+            Some(user) => document(&access, user.user_name(), &name).await?,
             None => None,
         };
         let has_ended = |seen: &Value| policy_document::is_current(seen, [], look.now);
@@ -213,31 +208,25 @@ impl Kind for Policies {
         let Policy { user, name, .. } = read(PUT, &call.object)?;
         let access = site.member(user.arn.account(), call.lane).await?;
         let user = receiving(&access, &user, call.verb).await?;
-        let (request, written) = match call.verb {
+        let (answer, written) = match call.verb {
             Verb::Create => {
                 let put = access.iam().put_user_policy().user_name(user).policy_name(name);
                 let put = put.policy_document(call.after.to_string());
                 let answer = put.customize().config_override(once()).send().await;
-                let answer = answer.map_err(|error| ApiError::of(PUT, &error));
-                (answer.map(|done| done.request_id().map(str::to_owned)), hash(&call.after))
+                (Answer::of(PUT, answer), hash(&call.after))
             }
             Verb::Delete => {
                 let delete = access.iam().delete_user_policy().user_name(user).policy_name(name);
                 let answer = delete.customize().config_override(once()).send().await;
-                (iam::removed(DELETE, answer), String::new())
+                (Answer::of_removal(DELETE, GONE, answer), String::new())
             }
         };
         let has_ended = policy_document::is_current(&call.before, [], call.now);
-        match request.map_err(|error| iam::passing(error, &PASSING)) {
-            Ok(request) => {
-                let request = request.unwrap_or_else(|| "without an id".to_owned());
-                let facts = json!({ "written": written, "is_left": false });
-                Ok(Answer { request, facts: Some(facts) })
-            }
+        match answer.map_err(|error| iam::passing(error, &PASSING)) {
+            Ok(done) => Ok(done.telling(json!({ "written": written, "is_left": false }))),
             // It allows nothing, and will not come out by being tried again.
             Err(error) if call.verb == Verb::Delete && has_ended && error.is_final() => {
-                let request = format!("left, since it has ended: {error}");
-                Ok(Answer { request, facts: Some(json!({ "is_left": true })) })
+                Ok(Answer::left(&error))
             }
             Err(error) => Err(error),
         }

@@ -6,7 +6,6 @@
 //! than it was made; a change that does not show by then is made again, which comes to the same.
 
 use async_trait::async_trait;
-use aws_types::request_id::RequestId as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -143,16 +142,13 @@ impl Kind for Statements {
         let end = trust_document::find(&before, &wanted.sid).and_then(trust_document::end);
         let is_over = call.verb == Verb::Delete && end.is_some_and(|end| end <= call.now);
         match done {
-            Ok(request) => {
+            Ok(done) => {
                 let written = trust_document::end(&call.after);
                 let written = written.filter(|_| call.verb == Verb::Create);
-                Ok(Answer { request, facts: Some(json!({ "written": written, "is_left": false })) })
+                Ok(done.telling(json!({ "written": written, "is_left": false })))
             }
             // It lets nobody in, and will not come out by being tried again.
-            Err(error) if is_over && error.is_final() => {
-                let request = format!("left, since it has ended: {error}");
-                Ok(Answer { request, facts: Some(json!({ "is_left": true })) })
-            }
+            Err(error) if is_over && error.is_final() => Ok(Answer::left(&error)),
             Err(error) => Err(error),
         }
     }
@@ -183,19 +179,12 @@ impl Kind for Statements {
     }
 }
 
-/// Writes the trust policy of a role; the id of the request.
-async fn update(access: &Access, role: &str, document: &Value) -> Result<String, ApiError> {
-    let answer = access
-        .iam()
-        .update_assume_role_policy()
-        .role_name(name(role))
-        .policy_document(document.to_string())
-        .customize()
-        .config_override(once())
-        .send()
-        .await
-        .map_err(|error| iam::passing(ApiError::of(UPDATE, &error), &PASSING))?;
-    Ok(answer.request_id().unwrap_or("without an id").to_owned())
+/// Writes the trust policy of a role.
+async fn update(access: &Access, role: &str, document: &Value) -> Result<Answer, ApiError> {
+    let update = access.iam().update_assume_role_policy().role_name(name(role));
+    let update = update.policy_document(document.to_string());
+    let answer = Answer::of(UPDATE, update.customize().config_override(once()).send().await);
+    answer.map_err(|error| iam::passing(error, &PASSING))
 }
 
 /// The statement of the unit that holds it, and until when.
