@@ -22,7 +22,7 @@ use connector::{
     catalog::{COLLECTORS, Level},
     model::{
         policy_document::{self, Share},
-        statement::Statement,
+        statement::{Condition, Statement},
     },
     store::resources::Stored,
 };
@@ -189,7 +189,8 @@ impl<'a> Trial<'a> {
         let of = |statement: &Statement| -> Vec<Place> {
             let conditions = statement.conditions.iter();
             let keys = conditions.filter(|one| one.key != "aws:ResourceAccount");
-            let keys: Vec<_> = keys.map(|one| (one.key.clone(), of_user(&one.values[0]))).collect();
+            let met = |one: &Condition| of_user(&one.values[0]).replace('*', "x");
+            let keys: Vec<_> = keys.map(|one| (one.key.clone(), met(one))).collect();
             let arns = statement.resources.iter().map(|arn| of_user(arn).replace('*', "x"));
             arns.map(|arn| Place { arn: in_account(&arn), keys: keys.clone() }).collect()
         };
@@ -235,10 +236,12 @@ impl<'a> Trial<'a> {
             let keys = place.keys.iter().map(|(key, value)| (key.clone(), of_other(value)));
             beside.push(Place { arn: of_other(&place.arn), keys: keys.collect() });
         } else {
-            // Another key has other aliases.
+            // Another key has other aliases, and is asked for something else.
             let mut another = with(format!("{}-other", place.arn));
-            let aliases = another.keys.iter_mut().filter(|(key, _)| key == "kms:ResourceAliases");
-            aliases.for_each(|(_, value)| value.push_str("-other"));
+            let told = another.keys.iter_mut().filter(|(key, _)| {
+                key == "kms:ResourceAliases" || key.starts_with("kms:EncryptionContext:")
+            });
+            told.for_each(|(_, value)| value.insert_str(0, "other-"));
             beside.push(another);
         }
         if place.arn.contains(ACCOUNT) {
@@ -305,7 +308,7 @@ impl<'a> Trial<'a> {
             self.world.clock.advance(TimeDelta::hours(-1));
         }
         let otherwise = |value: &str| {
-            if value == "true" { "false".to_owned() } else { format!("{value}-other") }
+            if value == "true" { "false".to_owned() } else { format!("other-{value}") }
         };
         for at in 0..place.keys.len() {
             let mut other = place.clone();

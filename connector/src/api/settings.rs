@@ -67,6 +67,9 @@ pub(super) fn merge(
             "integration_owner" => into.integration_owner.clone_from(&from.integration_owner),
             "resource_owner" => into.resource_owner.clone_from(&from.resource_owner),
             "sync_interval" => into.sync_interval = from.sync_interval,
+            "account_session_document" => {
+                into.account_session_document = from.account_session_document;
+            }
             _ => {
                 return Err(status::bad_request(
                     &format!("update_mask.paths[{at}]"),

@@ -82,6 +82,7 @@ pub(super) fn draft(settings: v1::IntegrationSettings) -> Draft {
         sync_interval: settings
             .sync_interval
             .map(|interval| Duration::try_from(interval).unwrap_or(Duration::ZERO)),
+        account_session_document: settings.account_session_document,
     }
 }
 
@@ -105,6 +106,7 @@ pub(super) fn settings(settings: Settings) -> v1::IntegrationSettings {
             source: owner.source,
         }),
         sync_interval: prost_types::Duration::try_from(settings.sync_interval).ok(),
+        account_session_document: settings.account_session_document,
     }
 }
 

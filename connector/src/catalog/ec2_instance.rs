@@ -39,7 +39,8 @@ const PAGE_INSTANCES: i32 = 200;
 const SSM_IDS_PER_CALL: usize = 50;
 const SSM_CORE_POLICY: &str = "AmazonSSMManagedInstanceCore";
 const SSM_STATE: &str = "ssm_state";
-const SHELL: &str = "SSM-SessionManagerRunShell";
+/// The document that holds an account's preferences for shells.
+pub const PREFERENCES: &str = "SSM-SessionManagerRunShell";
 const FORWARDING: &str = "AWS-StartPortForwardingSession";
 
 /// Reads instances.
@@ -86,12 +87,12 @@ const PERMISSIONS: &[Grantable] = &[
     Grantable::of(
         "CONNECT",
         Level::Write,
-        "A shell through Session Manager, by `aws ssm start-session` with `--document-name SSM-SessionManagerRunShell`; one that is open at the end is terminated",
-        |on| session(on, &beside(on, "ssm", &format!("document/{SHELL}")), None),
+        "A shell through Session Manager, by `aws ssm start-session` with the `--document-name` that the details say; one that is open at the end is terminated, and ends after 12 hours at most unless the integration says `account_session_document`",
+        |on| session(on, &beside(on, "ssm", &format!("document/{PREFERENCES}"))),
     )
-    .ending(Ending::Sessions(SHELL), Way {
+    .ending(Ending::Shells, Way {
         console: "systems-manager/session-manager/{id}?region={region}",
-        command: "aws ssm start-session --region {region} --target {id} --document-name SSM-SessionManagerRunShell",
+        command: "aws ssm start-session --region {region} --target {id} --document-name {document}",
     }),
     Grantable::of(
         "PORT_FORWARD",
@@ -100,7 +101,7 @@ const PERMISSIONS: &[Grantable] = &[
         // The document is AWS's: no account.
         |on| {
             let document = format!("document/{FORWARDING}");
-            session(on, &in_any(on, "ssm", &on.region, "", &document), None)
+            session(on, &in_any(on, "ssm", &on.region, "", &document))
         },
     )
     .ending(Ending::Sessions(FORWARDING), Way {
@@ -109,8 +110,9 @@ const PERMISSIONS: &[Grantable] = &[
     }),
 ];
 
-/// Allows sessions on an instance with one document, and to resume and end one's own; `key` is
-/// the ARN of the key that the document's preferences name, with which the client encrypts.
+/// Allows sessions on an instance with one document, and to resume and end one's own. Where the preferences
+/// name a key of the account the client asks KMS itself for a key of the session: whichever that is, for a
+/// session on an instance alone.
 ///
 /// Sources: "Sample IAM policies for Session Manager" (quick start for end users), "Allow a user to
 /// end only sessions they started" and "Enforce a session document permission check" in the user
@@ -120,11 +122,12 @@ const PERMISSIONS: &[Grantable] = &[
 /// # Errors
 ///
 /// When Session Manager does not manage the instance.
-pub fn session(on: &Stored, document: &str, key: Option<&str>) -> Result<Vec<Statement>, Refusal> {
+fn session(on: &Stored, document: &str) -> Result<Vec<Statement>, Refusal> {
     managed(on)?;
     let own = beside(on, "ssm", "session/${aws:userid}-*");
     let any = beside(on, "ssm", "session/*");
-    let mut statements = vec![
+    let key = beside(on, "kms", "key/*");
+    Ok(vec![
         allow(&["ssm:StartSession"]).on([on.arn.as_str(), document]).when(
             // Else a session without a document's name would begin unchecked.
             Operator::BoolIfExists,
@@ -138,17 +141,14 @@ pub fn session(on: &Stored, document: &str, key: Option<&str>) -> Result<Vec<Sta
             "ssm:resourceTag/aws:ssmmessages:session-id",
             ["${aws:userid}"],
         ),
-    ];
-    let id = on.arn.rsplit('/').next().unwrap_or_default();
-    statements.extend(key.map(|key| {
-        // The client asks KMS itself, for this instance.
+        // Not this instance alone, so that those of several are one statement; without a session such a key
+        // opens nothing.
         allow(&["kms:GenerateDataKey"]).on([key]).when(
-            Operator::StringEquals,
+            Operator::StringLike,
             "kms:EncryptionContext:aws:ssm:TargetId",
-            [id],
-        )
-    }));
-    Ok(statements)
+            ["i-*"],
+        ),
+    ])
 }
 
 /// Whether Session Manager reaches an instance, else why not.
@@ -384,6 +384,8 @@ mod tests {
         let on = an_instance("managed");
         let own = "ResumeSession TerminateSession OpenDataChannel on \
                    arn:aws:ssm:eu-west-1:111122223333:session/${aws:userid}-*";
+        let key = "GenerateDataKey on arn:aws:kms:eu-west-1:111122223333:key/* when \
+                   kms:EncryptionContext:aws:ssm:TargetId StringLike i-*";
         let tagged = "ResumeSession TerminateSession on arn:aws:ssm:eu-west-1:111122223333:session/* when \
                       ssm:resourceTag/aws:ssmmessages:session-id StringLike ${aws:userid}";
         for (asked, document) in [
@@ -394,20 +396,8 @@ mod tests {
                 "StartSession on {ARN} arn:aws:ssm:{document} when \
                  ssm:SessionDocumentAccessCheck BoolIfExists true"
             );
-            assert_eq!(said("aws-ec2-instance", asked, &on), [&start, own, tagged]);
+            assert_eq!(said("aws-ec2-instance", asked, &on), [&start, own, tagged, key]);
         }
-    }
-
-    #[test]
-    fn a_key_of_the_preferences_is_used_for_sessions_on_this_instance() {
-        let key = "arn:aws:kms:eu-west-1:111122223333:key/1";
-        let statements = session(&an_instance("managed"), "arn:d", Some(key)).expect("statements");
-        let of_key = allow(&["kms:GenerateDataKey"]).on([key]).when(
-            Operator::StringEquals,
-            "kms:EncryptionContext:aws:ssm:TargetId",
-            ["i-1"],
-        );
-        assert_eq!(statements.last(), Some(&of_key));
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod statements;
 mod tags;
 mod way;
 
+pub use ec2_instance::PREFERENCES;
 pub use way::Way;
 
 /// Every collector.
@@ -116,6 +117,9 @@ pub enum Ending {
     Open,
     /// Sessions on an instance with this document stay open until they are terminated.
     Sessions(&'static str),
+    /// So do shells with the account's preferences ([`PREFERENCES`]); a document that stands for those may end
+    /// them.
+    Shells,
     /// Sessions of the role that was assumed go on for an hour: AWS's limit where a session of a role
     /// assumes another.
     Hour,

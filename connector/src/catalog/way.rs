@@ -3,7 +3,7 @@
 use crate::store::units::What;
 
 /// A page of the console and a command. In both stand `{account}`, `{arn}`, `{id}` (the end of the
-/// ARN), `{name}`, `{named}` (what stands behind the permission's id), `{region}` and `{user}` (the
+/// ARN), `{document}` (with which a session is opened), `{name}`, `{named}` (what stands behind the permission's id), `{region}` and `{user}` (the
 /// id of who goes).
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
@@ -44,6 +44,7 @@ fn filled(template: &str, what: &What, user: &str) -> String {
     let marks = [
         ("{account}", what.account.as_str()),
         ("{arn}", &what.resource),
+        ("{document}", what.plan["sessions"]["document"].as_str().unwrap_or_default()),
         ("{id}", what.resource.rsplit([':', '/']).next().unwrap_or_default()),
         ("{name}", &what.resource_name),
         ("{named}", named.unwrap_or_default()),
@@ -74,11 +75,12 @@ mod tests {
     #[test]
     fn a_shell_is_opened_by_the_document_that_is_allowed() {
         let arn = "arn:aws-cn:ec2:cn-north-1:111122223333:instance/i-1";
-        let what = what("aws-ec2-instance", arn, "web", "CONNECT");
+        let plan = serde_json::json!({ "sessions": { "document": "apono-session-15" } });
+        let what = What { plan, ..what("aws-ec2-instance", arn, "web", "CONNECT") };
         let way = catalog::way_in(&what);
         assert_eq!(
             way.command(&what, "u-1"),
-            "aws ssm start-session --region cn-north-1 --target i-1 --document-name SSM-SessionManagerRunShell"
+            "aws ssm start-session --region cn-north-1 --target i-1 --document-name apono-session-15"
         );
         let page = "https://cn-north-1.console.amazonaws.cn/systems-manager/session-manager/i-1?region=cn-north-1";
         assert_eq!(way.page(&what, "u-1").as_deref(), Some(page));

@@ -48,6 +48,11 @@ pub(super) struct Form {
     #[arg(long)]
     #[serde(default)]
     pub(super) audit_enabled: bool,
+    /// Opens shells on instances with the account's own SSM-SessionManagerRunShell, not with documents of the
+    /// connector that end them.
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) account_session_document: bool,
     /// Instructions shown with access: at most 400 characters.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -156,6 +161,7 @@ impl Form {
                 source: owner.source,
             }),
             sync_interval: Some(prost_types::Duration::try_from(interval)?),
+            account_session_document: self.account_session_document,
         })
     }
 }
@@ -192,6 +198,7 @@ impl From<IntegrationSettings> for Form {
             regions: settings.regions,
             resource_types: settings.resource_types,
             audit_enabled: settings.audit_enabled,
+            account_session_document: settings.account_session_document,
             custom_access_details: settings.custom_access_details,
             sync_interval: interval
                 .map_or_else(an_hour, |interval| humantime::format_duration(interval).to_string()),

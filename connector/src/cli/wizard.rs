@@ -58,6 +58,11 @@ fn questions(form: Form, types: &[String]) -> anyhow::Result<Form> {
     form.resource_types =
         MultiSelect::new("Resource types", types.to_vec()).with_default(&chosen).prompt()?;
     form.audit_enabled = Confirm::new("Enable audit").with_default(form.audit_enabled).prompt()?;
+    form.account_session_document =
+        Confirm::new("Open shells on instances with the account's own session document")
+            .with_default(form.account_session_document)
+            .with_help_message("no: with documents of the connector, which end them")
+            .prompt()?;
     form.custom_access_details = text(
         "Custom access details",
         &form.custom_access_details,

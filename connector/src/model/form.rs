@@ -35,6 +35,7 @@ pub struct Draft {
     pub integration_owner: Option<DraftIntegrationOwner>,
     pub resource_owner: Option<ResourceOwner>,
     pub sync_interval: Option<Duration>,
+    pub account_session_document: bool,
 }
 
 /// An integration owner as it was sent.
@@ -143,6 +144,7 @@ impl Check {
             integration_owner: integration_owner.ok()?,
             resource_owner: resource_owner.ok()?,
             sync_interval: sync_interval?,
+            account_session_document: draft.account_session_document,
         };
         self.together(&settings);
         Some(settings)

@@ -94,4 +94,7 @@ pub struct Settings {
     pub resource_owner: Option<ResourceOwner>,
     /// From the start of one sync to the next.
     pub sync_interval: Duration,
+    /// Whether shells on instances are opened with the account's own document.
+    #[serde(default)]
+    pub account_session_document: bool,
 }

@@ -68,7 +68,7 @@ impl Call {
     /// when it is made, and its id when it is removed; the ARN of a customer managed policy, or its
     /// path and name when it is made; the name of a role; of a user of IAM the name, and what is put in
     /// or taken out; the id of a permission set, or its name when it is made; the
-    /// id of a session of Session Manager; empty: nothing that is told apart.
+    /// id of a session of Session Manager; the name of a document; empty: nothing that is told apart.
     #[must_use]
     pub fn object(&self) -> String {
         match (self.service.as_str(), self.operation.as_str()) {
@@ -102,6 +102,9 @@ impl Call {
                 self.form.get("RoleName").cloned().unwrap_or_default()
             }
             ("ssm", "TerminateSession") => self.text("SessionId").to_owned(),
+            ("ssm", "CreateDocument" | "DeleteDocument" | "UpdateDocumentDefaultVersion") => {
+                self.text("Name").to_owned()
+            }
             ("sso", "CreatePermissionSet") => self.text("Name").to_owned(),
             ("sso", operation) if !is_look(operation) => {
                 let named = [self.text("PermissionSetArn"), self.text("ResourceArn")].concat();

@@ -1,15 +1,23 @@
 //! Sessions of Session Manager: a person opens one with a role, and it stays open whatever becomes of
-//! the role's policies, until somebody ends it.
+//! the role's policies, until somebody ends it, or as long as its document says.
 //!
 //! Sources: the API reference of Systems Manager (`StartSession`, `DescribeSessions`,
-//! `TerminateSession`), and the user guide's "Enforce a session document permission check".
+//! `TerminateSession`), and the user guide's "Enforce a session document permission check" and
+//! "Session document schema".
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use crate::{
     evaluator::{self, Question},
+    text::Text,
     world::World,
 };
+
+/// The document with an account's preferences for shells.
+pub const PREFERENCES: &str = "SSM-SessionManagerRunShell";
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +34,40 @@ pub struct Shell {
     pub owner: String,
     /// When it was opened.
     pub opened: DateTime<Utc>,
-    /// When it ends, since it was terminated; none: it was not.
+    /// When it ends, since it was terminated, or by its document; none: it does not.
     pub ended: Option<DateTime<Utc>>,
+}
+
+/// A session document of an account. Its versions never change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionDocument {
+    /// What its versions say, the first first.
+    pub versions: Vec<String>,
+    /// The number of the version that counts.
+    pub default_version: usize,
+    /// Tags.
+    pub tags: BTreeMap<Text, Text>,
+}
+
+impl SessionDocument {
+    /// One of a single version, without tags.
+    #[must_use]
+    pub fn saying(content: &Value) -> Self {
+        Self { versions: vec![content.to_string()], default_version: 1, tags: BTreeMap::new() }
+    }
+
+    /// What the version that counts says.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.versions[self.default_version - 1]
+    }
+
+    /// After how long it ends its sessions; none: it does not.
+    fn longest(&self) -> Option<TimeDelta> {
+        let content: Value = serde_json::from_str(self.content()).ok()?;
+        let minutes = content["inputs"]["maxSessionDuration"].as_str()?.parse().ok()?;
+        Some(TimeDelta::minutes(minutes))
+    }
 }
 
 impl Shell {
@@ -56,8 +96,8 @@ pub struct Opening<'a> {
 }
 
 impl World {
-    /// Opens a session as the AWS CLI does that names a document; its id. None: the person may not, or
-    /// Session Manager does not reach the instance.
+    /// Opens a session as the AWS CLI does that names a document; its id. None: the person may not, there is
+    /// no such document, or Session Manager does not reach the instance.
     pub fn open_shell(&mut self, opening: Opening<'_>) -> Option<String> {
         let Opening { organization, user, account, region, instance, document } = opening;
         let partition = self.organizations.get(organization)?.partition.clone();
@@ -66,6 +106,13 @@ impl World {
         if !is_reached(instance) {
             return None;
         }
+        // Those of AWS are there, and so are an account's preferences, whether or not somebody has made them.
+        let key = (region.to_owned(), document.to_owned());
+        let found = self.accounts.get(account)?.session_documents.get(&key);
+        if found.is_none() && !["AWS-", "SSM-"].iter().any(|given| document.starts_with(given)) {
+            return None;
+        }
+        let longest = found.and_then(SessionDocument::longest);
         // Documents of AWS lie in no account.
         let owner = if document.starts_with("AWS-") { "" } else { account };
         let arns = [
@@ -97,9 +144,18 @@ impl World {
             document: document.to_owned(),
             owner: evaluator::session_arn(&partition, account, &set.role, &name),
             opened,
-            ended: None,
+            ended: longest.map(|longest| opened + longest),
         });
         Some(id)
+    }
+
+    /// Opens a shell with whichever document of the account lets the person; its id.
+    pub fn open_any_shell(&mut self, opening: Opening<'_>) -> Option<String> {
+        let account = self.accounts.get(opening.account)?;
+        let here = account.session_documents.keys().filter(|(region, _)| region == opening.region);
+        let mut documents: Vec<String> = here.map(|(_, name)| name.clone()).collect();
+        documents.push(PREFERENCES.to_owned());
+        documents.iter().find_map(|document| self.open_shell(Opening { document, ..opening }))
     }
 
     /// The sessions that are open in an account.
@@ -130,7 +186,7 @@ mod tests {
         account: MEMBER,
         region: "eu-west-1",
         instance: "i-1",
-        document: "SSM-SessionManagerRunShell",
+        document: PREFERENCES,
     };
 
     /// An instance, and a set that lets the second user open the default shell on it.
@@ -150,7 +206,7 @@ mod tests {
             "Action": "ssm:StartSession",
             "Resource": [
                 format!("arn:aws:ec2:eu-west-1:{MEMBER}:instance/i-1"),
-                format!("arn:aws:ssm:eu-west-1:{MEMBER}:document/SSM-SessionManagerRunShell"),
+                format!("arn:aws:ssm:eu-west-1:{MEMBER}:document/{PREFERENCES}"),
             ],
             "Condition": { "Bool": { "ssm:SessionDocumentAccessCheck": "true" } },
         });
@@ -189,6 +245,24 @@ mod tests {
         world.unassign(ORGANIZATION, &assignment());
         assert_eq!(world.open_shell(OPENING), None);
         assert_eq!(world.open_shells(MEMBER), [id]);
+    }
+
+    #[test]
+    fn a_document_ends_its_sessions_and_whoever_may_use_another_opens_none_with_it() {
+        let mut world = with_an_instance();
+        let minutes = |minutes: &str| {
+            SessionDocument::saying(&json!({ "inputs": { "maxSessionDuration": minutes } }))
+        };
+        let documents = &mut world.account(MEMBER).session_documents;
+        documents.insert(("eu-west-1".to_owned(), "ours".to_owned()), minutes("15"));
+        documents.insert(("eu-west-1".to_owned(), PREFERENCES.to_owned()), minutes("60"));
+        assert_eq!(world.open_shell(Opening { document: "ours", ..OPENING }), None);
+        assert_eq!(world.open_shell(Opening { document: "none", ..OPENING }), None);
+        world.open_any_shell(Opening { document: "", ..OPENING }).expect("a session");
+        let shell = &world.accounts[MEMBER].shells[0];
+        assert_eq!(shell.document, PREFERENCES);
+        assert!(shell.is_open(shell.opened + TimeDelta::seconds(3599)));
+        assert!(!shell.is_open(shell.opened + TimeDelta::hours(1)));
     }
 
     #[test]

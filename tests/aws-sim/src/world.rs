@@ -16,7 +16,7 @@ use crate::{
     latency::Latency,
     managed_policy::{ManagedPolicy, PolicyChange, PolicyName},
     quota::Quotas,
-    shell::Shell,
+    shell::{SessionDocument, Shell},
     template::{Deployment, Role},
     text::Text,
     thing::Thing,
@@ -146,6 +146,8 @@ pub struct Account {
     pub shells: Vec<Shell>,
     /// How long sessions that are terminated go on, and show as open.
     pub shell_lag: TimeDelta,
+    /// Session documents, by region and name.
+    pub session_documents: BTreeMap<(String, String), SessionDocument>,
 }
 
 /// An EC2 instance.
@@ -251,6 +253,7 @@ impl World {
             policies_made: 0,
             shells: Vec::new(),
             shell_lag: TimeDelta::zero(),
+            session_documents: BTreeMap::new(),
         })
     }
 

@@ -72,7 +72,7 @@ pub(crate) fn may(cloud: &Cloud, number: usize, action: &str, resource: &str) ->
     })
 }
 
-/// What of ours is in AWS: permission sets and policies.
+/// What of ours is in AWS: permission sets, policies and session documents.
 pub(crate) fn made(cloud: &Cloud) -> Vec<String> {
     let world = cloud.sim.world();
     let sets = world.organizations[&cloud.organization].directory.permission_sets.iter();
@@ -82,7 +82,10 @@ pub(crate) fn made(cloud: &Cloud) -> Vec<String> {
         let ours = policies.filter(|policy| policy.path == "/apono/");
         ours.map(|policy| format!("{account} {}", policy.name)).collect::<Vec<_>>()
     });
-    sets.chain(policies.concat()).collect()
+    let documents = world.accounts[ACCOUNT].session_documents.keys();
+    let documents =
+        documents.map(|(_, name)| name.clone()).filter(|name| name.starts_with("apono-"));
+    sets.chain(policies.concat()).chain(documents).collect()
 }
 
 /// What trying a grant says is in its way.

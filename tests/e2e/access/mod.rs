@@ -13,6 +13,7 @@ mod promises;
 mod recovery;
 mod refused;
 pub(crate) mod role;
+mod session_document;
 pub(crate) mod sessions;
 mod trial;
 

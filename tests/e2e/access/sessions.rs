@@ -11,13 +11,12 @@ use connector::base::clock;
 use super::{
     ACCOUNT, House, ann,
     generated::{self, made, on},
+    session_document,
 };
 use crate::harness::{Cloud, instance, wait_for};
 
 /// An instance of [`ACCOUNT`].
 pub(crate) const INSTANCE: &str = "arn:aws:ec2:eu-west-1:222222222222:instance/i-0a1";
-/// The document of a shell.
-pub(crate) const SHELL: &str = "SSM-SessionManagerRunShell";
 const FORWARDING: &str = "AWS-StartPortForwardingSession";
 
 pub(crate) fn with_instance(cloud: &Cloud) {
@@ -27,37 +26,37 @@ pub(crate) fn with_instance(cloud: &Cloud) {
 }
 
 /// A house with an instance.
-async fn house() -> House {
+pub(super) async fn house() -> House {
     let house = generated::house().await;
     with_instance(&house.cloud);
     house.api.sync("prod").await;
     house
 }
 
-/// The same with a shell under `g1`, and `g2` that holds on to the account, so that at the end of the first
-/// the policy alone changes.
-async fn connected_beside_a_bucket() -> (House, String) {
-    let house = house().await;
+/// A shell under `g1`, and `g2` that holds on to the account, so that at the end of the first the policy alone
+/// changes.
+async fn connected_beside_a_bucket(house: &House) -> String {
     house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
     house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
     house.api.wait_for_grant("g2", GrantState::Active).await;
-    let shell = opens(&house.cloud, 1, SHELL).expect("a shell");
-    (house, shell)
+    let shell = shell(&house.cloud, 1).expect("a shell");
+    shell
+}
+
+fn opening<'a>(cloud: &'a Cloud, user: &'a str, document: &'a str) -> Opening<'a> {
+    let (organization, region, instance) = (&cloud.organization, "eu-west-1", "i-0a1");
+    Opening { organization, user, account: ACCOUNT, region, instance, document }
 }
 
 /// A user opens a session with a document; its id, if that is allowed.
-pub(crate) fn opens(cloud: &Cloud, number: usize, document: &str) -> Option<String> {
-    let user = ann(number);
-    let opening = Opening {
-        organization: &cloud.organization,
-        user: &user,
-        account: ACCOUNT,
-        region: "eu-west-1",
-        instance: "i-0a1",
-        document,
-    };
-    cloud.sim.world().open_shell(opening)
+fn opens(cloud: &Cloud, number: usize, document: &str) -> Option<String> {
+    cloud.sim.world().open_shell(opening(cloud, &ann(number), document))
+}
+
+/// A user opens a shell; its id, if that is allowed.
+pub(crate) fn shell(cloud: &Cloud, number: usize) -> Option<String> {
+    cloud.sim.world().open_any_shell(opening(cloud, &ann(number), ""))
 }
 
 /// What is open.
@@ -69,19 +68,19 @@ pub(crate) fn open(cloud: &Cloud) -> Vec<String> {
 async fn a_shell_that_is_open_at_the_end_is_terminated_and_nobody_elses() {
     let house = house().await;
     let cloud = &house.cloud;
-    assert_eq!(opens(cloud, 1, SHELL), None);
+    assert_eq!(shell(cloud, 1), None);
     for (id, number) in [("g1", 1), ("g2", 2)] {
         house.api.grant(on(id, number, "CONNECT", INSTANCE)).await;
         house.api.wait_for_grant(id, GrantState::Active).await;
     }
-    let (first, second) = (opens(cloud, 1, SHELL), opens(cloud, 1, SHELL));
+    let (first, second) = (shell(cloud, 1), shell(cloud, 1));
     assert!(first.is_some() && second.is_some());
     assert_eq!(opens(cloud, 1, FORWARDING), None, "a shell is what was asked for");
-    let other = opens(cloud, 2, SHELL).expect("a shell of another person");
+    let other = shell(cloud, 2).expect("a shell of another person");
     house.api.revoke("g1").await;
     house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert_eq!(open(cloud), [other]);
-    assert_eq!(opens(cloud, 1, SHELL), None);
+    assert_eq!(shell(cloud, 1), None);
     house.api.revoke("g2").await;
     house.api.wait_for_grant("g2", GrantState::Ended).await;
     assert_eq!(open(cloud), [""; 0]);
@@ -90,14 +89,15 @@ async fn a_shell_that_is_open_at_the_end_is_terminated_and_nobody_elses() {
 
 #[tokio::test]
 async fn whoever_opens_another_before_the_policy_counts_loses_it_too() {
-    let (house, first) = connected_beside_a_bucket().await;
+    let house = house().await;
+    let first = connected_beside_a_bucket(&house).await;
     let cloud = &house.cloud;
     cloud.sim.world().account(ACCOUNT).iam_lag = TimeDelta::milliseconds(400);
     house.api.revoke("g1").await;
     wait_for("the end of the first", || async { (!open(cloud).contains(&first)).then_some(()) })
         .await;
     let mut opened = 0;
-    while opens(cloud, 1, SHELL).is_some() {
+    while shell(cloud, 1).is_some() {
         opened += 1;
         clock::sleep(Duration::from_millis(20)).await;
     }
@@ -115,7 +115,7 @@ async fn what_another_grant_allows_stays_open() {
         house.api.grant(on(id, 1, permission, INSTANCE)).await;
         house.api.wait_for_grant(id, GrantState::Active).await;
     }
-    let shell = opens(cloud, 1, SHELL).expect("a shell");
+    let shell = shell(cloud, 1).expect("a shell");
     let port = opens(cloud, 1, FORWARDING).expect("a port");
     house.api.revoke("g1").await;
     house.api.wait_for_grant("g1", GrantState::Ended).await;
@@ -135,12 +135,16 @@ async fn without_a_daemon_no_shell_is_opened_and_a_later_one_terminates_what_is_
     let active = house.api.wait_for_grant("g1", GrantState::Active).await;
     let unit = &active.units[0];
     assert!(!unit.is_self_ending, "a shell is not ended by a policy");
-    assert_eq!(unit.session_tail_until_time, None);
-    opens(&house.cloud, 1, SHELL).expect("a shell");
+    let end = active.expire_time.expect("an end").seconds;
+    let tail = unit.session_tail_until_time.expect("an end of what is open");
+    assert_eq!(tail.seconds, end + 3600, "a document for an hour ends it");
     house.daemon.kill();
-    house.pass(3601).await;
-    assert_eq!(opens(&house.cloud, 1, SHELL), None);
+    house.cloud.sim.world().clock.advance(TimeDelta::seconds(3500));
+    shell(&house.cloud, 1).expect("a shell");
+    house.cloud.sim.world().clock.advance(TimeDelta::seconds(101));
+    assert_eq!(shell(&house.cloud, 1), None);
     assert_eq!(open(&house.cloud).len(), 1);
+    house.database.move_time("3601 s").await;
     house.start_again().await;
     house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert_eq!(open(&house.cloud), [""; 0]);
@@ -151,7 +155,7 @@ async fn an_end_that_cannot_be_made_is_told_and_tried_again() {
     let house = house().await;
     house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
-    opens(&house.cloud, 1, SHELL).expect("a shell");
+    shell(&house.cloud, 1).expect("a shell");
     let denied = Fault::new(Effect::DenyByScp).on("ssm:TerminateSession");
     house.cloud.sim.world().faults.push(denied);
     house.api.revoke("g1").await;
@@ -182,12 +186,12 @@ async fn what_is_closed_by_its_owner_was_not_removed_by_others() {
     })
     .await;
     house.api.grant(on("g2", 1, "CONNECT", INSTANCE)).await;
-    let opened = wait_for("a shell", || async { opens(cloud, 1, SHELL) }).await;
+    let opened = wait_for("a shell", || async { shell(cloud, 1) }).await;
     house.api.wait_for_grant("g2", GrantState::Active).await;
     assert_eq!(open(cloud), [opened]);
     let now = cloud.sim.world().clock.now();
     for shell in &mut cloud.sim.world().account(ACCOUNT).shells {
-        shell.ended.get_or_insert(now);
+        shell.ended = Some(now);
     }
     let looks = house.calls("ssm:DescribeSessions");
     wait_for("some looks", || async {
@@ -201,7 +205,10 @@ async fn what_is_closed_by_its_owner_was_not_removed_by_others() {
 
 #[tokio::test]
 async fn as_long_as_the_policy_lets_anybody_in_the_end_is_not_over() {
-    let (house, first) = connected_beside_a_bucket().await;
+    let house = house().await;
+    // One of ours would be gone with the grant.
+    session_document::with_the_accounts_own(&house).await;
+    let first = connected_beside_a_bucket(&house).await;
     let cloud = &house.cloud;
     let denied = Fault::new(Effect::DenyByScp).on("iam:CreatePolicyVersion");
     cloud.sim.world().faults.push(denied);
@@ -215,7 +222,7 @@ async fn as_long_as_the_policy_lets_anybody_in_the_end_is_not_over() {
         unit.stuck_reason.contains("iam:CreatePolicyVersion").then_some(())
     })
     .await;
-    opens(cloud, 1, SHELL).expect("another shell");
+    shell(cloud, 1).expect("another shell");
     cloud.sim.world().faults.clear();
     house.pass(900).await;
     house.api.wait_for_grant("g1", GrantState::Ended).await;
@@ -229,7 +236,7 @@ async fn a_session_that_goes_on_for_a_while_is_waited_for_and_one_that_does_not_
     cloud.sim.world().account(ACCOUNT).shell_lag = TimeDelta::seconds(3600);
     house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
-    opens(cloud, 1, SHELL).expect("a shell");
+    shell(cloud, 1).expect("a shell");
     house.api.revoke("g1").await;
     wait_for("its termination", || async {
         (house.calls("ssm:TerminateSession") == 1).then_some(())

@@ -136,7 +136,7 @@ impl Way {
     /// Whoever has it uses it, and leaves it open.
     pub(super) fn is_used(self, cloud: &Cloud) {
         if self == Self::Generated {
-            sessions::opens(cloud, 1, sessions::SHELL).expect("a shell");
+            sessions::shell(cloud, 1).expect("a shell");
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
-    Unit, read,
+    Unit, Wish, read,
 };
 use crate::{
     access::{Config, site::Site},
@@ -26,14 +26,13 @@ use crate::{
         assignment::{Assignment, InAccount, Principal},
         details::{self, Details, session_length},
         failure::Lane,
-        grant::Recipient,
         ids::{AccountId, IntegrationId},
         object::Object,
         recovery::Change,
         refusal::{Refusal, RefusalCode},
         target::{Intent, Observed, Operation, Progress, Verb},
     },
-    store::{permission_sets::PermissionSet, resources::Stored as Resource, units::What},
+    store::{permission_sets::PermissionSet, units::What},
 };
 
 mod requests;
@@ -176,8 +175,8 @@ impl Mechanism for Assignments {
         if kind == "aws-account" { vec![any] } else { Vec::new() }
     }
 
-    fn plan(&self, on: &Resource, _asked: &str, _recipient: &Recipient) -> Result<Plan, Refusal> {
-        let finding = format!("{} needs a permission set: see `permission_set`", on.arn);
+    fn plan(&self, wish: &Wish<'_>) -> Result<Plan, Refusal> {
+        let finding = format!("{} needs a permission set: see `permission_set`", wish.on.arn);
         Err(Refusal::new(RefusalCode::PermissionUnknown, finding))
     }
 

@@ -16,7 +16,8 @@
 //! goes first, since AWS removes neither what is attached nor what is assigned. Each statement
 //! ends by itself, so that access ends at its second, though nobody removes anything. What it ends
 //! not are shells that are open, so those are terminated ([`sessions`]): beside the assignment, and at
-//! stage 0 when nobody gets in any more.
+//! stage 0 when nobody gets in any more. With the connector gone they end by their document ([`document`]),
+//! which is made beside the policy.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 
 use super::{
     Error, Kind, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan, Portal, Right, To, Unit, When,
-    assignment, read, spare_management, statements,
+    Wish, assignment, read, spare_management, statements,
 };
 use crate::{
     access::site::Site,
@@ -35,7 +36,6 @@ use crate::{
         assignment::{InAccount, Principal},
         details::{self, Details},
         failure::Lane,
-        grant::Recipient,
         ids::{AccountId, IntegrationId},
         object::Object,
         policy_document::{self, Share},
@@ -45,6 +45,7 @@ use crate::{
     store::{resources::Stored as Resource, units::What},
 };
 
+mod document;
 mod permission_set;
 mod policy;
 mod sessions;
@@ -74,6 +75,9 @@ struct Planned {
     /// What is terminated at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sessions: Option<sessions::Planned>,
+    /// What ends by itself then, if not before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<document::Planned>,
 }
 
 /// Whose an object is, by the tags that it carries.
@@ -104,6 +108,9 @@ const SETS: &str = "arn:${AWS::Partition}:sso:::permissionSet/*/*";
 const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
 const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
 const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
+const DOCUMENTS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:document/apono-session-*";
+const THE_PREFERENCES: &str =
+    "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:document/SSM-SessionManagerRunShell";
 const SESSIONS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:session/*";
 const BY_CONNECTOR: &[When] = &[When::by_connector("aws:RequestTag/apono:connector")];
 const OF_CONNECTOR: &[When] = &[When::by_connector("aws:ResourceTag/apono:connector")];
@@ -188,6 +195,34 @@ const MEMBER_RIGHTS: &[Right] = &[
         when: &[],
         to: To::Look,
     },
+    Right {
+        name: "LookAtDocuments",
+        actions: &[document::DESCRIBE],
+        on: On::Only(&[DOCUMENTS]),
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "LookAtPreferences",
+        actions: &[document::GET],
+        on: On::Only(&[THE_PREFERENCES]),
+        when: &[],
+        to: To::Look,
+    },
+    Right {
+        name: "CreateDocuments",
+        actions: &[document::CREATE, document::TAG],
+        on: On::Only(&[DOCUMENTS]),
+        when: BY_CONNECTOR,
+        to: To::Change,
+    },
+    Right {
+        name: "ChangeDocuments",
+        actions: &[document::DELETE, document::UPDATE],
+        on: On::Only(&[DOCUMENTS]),
+        when: OF_CONNECTOR,
+        to: To::Change,
+    },
     // A session's ARN does not tell whose it is.
     Right {
         name: "EndSessions",
@@ -236,7 +271,12 @@ impl Mechanism for Generated {
     }
 
     fn kinds(&self) -> &'static [&'static dyn Kind] {
-        &[&policy::Policies, &permission_set::PermissionSets, &sessions::Sessions]
+        &[
+            &policy::Policies,
+            &permission_set::PermissionSets,
+            &document::Documents,
+            &sessions::Sessions,
+        ]
     }
 
     fn permissions(&self, kind: &str) -> Vec<Permission> {
@@ -244,27 +284,38 @@ impl Mechanism for Generated {
         permissions(kind, |ending| ending != Ending::Hour)
     }
 
-    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
-        if recipient.is_group() {
+    fn plan(&self, wish: &Wish<'_>) -> Result<Plan, Refusal> {
+        let Wish { on, permission: asked, .. } = *wish;
+        if wish.recipient.is_group() {
             let finding = format!("{asked} is given to one user at a time");
             return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));
         }
         let permission = permission(on, asked)?;
-        let statements = permission.statements(on, asked)?;
+        let mut statements = permission.statements(on, asked)?;
         let account = on.account_id.parse::<AccountId>();
         let account = account
             .map_err(|error| Refusal::new(RefusalCode::AccountUnknown, error.to_string()))?;
-        let (sessions, session) = match permission.ending {
-            Ending::Closed => (None, Some(PROPAGATES_WITHIN)),
-            Ending::Hour => (None, Some(TimeDelta::hours(1))),
-            Ending::Open => (None, None),
-            Ending::Sessions(document) => (Some(sessions::Planned::new(on, document)), None),
+        let takes_ours =
+            permission.ending == Ending::Shells && !wish.of.settings.account_session_document;
+        let document =
+            takes_ours.then(|| document::Planned::fitting(wish.length, &on.region, wish.of.id));
+        let with = |document: &str| Some(sessions::Planned::new(on, document));
+        let (sessions, session) = match (permission.ending, &document) {
+            (Ending::Closed, _) => (None, Some(PROPAGATES_WITHIN)),
+            (Ending::Hour, _) => (None, Some(TimeDelta::hours(1))),
+            (Ending::Open, _) => (None, None),
+            (Ending::Sessions(document), _) => (with(document), None),
+            (Ending::Shells, None) => (with(catalog::PREFERENCES), None),
+            (Ending::Shells, Some(ours)) => {
+                ours.stand_in(&mut statements);
+                (with(&ours.name), Some(ours.longest()))
+            }
         };
-        Ok(Plan { plan: json!(Planned { account, statements, sessions }), session })
+        Ok(Plan { plan: json!(Planned { account, statements, sessions, document }), session })
     }
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
-        let Planned { account, statements, sessions } = read(policy::CREATE, plan)?;
+        let Planned { account, statements, sessions, document } = read(policy::CREATE, plan)?;
         let hash = hash((unit.integration, unit.principal));
         let (set, mark) = (set_name(&hash), unit.mark());
         let number = unit.number.to_string();
@@ -272,9 +323,10 @@ impl Mechanism for Generated {
         let person = unit.names.first().map_or(unit.principal.id(), String::as_str);
         let mut objects = vec![
             policy::object(&account, &hash, mark.clone(), &share),
-            permission_set::object(&set, &hash, mark, person),
+            permission_set::object(&set, &hash, mark.clone(), person),
             assignment::object_of_generated(&account, &set, unit.principal, 2),
         ];
+        objects.extend(document.map(|document| document.object(&account, mark)));
         objects.extend(sessions.iter().flat_map(|planned| planned.objects(&account, &set)));
         Ok(objects)
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Call, Error, Kind, Look, Mechanism, On, Permission, Plan, Portal, Right, Seen, To,
-    Unit,
+    Unit, Wish,
     assignment::{LIST_ASSIGNMENTS, of_principal},
     read,
 };
@@ -28,13 +28,12 @@ use crate::{
         assignment::{InAccount, Principal},
         details::{Details, SESSION_MAX, start},
         failure::Lane,
-        grant::Recipient,
         ids::IntegrationId,
         object::Object,
         refusal::{Refusal, RefusalCode},
         target::{Observed, Verb},
     },
-    store::{resources::Stored as Resource, units::What},
+    store::units::What,
 };
 
 const GET: &str = "identitystore:GetGroupMembershipId";
@@ -119,7 +118,7 @@ impl Mechanism for Memberships {
         if kind == "aws-identity-center-group" { vec![member] } else { Vec::new() }
     }
 
-    fn plan(&self, on: &Resource, _asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+    fn plan(&self, &Wish { on, recipient, .. }: &Wish<'_>) -> Result<Plan, Refusal> {
         if recipient.is_group() {
             let finding = "a group cannot be a member of a group";
             return Err(Refusal::new(RefusalCode::RecipientUnfit, finding));

@@ -38,6 +38,7 @@ mod generated;
 mod iam;
 mod iam_user;
 mod membership;
+mod plan;
 mod right;
 mod role;
 mod statements;
@@ -46,6 +47,7 @@ pub use answer::Answer;
 pub use assignment::{Requests, plan as plan_assignment};
 pub use generated::BOUNDARY;
 pub(super) use iam_user::find as iam_user;
+pub use plan::{Plan, UNBOUNDED_S, Wish};
 pub use right::{On, Right, To, When};
 
 use self::{
@@ -116,7 +118,7 @@ pub trait Mechanism: Send + Sync {
     /// # Errors
     ///
     /// When it is known to be impossible.
-    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal>;
+    fn plan(&self, wish: &Wish<'_>) -> Result<Plan, Refusal>;
 
     /// The objects that a plan means for a unit.
     ///
@@ -340,28 +342,6 @@ pub fn is_self_ending(what: &What) -> bool {
     let id = what.permission.split('/').next();
     let permissions = of(&what.mechanism).map(|one| one.permissions(&what.resource_type));
     permissions.is_some_and(|all| all.iter().any(|one| Some(one.id) == id && one.is_self_ending))
-}
-
-/// What a unit takes, but for who receives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// In the mechanism's own words.
-    pub plan: Value,
-    /// How long sessions that were begun with it go on after its end, at most; none: until they are
-    /// closed.
-    pub session: Option<TimeDelta>,
-}
-
-/// As it is stored: nobody knows how long.
-pub const UNBOUNDED_S: i32 = i32::MAX;
-
-impl Plan {
-    /// The same length in seconds, as it is stored.
-    #[must_use]
-    pub fn session_seconds(&self) -> i32 {
-        let seconds = self.session.map(|session| i32::try_from(session.num_seconds()));
-        seconds.and_then(Result::ok).unwrap_or(UNBOUNDED_S)
-    }
 }
 
 /// Why something cannot be given.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Error, GRANTABLE, IS_GRANTABLE, Kind, Mechanism, On, Permission, Plan, Portal, Right, To, Unit,
+    Wish,
     generated::{self, GENERATED},
     read,
 };
@@ -21,7 +22,6 @@ use crate::{
     model::{
         assignment::{InAccount, Principal},
         details::Details,
-        grant::Recipient,
         ids::IntegrationId,
         object::Object,
         refusal::Refusal,
@@ -92,9 +92,9 @@ impl Mechanism for Roles {
         (!is_tagged).then(|| format!("{} has not the tag {tag}={value}", on.arn))
     }
 
-    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
-        let plan = GENERATED.plan(on, asked, recipient)?;
-        let planned = Planned { generated: plan.plan, role: on.arn.clone() };
+    fn plan(&self, wish: &Wish<'_>) -> Result<Plan, Refusal> {
+        let plan = GENERATED.plan(wish)?;
+        let planned = Planned { generated: plan.plan, role: wish.on.arn.clone() };
         Ok(Plan { plan: json!(planned), session: plan.session })
     }
 

@@ -1,13 +1,13 @@
 //! What may be granted: held against the inventory and the guardrails, and stored whole or not
 //! at all.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tonic::Status;
 
 use super::super::{Api, auth::Caller, status};
 use crate::{
     access::{
-        mechanisms,
+        mechanisms::{self, Wish},
         rules::{self, Asked},
     },
     model::{
@@ -236,7 +236,8 @@ impl Api {
                 self.in_account(conn, of, account, permission_set).await?
             }
             Wanted::On { resource, permission } => {
-                self.on_resource(conn, of, &request.recipient, (resource, permission)).await?
+                let asked = (resource.as_str(), permission.as_str());
+                self.on_resource(conn, of, &request.recipient, asked, length_s).await?
             }
         };
         let (account, on) = (&account, rules::on(&what));
@@ -290,6 +291,7 @@ impl Api {
         of: &Integration,
         recipient: &Recipient,
         (arn, permission): (&str, &str),
+        length_s: i64,
     ) -> Result<(Account, What), Denied> {
         let found = store::resources::get(conn, &of.connector, of.id, arn).await;
         let found = found.map_err(Denied::Unanswered)?.ok_or_else(|| {
@@ -307,7 +309,8 @@ impl Api {
         if let Some(finding) = withheld {
             return Err(refuse(RefusalCode::NotGrantable, "units.resource", finding));
         }
-        let plan = mechanism.plan(&found, permission, recipient);
+        let length = TimeDelta::seconds(length_s);
+        let plan = mechanism.plan(&Wish { of, on: &found, permission, recipient, length });
         let plan = plan.map_err(|refusal| Denied::Refused(refusal, "units"))?;
         let id = found.account_id.parse::<AccountId>().map_err(|error| {
             refuse(RefusalCode::AccountUnknown, "units.resource", error.to_string())

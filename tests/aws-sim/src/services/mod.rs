@@ -27,6 +27,7 @@ mod secretsmanager;
 mod sns;
 mod sqs;
 mod ssm;
+mod ssm_documents;
 mod sso;
 mod sso_assignments;
 mod sso_provisioning;

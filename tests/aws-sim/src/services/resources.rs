@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 
-use super::{iam_policies, iam_roles, iam_users, memberships, sso, sso_sets, tags};
+use super::{iam_policies, iam_roles, iam_users, memberships, ssm_documents, sso, sso_sets, tags};
 use crate::{
     condition::Context,
     iam_user::{group_arn, user_arn},
@@ -69,12 +69,18 @@ fn elsewhere(world: &World, subject: &Subject) -> Context {
     tags.map(|tags| Subject::new(String::new()).tagged(tags).keys).unwrap_or_default()
 }
 
-/// The actions that a call needs. A policy that is made with tags is tagged, too ("Tagging customer
-/// managed policies" in the IAM user guide).
+/// The actions that a call needs. A policy or a document that is made with tags is tagged, too ("Tagging
+/// customer managed policies" in the IAM user guide; `CreateDocument` in the service authorization reference
+/// of Systems Manager depends on `ssm:AddTagsToResource`).
 fn actions(call: &Call) -> Vec<String> {
     let mut actions = vec![call.action()];
-    if actions[0] == "iam:CreatePolicy" && !tags::given(call).is_empty() {
-        actions.push("iam:TagPolicy".to_owned());
+    let tagging = match actions[0].as_str() {
+        "iam:CreatePolicy" => "iam:TagPolicy",
+        "ssm:CreateDocument" => "ssm:AddTagsToResource",
+        _ => return actions,
+    };
+    if !tags::given(call).is_empty() {
+        actions.push(tagging.to_owned());
     }
     actions
 }
@@ -116,6 +122,7 @@ pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<Subje
         "iam" if iam_roles::is_about(call) => vec![of_role(world, session, call)],
         "iam" if iam_users::is_about(call) => vec![of_user(world, session, call)],
         "ssm" if call.operation == "TerminateSession" => vec![of_session(session, call)],
+        "ssm" if ssm_documents::is_about(call) => vec![of_document(world, session, call)],
         "identitystore" if memberships::is_about(call) => {
             membership(world, session, call).into_iter().map(Subject::new).collect()
         }
@@ -177,6 +184,16 @@ fn of_user(world: &World, session: &Session, call: &Call) -> Subject {
 fn of_session(session: &Session, call: &Call) -> Subject {
     let (partition, account, id) = (partition(session), &session.account, call.text("SessionId"));
     Subject::new(format!("arn:{partition}:ssm:{}:{account}:session/{id}", call.region))
+}
+
+/// A document of the caller's account, with its tags.
+fn of_document(world: &World, session: &Session, call: &Call) -> Subject {
+    let (partition, account, name) = (partition(session), &session.account, call.text("Name"));
+    let key = (call.region.clone(), name.to_owned());
+    let found = world.accounts.get(account).and_then(|account| account.session_documents.get(&key));
+    let tags = found.map(|document| document.tags.clone()).unwrap_or_default();
+    Subject::new(format!("arn:{partition}:ssm:{}:{account}:document/{name}", call.region))
+        .tagged(&tags)
 }
 
 /// The instance, a permission set and an account, as far as a call names them. A call that tags is

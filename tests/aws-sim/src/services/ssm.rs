@@ -1,8 +1,8 @@
-//! Systems Manager: which instances it manages, and sessions.
+//! Systems Manager: which instances it manages, sessions, and their documents ([`ssm_documents`]).
 
 use serde_json::{Value, json};
 
-use super::{page, unknown};
+use super::{page, ssm_documents, unknown};
 use crate::{
     answer::{Answer, Refusal},
     identity::Session,
@@ -22,6 +22,7 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         "DescribeInstanceInformation" => information(world, session, call),
         "DescribeSessions" => sessions(world, session, call),
         "TerminateSession" => terminate(world, session, call),
+        _ if ssm_documents::is_about(call) => ssm_documents::answer(world, session, call),
         _ => Err(unknown(call)),
     }
 }
@@ -121,6 +122,6 @@ fn terminate(world: &mut World, session: &Session, call: &Call) -> Result<Answer
     let Some(shell) = shell else {
         return Err(Refusal::new(400, "DoesNotExistException", "no such session"));
     };
-    shell.ended.get_or_insert(ends);
+    shell.ended = Some(shell.ended.map_or(ends, |ended| ended.min(ends)));
     Ok(Answer::json(&json!({ "SessionId": id })))
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Answer, Call, Error, IS_GRANTABLE, Kind, Look, Mechanism, On, Permission, Plan, Portal,
-        Right, Seen, To, Unit, When,
+        Right, Seen, To, Unit, When, Wish,
         iam::{self, once},
         read, spare_management,
     },
@@ -21,7 +21,6 @@ use crate::{
         assignment::{IamUser, InAccount, Principal},
         details::Details,
         failure::Lane,
-        grant::Recipient,
         ids::{AccountId, IntegrationId},
         object::Object,
         refusal::Refusal,
@@ -184,7 +183,7 @@ impl Mechanism for Attachments {
         lies_elsewhere.then(|| format!("{} does not lie in the path {GRANTABLE_PATH}", on.arn))
     }
 
-    fn plan(&self, on: &Resource, _asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+    fn plan(&self, &Wish { on, recipient, .. }: &Wish<'_>) -> Result<Plan, Refusal> {
         let account = in_account(recipient, on)?.account().clone();
         refuse_own(on)?;
         let thing = match self.thing {

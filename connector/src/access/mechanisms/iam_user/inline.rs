@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Answer, Call, Error, IS_GRANTABLE, Kind, Look, Mechanism, On, PROPAGATES_WITHIN,
-        Permission, Plan, Portal, Right, Seen, To, Unit, generated,
+        Permission, Plan, Portal, Right, Seen, To, Unit, Wish, generated,
         iam::{self, GONE, SHOWS_WITHIN, once},
         read, spare_management, statements,
     },
@@ -26,7 +26,6 @@ use crate::{
         assignment::{IamUser, InAccount, Principal},
         details::Details,
         failure::Lane,
-        grant::Recipient,
         holding::Holder,
         ids::{AccountId, IntegrationId},
         object::Object,
@@ -36,7 +35,7 @@ use crate::{
         statement::Statement,
         target::{Observed, Verb},
     },
-    store::{resources::Stored as Resource, units::What},
+    store::units::What,
 };
 
 const GET_POLICY: &str = "iam:GetUserPolicy";
@@ -121,7 +120,8 @@ impl Mechanism for Policies {
         generated::permissions(kind, |ending| matches!(ending, Ending::Closed | Ending::Open))
     }
 
-    fn plan(&self, on: &Resource, asked: &str, recipient: &Recipient) -> Result<Plan, Refusal> {
+    fn plan(&self, wish: &Wish<'_>) -> Result<Plan, Refusal> {
+        let Wish { on, permission: asked, recipient, .. } = *wish;
         let account = in_account(recipient, on)?.account().clone();
         let permission = generated::permission(on, asked)?;
         let statements = permission.statements(on, asked)?;
