@@ -83,6 +83,7 @@ pub(super) fn draft(settings: v1::IntegrationSettings) -> Draft {
             .sync_interval
             .map(|interval| Duration::try_from(interval).unwrap_or(Duration::ZERO)),
         account_session_document: settings.account_session_document,
+        inline_policies: settings.inline_policies,
     }
 }
 
@@ -107,6 +108,7 @@ pub(super) fn settings(settings: Settings) -> v1::IntegrationSettings {
         }),
         sync_interval: prost_types::Duration::try_from(settings.sync_interval).ok(),
         account_session_document: settings.account_session_document,
+        inline_policies: settings.inline_policies,
     }
 }
 

@@ -174,9 +174,10 @@ impl ApiError {
             _ if self.reason.code == ReasonCode::IdentityCenterMissing => {
                 RefusalCode::IdentityCenterMissing
             }
-            (_, Some("ServiceQuotaExceededException" | "LimitExceeded")) => {
-                RefusalCode::QuotaExceeded
-            }
+            (
+                _,
+                Some("DocumentLimitExceeded" | "LimitExceeded" | "ServiceQuotaExceededException"),
+            ) => RefusalCode::QuotaExceeded,
             (_, Some("ResourceNotFoundException" | "NoSuchEntity")) => RefusalCode::NotThere,
             (_, Some("NotGrantable")) => RefusalCode::NotGrantable,
             (Failure::NeedsHuman, _) => RefusalCode::NotAllowed,

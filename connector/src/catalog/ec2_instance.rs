@@ -41,7 +41,8 @@ const SSM_CORE_POLICY: &str = "AmazonSSMManagedInstanceCore";
 const SSM_STATE: &str = "ssm_state";
 /// The document that holds an account's preferences for shells.
 pub const PREFERENCES: &str = "SSM-SessionManagerRunShell";
-const FORWARDING: &str = "AWS-StartPortForwardingSession";
+/// AWS's document that forwards a port.
+pub const FORWARDING: &str = "AWS-StartPortForwardingSession";
 
 /// Reads instances.
 pub(super) struct Instances;

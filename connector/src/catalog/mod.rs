@@ -52,7 +52,7 @@ mod statements;
 mod tags;
 mod way;
 
-pub use ec2_instance::PREFERENCES;
+pub use ec2_instance::{FORWARDING, PREFERENCES};
 pub use way::Way;
 
 /// Every collector.

@@ -53,6 +53,10 @@ pub(super) struct Form {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) account_session_document: bool,
+    /// Gives permissions on resources by inline policies of permission sets, without policies in member accounts.
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) inline_policies: bool,
     /// Instructions shown with access: at most 400 characters.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -162,6 +166,7 @@ impl Form {
             }),
             sync_interval: Some(prost_types::Duration::try_from(interval)?),
             account_session_document: self.account_session_document,
+            inline_policies: self.inline_policies,
         })
     }
 }
@@ -199,6 +204,7 @@ impl From<IntegrationSettings> for Form {
             resource_types: settings.resource_types,
             audit_enabled: settings.audit_enabled,
             account_session_document: settings.account_session_document,
+            inline_policies: settings.inline_policies,
             custom_access_details: settings.custom_access_details,
             sync_interval: interval
                 .map_or_else(an_hour, |interval| humantime::format_duration(interval).to_string()),

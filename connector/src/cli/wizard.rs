@@ -63,6 +63,10 @@ fn questions(form: Form, types: &[String]) -> anyhow::Result<Form> {
             .with_default(form.account_session_document)
             .with_help_message("no: with documents of the connector, which end them")
             .prompt()?;
+    form.inline_policies = Confirm::new("Generated access without policies in member accounts")
+        .with_default(form.inline_policies)
+        .with_help_message("by inline policies of permission sets, each change provisioned anew")
+        .prompt()?;
     form.custom_access_details = text(
         "Custom access details",
         &form.custom_access_details,

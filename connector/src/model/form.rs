@@ -36,6 +36,7 @@ pub struct Draft {
     pub resource_owner: Option<ResourceOwner>,
     pub sync_interval: Option<Duration>,
     pub account_session_document: bool,
+    pub inline_policies: bool,
 }
 
 /// An integration owner as it was sent.
@@ -145,6 +146,7 @@ impl Check {
             resource_owner: resource_owner.ok()?,
             sync_interval: sync_interval?,
             account_session_document: draft.account_session_document,
+            inline_policies: draft.inline_policies,
         };
         self.together(&settings);
         Some(settings)

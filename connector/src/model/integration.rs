@@ -97,4 +97,7 @@ pub struct Settings {
     /// Whether shells on instances are opened with the account's own document.
     #[serde(default)]
     pub account_session_document: bool,
+    /// Whether generated access stands in inline policies of permission sets.
+    #[serde(default)]
+    pub inline_policies: bool,
 }

@@ -40,7 +40,7 @@ pub async fn counts(
                    AND h.state NOT IN ('ENDED', 'FAILED')) AS is_held
              FROM connector.targets t
              WHERE t.connector_id = $1 AND t.integration_id = $2
-               AND t.mechanism = 'aws-generated-permission-set'),
+               AND t.mechanism IN ('aws-generated-permission-set', 'aws-generated-inline-set')),
            ours_here AS (
              SELECT DISTINCT split_part(t.object_key, '/', 2) AS name
              FROM connector.units u

@@ -172,6 +172,10 @@ fn holds(template: &Value, condition: &Value, names: &Names) -> anyhow::Result<b
         let mut all = all.iter().map(|one| holds(template, &one["Condition"], names));
         return all.try_fold(true, |so_far, one| Ok(so_far && one?));
     }
+    if let Some(some) = meant["Fn::Or"].as_array() {
+        let mut some = some.iter().map(|one| holds(template, &one["Condition"], names));
+        return some.try_fold(false, |so_far, one| Ok(so_far || one?));
+    }
     let sides = &meant["Fn::Equals"];
     let Some([one, other]) = sides.as_array().map(Vec::as_slice) else {
         bail!("the condition {name} is not understood");

@@ -14,7 +14,7 @@ use crate::harness::{Cloud, Daemon, Database, bucket, wait_for};
 /// A bucket of [`ACCOUNT`].
 pub(crate) const BUCKET: &str = "arn:aws:s3:::logs";
 /// Another one there.
-const OTHER_BUCKET: &str = "arn:aws:s3:::invoices";
+pub(crate) const OTHER_BUCKET: &str = "arn:aws:s3:::invoices";
 
 /// A house that knows its buckets and instances.
 pub(crate) async fn house() -> House {
@@ -22,14 +22,22 @@ pub(crate) async fn house() -> House {
 }
 
 /// The same with other options.
-async fn house_with(options: &[(&'static str, &str)]) -> House {
+pub(super) async fn house_with(options: &[(&'static str, &str)]) -> House {
+    house_of(options, knowing_buckets).await
+}
+
+/// The same with other settings of its integration.
+pub(super) async fn house_of(
+    options: &[(&'static str, &str)],
+    meant: fn(IntegrationSettings) -> IntegrationSettings,
+) -> House {
     let database = Database::create().await;
     let cloud = cloud().await;
     with_buckets(&cloud);
     let options = options.iter().fold(fast(&database), |all, (name, value)| all.set(name, value));
     let daemon = Daemon::start_with(&cloud, options);
     let api = daemon.api().await;
-    api.create_and_sync(knowing_buckets(settings(&cloud))).await;
+    api.create_and_sync(meant(settings(&cloud))).await;
     House { cloud, database, daemon, api }
 }
 
@@ -89,7 +97,7 @@ pub(crate) fn made(cloud: &Cloud) -> Vec<String> {
 }
 
 /// What trying a grant says is in its way.
-async fn failed_step(house: &House, request: &GrantRequest) -> String {
+pub(super) async fn failed_step(house: &House, request: &GrantRequest) -> String {
     let request = ValidateGrantRequest {
         integration: request.integration.clone(),
         recipient: request.recipient.clone(),

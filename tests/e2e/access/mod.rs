@@ -6,6 +6,7 @@ mod drift;
 pub(crate) mod generated;
 mod guardrails;
 pub(crate) mod iam_user;
+mod inline;
 mod life;
 pub(crate) mod membership;
 mod outages;
@@ -147,7 +148,7 @@ impl House {
     /// Moves the time of the database and of AWS by so many seconds from now.
     pub(crate) async fn pass(&self, seconds: i64) {
         self.cloud.sim.world().clock.advance(TimeDelta::seconds(seconds));
-        self.database.move_time(&format!("{seconds} s")).await;
+        self.database.pass(seconds).await;
     }
 
     /// Kills the daemon and starts another one on the same database.

@@ -74,8 +74,11 @@ async fn one_document_serves_everybody_has_the_accounts_preferences_and_goes_wit
     assert_eq!(document.tags.len(), 2, "whose it is");
     assert_eq!(house.calls("ssm:CreateDocument"), 1);
     let unit = &house.api.get_grant("g1").await.units[0];
-    let command = &unit.details.as_ref().expect("details").cli_command;
+    let details = unit.details.as_ref().expect("details");
+    let command = &details.cli_command;
     assert!(command.contains(&format!("--document-name {name}")), "{command}");
+    let link = &details.sign_in_url;
+    assert!(!link.contains("session-manager"), "the console has no other document: {link}");
 
     shell(cloud, 1).expect("a shell");
     cloud.sim.world().clock.advance(TimeDelta::seconds(3599));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use apono_connector_proto::v1::{GrantState, UnitState};
+use apono_connector_proto::v1::{GrantRequest, GrantState, UnitState, grant_request::End};
 use aws_sim::{Effect, Fault, shell::Opening};
 use chrono::TimeDelta;
 use connector::base::clock;
@@ -17,6 +17,8 @@ use crate::harness::{Cloud, instance, wait_for};
 
 /// An instance of [`ACCOUNT`].
 pub(crate) const INSTANCE: &str = "arn:aws:ec2:eu-west-1:222222222222:instance/i-0a1";
+/// Another one there.
+const OTHER: &str = "arn:aws:ec2:eu-west-1:222222222222:instance/i-0b2";
 const FORWARDING: &str = "AWS-StartPortForwardingSession";
 
 pub(crate) fn with_instance(cloud: &Cloud) {
@@ -40,8 +42,7 @@ async fn connected_beside_a_bucket(house: &House) -> String {
     house.api.grant(on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
     house.api.wait_for_grant("g1", GrantState::Active).await;
     house.api.wait_for_grant("g2", GrantState::Active).await;
-    let shell = shell(&house.cloud, 1).expect("a shell");
-    shell
+    shell(&house.cloud, 1).expect("a shell")
 }
 
 fn opening<'a>(cloud: &'a Cloud, user: &'a str, document: &'a str) -> Opening<'a> {
@@ -125,6 +126,38 @@ async fn what_another_grant_allows_stays_open() {
     assert_eq!(open(cloud), [port]);
     house.api.revoke("g2").await;
     house.api.wait_for_grant("g2", GrantState::Ended).await;
+    assert_eq!(open(cloud), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_opened_with_the_document_of_another_instance_ends_all_the_same() {
+    let house = house().await;
+    let cloud = &house.cloud;
+    let instance = instance("i-0b2", &[]);
+    let region = "eu-west-1".to_owned();
+    cloud.sim.world().account(ACCOUNT).instances.entry(region).or_default().push(instance);
+    house.api.sync("prod").await;
+    let for_hours = |request: GrantRequest, hours: i64| {
+        let length = prost_types::Duration { seconds: hours * 3600, nanos: 0 };
+        GrantRequest { end: Some(End::Duration(length)), ..request }
+    };
+    house.api.grant(on("g1", 1, "CONNECT", INSTANCE)).await;
+    house.api.grant(for_hours(on("g2", 1, "CONNECT", OTHER), 12)).await;
+    house.api.grant(on("g3", 1, "PORT_FORWARD", OTHER)).await;
+    for id in ["g1", "g2", "g3"] {
+        house.api.wait_for_grant(id, GrantState::Active).await;
+    }
+    let longest = {
+        let world = cloud.sim.world();
+        let mut documents = world.accounts[ACCOUNT].session_documents.keys();
+        let longest = documents.find(|(_, name)| name.starts_with("apono-session-720-"));
+        longest.expect("a document for twelve hours").1.clone()
+    };
+    for document in [longest.as_str(), FORWARDING] {
+        opens(cloud, 1, document).expect("IAM judges instance and document apart");
+    }
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
     assert_eq!(open(cloud), [""; 0]);
 }
 

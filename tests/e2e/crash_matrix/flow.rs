@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use apono_connector_proto::v1::{
-    ExtendRequest, Grant, GrantRequest, GrantState, IntegrationSettings, RevokeRequest, UnitState,
-    grant_request::End,
+    ExtendRequest, Grant, GrantRequest, GrantState, GrantUnit, IntegrationSettings, RevokeRequest,
+    UnitState, grant_request::End,
 };
 use aws_sim::{Moment, Trapped};
 use connector::base::clock;
@@ -25,12 +25,17 @@ use crate::{
 
 /// How long a grant lasts: less than a session of the role, whose end would come between or not.
 const LENGTH_S: i64 = 600;
-/// A daemon that is stopped is stopped for longer than its lease lasts, and shorter than a call
-/// takes to settle.
-const STOPPED: Duration = Duration::from_millis(3500);
-const SETTLING: &str = "7s";
+/// A daemon that is stopped is stopped for longer than its lease lasts, and shorter than a call takes to
+/// settle.
+const LEASE_S: i64 = 3;
+const SETTLING: &str = "10s";
+const SETTLING_S: i64 = 10;
+/// The next one takes over by then, if the one that is stopped lets it: it may hold a lock.
+const TAKES_OVER: Duration = Duration::from_millis(3500);
 /// A point that has not come by then does not come.
 const POINT_MAX: Duration = Duration::from_secs(8);
+/// What waits for nothing comes by then.
+const SOON: Duration = Duration::from_millis(1500);
 /// What must come comes by then.
 const PATIENCE: Duration = Duration::from_secs(45);
 const ID: &str = "g1";
@@ -123,8 +128,13 @@ impl Stage {
             way.by_hand(&cloud, true);
         }
         let database = self.database.copy().await;
+        if let Some(settings) = way.settings() {
+            let set =
+                format!("UPDATE connector.integrations SET settings = settings || '{settings}'");
+            database.execute(&set).await;
+        }
         let proxy = Proxy::start(&database.url).await;
-        let daemon = Daemon::start_with(&cloud, options(&proxy.url(), flow));
+        let daemon = Daemon::started_with(&cloud, options(&proxy.url(), flow)).await;
         let api = daemon.api().await;
         let now = database.count("SELECT extract(epoch FROM connector.now())::bigint").await;
         let house = House { cloud, database, daemon, api };
@@ -175,6 +185,9 @@ impl Stage {
         // Whoever heard no answer asks again.
         scene.asker().ask(&api).await;
         if !variant.is_late && !flow.ends_grant() {
+            // What was lost is waited for until it has settled.
+            let _ = tokio::time::timeout(SOON, scene.comes_to_rest(&api)).await;
+            scene.house.pass(SETTLING_S).await;
             scene.comes_to_rest(&api).await.map_err(held)?;
         }
         if !variant.is_late {
@@ -315,26 +328,28 @@ impl Scene {
 
     /// Kills the daemon, or stops it until another one has taken over. The old one.
     async fn interrupt(&mut self, variant: Variant, caught: Caught) -> Option<Daemon> {
-        let start = |scene: &Self| {
+        let start = async |scene: &Self| {
             let url = &scene.house.database.url;
-            Daemon::start_with(&scene.house.cloud, options(url, scene.flow))
+            Daemon::started_with(&scene.house.cloud, options(url, scene.flow)).await
         };
         if !variant.is_stopped {
             self.house.daemon.kill();
             caught.forget();
-            if variant.is_late {
-                self.house.pass(LENGTH_S + 60).await;
-            }
-            self.house.daemon = start(self);
+            self.house.pass(if variant.is_late { LENGTH_S + 60 } else { LEASE_S }).await;
+            self.house.daemon = start(self).await;
             self.house.api = self.house.daemon.api().await;
             return None;
         }
         self.house.daemon.signal(Signal::STOP);
-        if variant.is_late {
-            self.house.pass(LENGTH_S + 60).await;
-        }
-        let other = start(self);
-        clock::sleep(STOPPED).await;
+        let before = self.lease_owner().await;
+        self.house.pass(if variant.is_late { LENGTH_S + 60 } else { LEASE_S }).await;
+        let other = start(self).await;
+        let _ = tokio::time::timeout(TAKES_OVER, async {
+            while self.lease_owner().await == before {
+                clock::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         let is_old_call = matches!(caught, Caught::Call(_)) && variant.moment == Moment::Arrived;
         if is_old_call && variant.is_late {
             // AWS takes no call that was signed so long ago.
@@ -345,6 +360,11 @@ impl Scene {
         self.house.daemon.signal(Signal::CONT);
         self.house.api = other.api().await;
         Some(std::mem::replace(&mut self.house.daemon, other))
+    }
+
+    /// Who may change something.
+    async fn lease_owner(&self) -> Vec<String> {
+        self.house.database.texts("SELECT lease_owner::text FROM connector.identity_centers").await
     }
 
     async fn grant(&self, api: &Api) -> Option<Grant> {
@@ -412,6 +432,15 @@ impl Scene {
                 SELECT FROM connector.holdings h
                 WHERE h.target_id = t.id AND h.grant_id = '{BESIDE}')"
         );
+        self.until(api, "removal", async |grant| {
+            let is_removed = |unit: &GrantUnit| {
+                matches!(unit.state(), UnitState::Settling | UnitState::Ended | UnitState::Failed)
+            };
+            grant.is_none_or(|grant| grant.units.iter().all(is_removed))
+        })
+        .await?;
+        // No call of anybody can take effect any more.
+        self.house.pass(SETTLING_S).await;
         self.until(api, "end", async |grant| {
             let is_over = grant.is_none_or(|grant| {
                 matches!(grant.state(), GrantState::Ended | GrantState::Failed)

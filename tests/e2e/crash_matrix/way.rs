@@ -23,6 +23,8 @@ pub(super) enum Way {
     Membership,
     /// What a permission on an instance allows.
     Generated,
+    /// The same, by the inline policy of a set that the person has already.
+    Inline,
     /// A role that is assumed, by somebody who has generated access in the account already.
     Role,
     /// A group, a policy, and a permission on a bucket for a user of IAM.
@@ -30,13 +32,19 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Assignment, Self::Membership, Self::Generated, Self::Role, Self::IamUser];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Assignment,
+        Self::Membership,
+        Self::Generated,
+        Self::Inline,
+        Self::Role,
+        Self::IamUser,
+    ];
 
     /// What happens to grants by it. What is generated was not there before, and that a role lets the
     /// account in is no effect.
     pub(super) fn flows(self) -> impl Iterator<Item = Flow> {
-        let is_generated = matches!(self, Self::Generated | Self::Role);
+        let is_generated = matches!(self, Self::Generated | Self::Inline | Self::Role);
         Flow::ALL.into_iter().filter(move |flow| !is_generated || !flow.is_found())
     }
 
@@ -54,7 +62,12 @@ impl Way {
     /// A grant that is there before and after; none: there is none.
     pub(super) fn beside(self) -> Option<GrantRequest> {
         let beside = || generated::on(BESIDE, 1, "READ_ONLY", generated::BUCKET);
-        (self == Self::Role).then(beside)
+        matches!(self, Self::Inline | Self::Role).then(beside)
+    }
+
+    /// How the settings differ in which it is given.
+    pub(super) fn settings(self) -> Option<&'static str> {
+        (self == Self::Inline).then_some(r#"{ "inline_policies": true }"#)
     }
 
     /// The types of resources on which all of them are given.
@@ -74,6 +87,7 @@ impl Way {
             Self::Assignment => a_request(id),
             Self::Membership => membership::join(id, membership::OTHER),
             Self::Generated => generated::on(id, 1, "CONNECT", sessions::INSTANCE),
+            Self::Inline => generated::on(id, 1, "READ_ONLY", generated::OTHER_BUCKET),
             Self::Role => generated::on(id, 1, "ASSUME", role::ROLE),
             Self::IamUser => iam_user::all_ways(id),
         }
@@ -82,7 +96,9 @@ impl Way {
     /// Whoever gets it.
     fn person(self) -> String {
         match self {
-            Self::Assignment | Self::Generated | Self::Role | Self::IamUser => ann(1),
+            Self::Assignment | Self::Generated | Self::Inline | Self::Role | Self::IamUser => {
+                ann(1)
+            }
             Self::Membership => ann(membership::OTHER),
         }
     }
@@ -109,7 +125,7 @@ impl Way {
                 let users = &mut world.account(ACCOUNT).iam_users;
                 users.insert("eve".to_owned(), iam_user::before());
             }
-            (Self::Generated, _) => {
+            (Self::Generated | Self::Inline, _) => {
                 let sets = &world.organizations[&cloud.organization].directory.permission_sets;
                 let ours = sets.iter().find(|set| set.name.starts_with("apono-"));
                 held.permission_set.clone_from(&ours.expect("a set").id);
@@ -123,6 +139,7 @@ impl Way {
         match self {
             Self::Assignment | Self::Membership => !access_of(cloud, &self.person()).is_empty(),
             Self::Generated => generated::may(cloud, 1, "ssm:StartSession", sessions::INSTANCE),
+            Self::Inline => reads(cloud, generated::OTHER_BUCKET),
             Self::Role => role::may(cloud, 1, role::ROLE),
             Self::IamUser => iam_user::has(cloud),
         }
@@ -145,6 +162,10 @@ impl Way {
         match self {
             Self::Assignment | Self::Membership => Vec::new(),
             Self::IamUser => iam_user::left(cloud),
+            Self::Inline => {
+                let is_kept = reads(cloud, generated::BUCKET) && generated::made(cloud).len() == 1;
+                (!is_kept).then(|| "not as it was".to_owned()).into_iter().collect()
+            }
             Self::Role => {
                 let trust = role::trust(cloud, role::ROLE);
                 (trust != role::before()).then(|| trust.to_string()).into_iter().collect()
@@ -156,4 +177,9 @@ impl Way {
             }
         }
     }
+}
+
+/// Whether the person may read objects of a bucket.
+fn reads(cloud: &Cloud, bucket: &str) -> bool {
+    generated::may(cloud, 1, "s3:GetObject", &format!("{bucket}/a"))
 }

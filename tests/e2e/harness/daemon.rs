@@ -49,15 +49,17 @@ pub(crate) struct Daemon {
     _state: Option<TempDir>,
 }
 
-impl Daemon {
-    /// Starts on a database.
-    pub(crate) fn start(cloud: &Cloud, database: &Database) -> Self {
-        let options = Options::default().set("DATABASE_URL", &database.url);
-        Self::start_with(cloud, options)
-    }
+/// A daemon that has not said yet where it serves.
+struct Starting {
+    child: Child,
+    addresses: mpsc::Receiver<(SocketAddr, SocketAddr)>,
+    socket: PathBuf,
+    log: Arc<Mutex<String>>,
+    state: Option<TempDir>,
+}
 
-    /// Starts with options; without `DATABASE_URL` among them, with embedded PostgreSQL.
-    pub(crate) fn start_with(cloud: &Cloud, options: Options) -> Self {
+impl Starting {
+    fn with(cloud: &Cloud, options: Options) -> Self {
         let (state, directory) = if let Some(directory) = &options.state {
             (None, directory.clone())
         } else {
@@ -104,14 +106,37 @@ impl Daemon {
                 }
             }
         });
-        let found = addresses.recv_timeout(Duration::from_mins(1));
-        let Ok((grpc, http)) = found else {
-            let _ = child.kill();
-            panic!("the daemon did not start: {:?}", child.wait());
-        };
-        Self { child, grpc, http, socket, log, _state: state }
+        Self { child, addresses, socket, log, state }
     }
 
+    fn done(mut self) -> Daemon {
+        let found = self.addresses.recv_timeout(Duration::from_mins(1));
+        let Ok((grpc, http)) = found else {
+            let _ = self.child.kill();
+            panic!("the daemon did not start: {:?}", self.child.wait());
+        };
+        let Self { child, socket, log, state, .. } = self;
+        Daemon { child, grpc, http, socket, log, _state: state }
+    }
+}
+
+impl Daemon {
+    /// Starts on a database.
+    pub(crate) fn start(cloud: &Cloud, database: &Database) -> Self {
+        let options = Options::default().set("DATABASE_URL", &database.url);
+        Self::start_with(cloud, options)
+    }
+
+    /// Starts with options; without `DATABASE_URL` among them, with embedded PostgreSQL.
+    pub(crate) fn start_with(cloud: &Cloud, options: Options) -> Self {
+        Starting::with(cloud, options).done()
+    }
+
+    /// The same, while others go on.
+    pub(crate) async fn started_with(cloud: &Cloud, options: Options) -> Self {
+        let starting = Starting::with(cloud, options);
+        tokio::task::spawn_blocking(|| starting.done()).await.expect("a daemon")
+    }
     /// The API, as the local admin.
     pub(crate) async fn api(&self) -> Api {
         Api::local(&self.socket).await

@@ -1,12 +1,15 @@
 //! A database for each test, copied from a migrated template.
 
 use connector::store::PgConnection;
-use sqlx::{Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _, postgres::PgRow};
+use tokio::sync::Mutex;
 
 /// A database of its own.
 pub(crate) struct Database {
     /// Where it is.
     pub url: String,
+    /// The connection of the last statement.
+    kept: Mutex<Option<PgConnection>>,
 }
 
 impl Database {
@@ -17,18 +20,21 @@ impl Database {
 
     /// A copy of this one, to which nobody may be connected: as if it had always been that one.
     pub(crate) async fn copy(&self) -> Self {
-        let copy = Self::copy_of(self.name()).await;
+        let copy = self.dump().await;
         copy.execute("DELETE FROM connector.memory").await;
         copy
     }
 
     /// A dump of this one, to which nobody may be connected.
     pub(crate) async fn dump(&self) -> Self {
+        self.let_go().await;
         Self::copy_of(self.name()).await
     }
 
     /// Puts a dump in the place of this one, as `pg_restore` does.
     pub(crate) async fn restore(&self, dump: &Self) {
+        self.let_go().await;
+        dump.let_go().await;
         let name = self.name();
         let mut admin = self.admin().await;
         for sql in [
@@ -52,7 +58,7 @@ impl Database {
             PgConnection::connect(&format!("{server}/postgres")).await.expect("a server");
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut admin).await.expect("a database");
-        Self { url: format!("{server}/{name}") }
+        Self { url: format!("{server}/{name}"), kept: Mutex::default() }
     }
 
     /// A connection.
@@ -68,15 +74,38 @@ impl Database {
 
     /// Runs a statement.
     pub(crate) async fn execute(&self, sql: &str) {
+        self.run(sql).await;
+    }
+
+    /// Closes the connection that was kept.
+    async fn let_go(&self) {
+        if let Some(kept) = self.kept.lock().await.take() {
+            let _ = kept.close().await;
+        }
+    }
+
+    /// Runs a statement by the connection of the one before, as long as that is there: a connection costs more
+    /// than most statements.
+    async fn run(&self, sql: &str) -> Vec<PgRow> {
+        let mut kept = self.kept.lock().await.take();
+        if let Some(conn) = &mut kept
+            && conn.ping().await.is_err()
+        {
+            kept = None;
+        }
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => self.conn().await,
+        };
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        sqlx::raw_sql(sql).execute(&mut self.conn().await).await.expect("a statement");
+        let rows = sqlx::raw_sql(sql).fetch_all(&mut conn).await.expect("a statement");
+        *self.kept.lock().await = Some(conn);
+        rows
     }
 
     /// The first column of every row, as text.
     pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        let rows = sqlx::raw_sql(sql).fetch_all(&mut self.conn().await).await.expect("a query");
-        rows.iter().map(|row| row.get::<String, _>(0)).collect()
+        self.run(sql).await.iter().map(|row| row.get::<String, _>(0)).collect()
     }
 
     /// A number.
@@ -85,7 +114,15 @@ impl Database {
         texts[0].parse().expect("a number")
     }
 
-    /// Moves the database's time, which is all that the daemon asks.
+    /// Lets some more seconds pass for the database.
+    pub(crate) async fn pass(&self, seconds: i64) {
+        let ahead =
+            "SELECT round(extract(epoch FROM connector.now() - statement_timestamp()))::bigint";
+        let ahead = self.count(ahead).await;
+        self.move_time(&format!("{} s", ahead + seconds)).await;
+    }
+
+    /// Puts the database's time, which is all that the daemon asks, so far ahead.
     pub(crate) async fn move_time(&self, interval: &str) {
         self.execute(&format!(
             "CREATE OR REPLACE FUNCTION connector.now() RETURNS timestamptz LANGUAGE sql STABLE

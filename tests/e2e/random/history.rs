@@ -67,7 +67,7 @@ pub(super) struct History {
     sim: Arc<Sim>,
     organization: String,
     management: String,
-    database: String,
+    database: Arc<Database>,
     apis: Apis,
     grants: Vec<(String, Place)>,
     /// Where somebody else has made the same.
@@ -80,7 +80,7 @@ impl History {
         seed: u64,
         at: usize,
         cloud: &Cloud,
-        database: &Database,
+        database: &Arc<Database>,
         apis: &Apis,
     ) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl History {
             sim: Arc::clone(&cloud.sim),
             organization: cloud.organization.clone(),
             management: cloud.management.clone(),
-            database: database.url.clone(),
+            database: Arc::clone(database),
             apis: apis.clone(),
             grants: Vec::new(),
             theirs: BTreeMap::new(),
@@ -272,8 +272,7 @@ impl History {
                  AND (u.account_id = '{of}' OR u.resource LIKE '%{of}'))",
             at = self.at
         );
-        let database = Database { url: self.database.clone() };
-        if database.count(&restless).await > 0 {
+        if self.database.count(&restless).await > 0 {
             return;
         }
         self.change_by_hand(place, true);
@@ -386,8 +385,7 @@ impl History {
              AND a.at BETWEEN '{from}' AND '{to}' ORDER BY a.number",
             self.at
         );
-        let database = Database { url: self.database.clone() };
-        let mut lines = database.texts(&acts).await;
+        let mut lines = self.database.texts(&acts).await;
         let world = self.sim.world();
         let calls = world.journal.iter().filter(|entry| entry.account == self.management);
         let calls = calls.filter(|entry| entry.at >= from && entry.at <= to);
@@ -426,8 +424,7 @@ impl History {
              WHERE i.name = 'org-{}' AND a.verb = 'NO_ANSWER' AND a.object LIKE '%{place}%'",
             self.at
         );
-        let database = Database { url: self.database.clone() };
-        let lost = database.texts(&lost).await;
+        let lost = self.database.texts(&lost).await;
         lost.iter().map(|at| at.parse().expect("a time")).collect()
     }
 }

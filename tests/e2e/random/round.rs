@@ -52,7 +52,7 @@ impl Apis {
 }
 
 pub(super) struct Round {
-    database: Database,
+    database: Arc<Database>,
     clouds: Vec<Cloud>,
     apis: Apis,
 }
@@ -65,7 +65,8 @@ impl Round {
         let connector_id = connector::base::chance::uuid().to_string();
         let clouds: Vec<Cloud> =
             (0..seeds.len()).map(|at| organization(&sim, &connector_id, at)).collect();
-        let round = Self { database: Database::create().await, clouds, apis: Apis::default() };
+        let round =
+            Self { database: Arc::new(Database::create().await), clouds, apis: Apis::default() };
         let daemons = vec![round.start(0).await, round.start(1).await];
         round.connect().await;
 
@@ -115,7 +116,11 @@ impl Round {
         let mut connecting = JoinSet::new();
         for (at, cloud) in self.clouds.iter().enumerate() {
             let api = self.apis.any(at).expect("a daemon");
-            let settings = IntegrationSettings { name: format!("org-{at}"), ..settings(cloud) };
+            let settings = IntegrationSettings {
+                name: format!("org-{at}"),
+                inline_policies: at % 3 == 2,
+                ..settings(cloud)
+            };
             let mut settings = membership::with_groups(settings);
             let more = ["aws-ec2-instance", "aws-iam-group", "aws-iam-role", "aws-s3-bucket"];
             settings.resource_types.extend(more.map(str::to_owned));

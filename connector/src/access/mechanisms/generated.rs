@@ -18,6 +18,9 @@
 //! not are shells that are open, so those are terminated ([`sessions`]): beside the assignment, and at
 //! stage 0 when nobody gets in any more. With the connector gone they end by their document ([`document`]),
 //! which is made beside the policy.
+//!
+//! An integration may want nothing of that in member accounts ([`inline`]): then a person has one permission
+//! set for each account, with its own policy, in the place of the two.
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -25,18 +28,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Error, Kind, Mechanism, On, PROPAGATES_WITHIN, Permission, Plan, Portal, Right, To, Unit, When,
-    Wish, assignment, read, spare_management, statements,
+    Error, Kind, Mechanism, PROPAGATES_WITHIN, Permission, Plan, Portal, Right, Unit, Wish,
+    assignment, read, spare_management, statements,
 };
 use crate::{
     access::site::Site,
-    aws::{ApiError, simulation::SIMULATE},
+    aws::ApiError,
     catalog::{self, COLLECTORS, Ending, Grantable},
     model::{
         assignment::{InAccount, Principal},
         details::{self, Details},
         failure::Lane,
         ids::{AccountId, IntegrationId},
+        integration::Settings,
         object::Object,
         policy_document::{self, Share},
         refusal::{Refusal, RefusalCode},
@@ -46,9 +50,12 @@ use crate::{
 };
 
 mod document;
+mod inline;
 mod permission_set;
 mod policy;
+mod rights;
 mod sessions;
+mod set;
 
 /// The policy that caps every generated permission set. The stack makes it, outside the path in which the
 /// connector may write.
@@ -63,9 +70,14 @@ const RESERVED_PATH: &str = "/aws-reserved/sso.amazonaws.com/";
 const LIST_ROLES: &str = "iam:ListRoles";
 
 /// Generated access.
-pub(super) static GENERATED: &dyn Mechanism = &Generated;
+pub(super) static GENERATED: &dyn Mechanism = &Generated { is_inline: false };
+/// The same where no role of the connector may write policies in member accounts.
+pub(super) static INLINE: &dyn Mechanism = &Generated { is_inline: true };
 
-struct Generated;
+struct Generated {
+    /// Whether what somebody may do stands in permission sets, one for each account ([`inline`]).
+    is_inline: bool,
+}
 
 /// What is to be allowed in an account.
 #[derive(Serialize, Deserialize)]
@@ -104,179 +116,47 @@ fn not_ours(action: &'static str, what: &str) -> ApiError {
     ApiError::answered(action, "NotOurs", &words, 400)
 }
 
-const SETS: &str = "arn:${AWS::Partition}:sso:::permissionSet/*/*";
-const ANY_ACCOUNT: &str = "arn:${AWS::Partition}:sso:::account/any";
-const INSTANCES: &str = "arn:${AWS::Partition}:sso:::instance/*";
-const POLICIES: &str = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/apono/*";
-const DOCUMENTS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:document/apono-session-*";
-const THE_PREFERENCES: &str =
-    "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:document/SSM-SessionManagerRunShell";
-const SESSIONS: &str = "arn:${AWS::Partition}:ssm:*:${AWS::AccountId}:session/*";
-const BY_CONNECTOR: &[When] = &[When::by_connector("aws:RequestTag/apono:connector")];
-const OF_CONNECTOR: &[When] = &[When::by_connector("aws:ResourceTag/apono:connector")];
-
-const RIGHTS: &[Right] = &[
-    Right {
-        name: "Look",
-        actions: &[
-            permission_set::DESCRIBE,
-            permission_set::GET_BOUNDARY,
-            permission_set::LIST,
-            permission_set::LIST_POLICIES,
-            permission_set::LIST_TAGS,
-        ],
-        on: On::Everything,
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "LookAtAssignments",
-        actions: assignment::LOOKING,
-        on: On::Everything,
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "Create",
-        actions: &[permission_set::CREATE],
-        on: On::Only(&[INSTANCES, SETS]),
-        when: BY_CONNECTOR,
-        to: To::Change,
-    },
-    Right {
-        name: "InInstance",
-        actions: &[permission_set::ATTACH, permission_set::DELETE, permission_set::PUT_BOUNDARY],
-        on: On::Only(&[INSTANCES]),
-        when: &[],
-        to: To::Change,
-    },
-    Right {
-        name: "Change",
-        actions: &[
-            permission_set::ATTACH,
-            permission_set::DELETE,
-            permission_set::PUT_BOUNDARY,
-            assignment::CREATE,
-            assignment::DELETE,
-        ],
-        on: On::Only(&[SETS]),
-        when: OF_CONNECTOR,
-        to: To::Change,
-    },
-    // Not of other permission sets, and not in the management account.
-    Right {
-        name: "Assign",
-        actions: &[assignment::CREATE, assignment::DELETE],
-        on: On::AllBut(&[assignment::MANAGEMENT_ACCOUNT, SETS], ANY_ACCOUNT),
-        when: &[],
-        to: To::Change,
-    },
-];
-
-const MEMBER_RIGHTS: &[Right] = &[
-    Right {
-        name: "Look",
-        actions: &[policy::GET, policy::GET_VERSION, policy::LIST_VERSIONS],
-        on: On::Only(&[POLICIES]),
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "LookAtSessions",
-        actions: &[sessions::LIST],
-        on: On::Everything,
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "Try",
-        actions: &[LIST_ROLES, SIMULATE],
-        on: On::Everything,
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "LookAtDocuments",
-        actions: &[document::DESCRIBE],
-        on: On::Only(&[DOCUMENTS]),
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "LookAtPreferences",
-        actions: &[document::GET],
-        on: On::Only(&[THE_PREFERENCES]),
-        when: &[],
-        to: To::Look,
-    },
-    Right {
-        name: "CreateDocuments",
-        actions: &[document::CREATE, document::TAG],
-        on: On::Only(&[DOCUMENTS]),
-        when: BY_CONNECTOR,
-        to: To::Change,
-    },
-    Right {
-        name: "ChangeDocuments",
-        actions: &[document::DELETE, document::UPDATE],
-        on: On::Only(&[DOCUMENTS]),
-        when: OF_CONNECTOR,
-        to: To::Change,
-    },
-    // A session's ARN does not tell whose it is.
-    Right {
-        name: "EndSessions",
-        actions: &[sessions::TERMINATE],
-        on: On::Only(&[SESSIONS]),
-        when: &[],
-        to: To::Change,
-    },
-    // AWS asks for both where a policy is made with tags.
-    Right {
-        name: "Create",
-        actions: &[policy::CREATE, policy::TAG],
-        on: On::Only(&[POLICIES]),
-        when: BY_CONNECTOR,
-        to: To::Change,
-    },
-    Right {
-        name: "Change",
-        actions: &[policy::CREATE_VERSION, policy::DELETE, policy::DELETE_VERSION],
-        on: On::Only(&[POLICIES]),
-        when: OF_CONNECTOR,
-        to: To::Change,
-    },
-];
-
 #[async_trait]
 impl Mechanism for Generated {
     fn name(&self) -> &'static str {
-        "aws-generated-access"
+        if self.is_inline { "aws-generated-inline-access" } else { "aws-generated-access" }
     }
 
     fn title(&self) -> &'static str {
-        "GeneratedAccess"
+        if self.is_inline { "GeneratedInlineAccess" } else { "GeneratedAccess" }
     }
 
     fn description(&self) -> &'static str {
-        "Give permissions on single resources by permission sets and policies of its own"
+        if self.is_inline {
+            "Give permissions on single resources by permission sets of its own with inline policies, without changing IAM in member accounts"
+        } else {
+            "Give permissions on single resources by permission sets and policies of its own"
+        }
     }
 
     fn rights(&self) -> &'static [Right] {
-        RIGHTS
+        if self.is_inline { rights::INLINE } else { rights::BY_POLICY }
     }
 
     fn member_rights(&self) -> &'static [Right] {
-        MEMBER_RIGHTS
+        if self.is_inline { rights::INLINE_IN_MEMBERS } else { rights::BY_POLICY_IN_MEMBERS }
     }
 
     fn kinds(&self) -> &'static [&'static dyn Kind] {
-        &[
-            &policy::Policies,
-            &permission_set::PermissionSets,
-            &document::Documents,
-            &sessions::Sessions,
-        ]
+        if self.is_inline {
+            &[&inline::InlineSets, &document::Documents, &sessions::Sessions]
+        } else {
+            &[
+                &policy::Policies,
+                &permission_set::PermissionSets,
+                &document::Documents,
+                &sessions::Sessions,
+            ]
+        }
+    }
+
+    fn is_chosen(&self, settings: &Settings) -> bool {
+        settings.inline_policies == self.is_inline
     }
 
     fn permissions(&self, kind: &str) -> Vec<Permission> {
@@ -316,24 +196,29 @@ impl Mechanism for Generated {
 
     fn objects(&self, plan: &Value, unit: &Unit<'_>) -> Result<Vec<Object>, ApiError> {
         let Planned { account, statements, sessions, document } = read(policy::CREATE, plan)?;
-        let hash = hash((unit.integration, unit.principal));
-        let (set, mark) = (set_name(&hash), unit.mark());
+        let (set, hash) = self.set((unit.integration, unit.principal), &account);
+        let mark = unit.mark();
         let number = unit.number.to_string();
         let share = Share::new(&[unit.connector.as_str(), unit.grant, &number], statements);
         let person = unit.names.first().map_or(unit.principal.id(), String::as_str);
-        let mut objects = vec![
-            policy::object(&account, &hash, mark.clone(), &share),
-            permission_set::object(&set, &hash, mark.clone(), person),
-            assignment::object_of_generated(&account, &set, unit.principal, 2),
-        ];
-        objects.extend(document.map(|document| document.object(&account, mark)));
+        let mut objects = if self.is_inline {
+            vec![inline::object(&account, &set, mark.clone(), person, &share)]
+        } else {
+            vec![
+                policy::object(&account, &hash, mark.clone(), &share),
+                permission_set::object(&set, &hash, mark.clone(), person),
+            ]
+        };
+        objects.push(assignment::object_of_generated(&account, &set, unit.principal, 2));
+        objects.extend(document.map(|document| document.object(&account, &mark)));
         objects.extend(sessions.iter().flat_map(|planned| planned.objects(&account, &set)));
         Ok(objects)
     }
 
     fn own_set(&self, plan: &Value, whose: (IntegrationId, &Principal)) -> Option<InAccount> {
         let Planned { account, .. } = read(policy::CREATE, plan).ok()?;
-        Some(InAccount { account, permission_set: set_name(&hash(whose)) })
+        let (permission_set, _) = self.set(whose, &account);
+        Some(InAccount { account, permission_set })
     }
 
     async fn openings(&self, site: &Site, plan: &Value) -> Result<Vec<InAccount>, Error> {
@@ -353,7 +238,7 @@ impl Mechanism for Generated {
     ) -> Result<Vec<String>, ApiError> {
         let Planned { account, statements: given, .. } = read(policy::CREATE, plan)?;
         let access = site.member(&account, Lane::Reconcile).await?;
-        let named = format!("AWSReservedSSO_{}_", set_name(&hash(whose)));
+        let named = format!("AWSReservedSSO_{}_", self.set(whose, &account).0);
         let roles = access.iam().list_roles().path_prefix(RESERVED_PATH).max_items(1000);
         let mut roles = roles.into_paginator().items().send();
         while let Some(role) = roles.next().await {
@@ -373,10 +258,12 @@ impl Mechanism for Generated {
         portal: Option<Portal<'_>>,
     ) -> Details {
         let Some(portal) = portal else { return Details::default() };
-        let (way, set) = (catalog::way_in(what), set_name(&hash(whose)));
+        let (way, (set, _)) = (catalog::way_in(what), self.set(whose, &what.account));
         let user = whose.1.id();
         let details = details::of_role(portal, &what.account, &set);
-        details.leading_to(way.page(what, user).as_deref(), &way.command(what, user))
+        // The console opens shells with the account's document alone.
+        let page = way.page(what, user).filter(|_| what.plan["document"].is_null());
+        details.leading_to(page.as_deref(), &way.command(what, user))
     }
 }
 
@@ -406,8 +293,18 @@ pub(super) fn hash((integration, principal): (IntegrationId, &Principal)) -> Str
     policy_document::name_of(&[&integration.0.to_string(), principal.id()])
 }
 
-fn set_name(hash: &str) -> String {
-    format!("apono-{hash}")
+impl Generated {
+    /// The name of somebody's permission set in an account, and the hash in it.
+    fn set(&self, whose: (IntegrationId, &Principal), account: &AccountId) -> (String, String) {
+        let hash = if self.is_inline {
+            let (integration, principal) = whose;
+            let words = [&integration.0.to_string(), principal.id(), account.as_str()];
+            policy_document::name_of(&words)
+        } else {
+            hash(whose)
+        };
+        (format!("apono-{hash}"), hash)
+    }
 }
 
 impl Unit<'_> {

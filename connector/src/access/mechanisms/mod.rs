@@ -23,6 +23,7 @@ use crate::{
         grant::Recipient,
         holding::Holder,
         ids::{AccountId, ConnectorId, IntegrationId},
+        integration::Settings,
         object::Object,
         recovery::Change,
         refusal::{Refusal, RefusalCode},
@@ -52,7 +53,7 @@ pub use right::{On, Right, To, When};
 
 use self::{
     assignment::ASSIGNMENTS,
-    generated::GENERATED,
+    generated::{GENERATED, INLINE},
     iam_user::{
         attachment::{IAM_ATTACHMENTS, IAM_MEMBERSHIPS},
         inline::INLINE_POLICIES,
@@ -106,6 +107,11 @@ pub trait Mechanism: Send + Sync {
     /// Whether it serves users of IAM, and nobody of Identity Center.
     fn is_for_iam_users(&self) -> bool {
         false
+    }
+
+    /// Whether it is the one that an integration wants, of those that give the same.
+    fn is_chosen(&self, _settings: &Settings) -> bool {
+        true
     }
 
     /// Why a resource is not given unless the operator wants even that; none: it is.
@@ -366,6 +372,7 @@ pub static MECHANISMS: &[&dyn Mechanism] = &[
     ASSIGNMENTS,
     MEMBERSHIPS,
     GENERATED,
+    INLINE,
     ROLES,
     IAM_MEMBERSHIPS,
     IAM_ATTACHMENTS,
@@ -373,7 +380,7 @@ pub static MECHANISMS: &[&dyn Mechanism] = &[
 ];
 
 /// The mechanism that gives a permission, with or without a name behind its id, on resources of a type to
-/// such a recipient.
+/// such a recipient, as an integration wants it.
 ///
 /// # Errors
 ///
@@ -382,6 +389,7 @@ pub fn giving(
     kind: &str,
     asked: &str,
     recipient: &Recipient,
+    settings: &Settings,
 ) -> Result<&'static dyn Mechanism, Refusal> {
     let id = asked.split('/').next();
     let gives = |mechanism: &&dyn Mechanism| {
@@ -393,7 +401,9 @@ pub fn giving(
         return Err(Refusal::new(RefusalCode::PermissionUnknown, finding));
     }
     let is_iam_user = recipient.iam_user().is_some();
-    giving.find(|one| one.is_for_iam_users() == is_iam_user).ok_or_else(|| {
+    let is_meant =
+        |one: &&dyn Mechanism| one.is_for_iam_users() == is_iam_user && one.is_chosen(settings);
+    giving.find(is_meant).ok_or_else(|| {
         let to = if is_iam_user { "users of Identity Center" } else { "users of IAM" };
         let finding = format!("{asked} on resources of type {kind} is given to {to}");
         Refusal::new(RefusalCode::RecipientUnfit, finding)
@@ -405,7 +415,8 @@ fn spare_management(site: &Site, account: &AccountId) -> Result<Vec<InAccount>, 
     if account != site.management_account() {
         return Ok(Vec::new());
     }
-    let finding = format!("{account} is the management account, in which IAM is not changed");
+    let finding =
+        format!("{account} is the management account, in which nothing is given by policies");
     Err(Error::Refused(Refusal::new(RefusalCode::ResourceUnfit, finding)))
 }
 
@@ -433,13 +444,12 @@ pub(super) fn kind(name: &str) -> Option<&'static dyn Kind> {
     kinds().find(|kind| kind.name() == name)
 }
 
-/// The kinds of which AWS works on so many calls at once, and how many.
+/// The kinds of which AWS works on so many calls at once, and how many: of those with the largest number. A step
+/// of another kind waits by itself.
 pub(super) fn limits(config: &Config) -> (Vec<String>, i64) {
-    let most =
-        |kind: &'static dyn Kind| Some((kind.name().to_owned(), kind.calls_at_once(config)?));
-    let limited: Vec<_> = kinds().filter_map(most).collect();
-    let calls = limited.iter().map(|(_, calls)| *calls).min().unwrap_or(i64::MAX);
-    (limited.into_iter().map(|(name, _)| name).collect(), calls)
+    let limited = || kinds().filter_map(|kind| Some((kind.name(), kind.calls_at_once(config)?)));
+    let most = limited().map(|(_, calls)| calls).max().unwrap_or(i64::MAX);
+    (limited().filter(|(_, calls)| *calls == most).map(|(name, _)| name.to_owned()).collect(), most)
 }
 
 /// What AWS was to be told in a mechanism's words cannot be read: it is our own nonsense, or a newer

@@ -302,7 +302,7 @@ impl Api {
             let finding = format!("{} is not among the integration's resource_types", found.kind);
             return Err(refuse(RefusalCode::ResourceUnknown, "units.resource", finding));
         }
-        let mechanism = mechanisms::giving(&found.kind, permission, recipient);
+        let mechanism = mechanisms::giving(&found.kind, permission, recipient, &of.settings);
         let mechanism =
             mechanism.map_err(|refusal| Denied::Refused(refusal, "units.permission"))?;
         let withheld = mechanism.withheld(&found).filter(|_| !self.limits.untagged);

@@ -91,7 +91,13 @@ impl Api {
         } else {
             "the connector removes the access at its end; sessions that have begun go on".to_owned()
         };
-        let ending = if is_unbounded {
+        let opens_sessions = units.iter().any(|unit| !unit.plan["sessions"].is_null());
+        let ending = if opens_sessions && !is_unbounded {
+            format!(
+                "the access ends by itself at its second; a shell that is open then is terminated by the connector, and ends within {} minutes if that is gone",
+                tail.num_minutes()
+            )
+        } else if is_unbounded {
             "the access ends by itself at its second; a session on an instance that is open then is terminated by the connector, a connection to a database stays open until it is closed".to_owned()
         } else {
             format!("{ending} for {} minutes at most", tail.num_minutes())

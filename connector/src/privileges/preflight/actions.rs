@@ -24,9 +24,11 @@ impl Preflight<'_> {
         let mut ways = Vec::new();
         // The others need something in members alone.
         for mechanism in MECHANISMS.iter().filter(|one| !one.rights().is_empty()) {
-            let rights = mechanism.rights().iter();
-            let rights = rights.filter(|right| right.to != To::ChangeManagementAccount);
-            match tried(management, self.connector.as_str(), *mechanism, rights).await {
+            let side = |mechanism: &dyn Mechanism| {
+                let rights = mechanism.rights().iter();
+                rights.filter(|right| right.to != To::ChangeManagementAccount).collect()
+            };
+            match tried(management, self.connector.as_str(), *mechanism, side).await {
                 Err(error) => return untried(CODE, role, &error),
                 Ok(Tried::AllAllowed) => ways.push(mechanism.name()),
                 Ok(Tried::NoChange) => {}
@@ -47,8 +49,8 @@ impl Preflight<'_> {
     pub(super) async fn member_actions(&self, member: &Access) -> Step {
         const CODE: &str = "MEMBER_ACTIONS";
         for mechanism in MECHANISMS {
-            let rights = mechanism.member_rights().iter();
-            match tried(member, self.connector.as_str(), *mechanism, rights).await {
+            let side = |mechanism: &dyn Mechanism| mechanism.member_rights().iter().collect();
+            match tried(member, self.connector.as_str(), *mechanism, side).await {
                 Err(error) => return untried(CODE, member.role(), &error),
                 Ok(Tried::AllAllowed | Tried::NoChange) => {}
                 Ok(Tried::Partly(denied)) => return partial(CODE, member.role(), &denied),
@@ -94,10 +96,13 @@ enum Tried {
     Partly(BTreeSet<String>),
 }
 
-/// What is changed by one mechanism alone; else all that it changes.
-fn own_changes(mechanism: &dyn Mechanism) -> BTreeSet<&'static str> {
+/// The rights of a mechanism in the management account, or in member accounts.
+type Side = fn(&dyn Mechanism) -> Vec<&'static Right>;
+
+/// What is changed there by one mechanism alone; else all that it changes.
+fn own_changes(mechanism: &dyn Mechanism, side: Side) -> BTreeSet<&'static str> {
     let changes = |one: &dyn Mechanism| -> BTreeSet<&'static str> {
-        let rights = one.rights().iter().chain(one.member_rights());
+        let rights = side(one).into_iter();
         rights.filter(|right| right.to == To::Change).flat_map(privileges::actions).collect()
     };
     let others = MECHANISMS.iter().filter(|one| one.name() != mechanism.name());
@@ -111,13 +116,13 @@ async fn tried(
     access: &Access,
     connector: &str,
     mechanism: &dyn Mechanism,
-    rights: impl Iterator<Item = &'static Right>,
+    side: Side,
 ) -> Result<Tried, ApiError> {
     let role = access.role();
     let stand = Stand { partition: role.partition(), account: role.account().as_str(), connector };
-    let own = own_changes(mechanism);
+    let own = own_changes(mechanism, side);
     let (mut all_denied, mut may_change) = (BTreeSet::new(), false);
-    for right in rights {
+    for right in side(mechanism) {
         let declared = privileges::actions(right);
         let context = stand.context(right);
         let context: Vec<_> = context.iter().map(|(key, value)| (*key, value.as_str())).collect();

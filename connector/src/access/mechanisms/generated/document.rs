@@ -24,7 +24,7 @@ use crate::{
     aws::{Access, ApiError},
     catalog::PREFERENCES,
     model::{
-        failure::Lane,
+        failure::{Failure, Lane},
         holding::Holder,
         ids::{AccountId, IntegrationId, Region},
         object::Object,
@@ -52,6 +52,9 @@ const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(15);
 /// The lengths that there are, in minutes. Source of the shortest and the longest that AWS takes, 1 and 1,440:
 /// "Session document schema" in the user guide of AWS Systems Manager.
 const LENGTHS: [u16; 4] = [15, 60, 240, 720];
+
+/// A grant until a time is a little shorter when it comes than it was meant.
+const ON_ITS_WAY: TimeDelta = TimeDelta::minutes(2);
 
 /// Session documents in accounts and regions.
 pub(super) struct Documents;
@@ -84,7 +87,7 @@ struct Body {
 impl Planned {
     /// The longest that fits a grant, for shells in a region.
     pub(super) fn fitting(length: TimeDelta, region: &str, integration: IntegrationId) -> Self {
-        let fits = |minutes: &u16| TimeDelta::minutes((*minutes).into()) <= length;
+        let fits = |minutes: &u16| TimeDelta::minutes((*minutes).into()) <= length + ON_ITS_WAY;
         let minutes = LENGTHS.into_iter().rfind(fits).unwrap_or(LENGTHS[0]);
         let name = format!("apono-session-{minutes}-{}", name_of(&[&integration.0.to_string()]));
         Self { region: region.to_owned(), name, minutes }
@@ -105,7 +108,7 @@ impl Planned {
         }
     }
 
-    pub(super) fn object(&self, account: &AccountId, mark: Mark) -> Object {
+    pub(super) fn object(&self, account: &AccountId, mark: &Mark) -> Object {
         let Self { region, name, minutes } = self;
         let key = format!("{account}/{region}/{name}");
         Object {
@@ -155,7 +158,10 @@ impl Kind for Documents {
         match call.verb {
             Verb::Create if call.is_present => {
                 let call = ssm.update_document_default_version().name(name).document_version(FIRST);
-                Answer::of(UPDATE, call.customize().config_override(once()).send().await)
+                let answer = call.customize().config_override(once()).send().await;
+                // Whoever has it keeps it, whatever another version says.
+                Answer::of(UPDATE, answer)
+                    .map_err(|error| ApiError { failure: Failure::Retry { after: None }, ..error })
             }
             Verb::Create => create(&access, &document).await,
             Verb::Delete => {
@@ -173,7 +179,8 @@ impl Kind for Documents {
         now: DateTime<Utc>,
     ) -> Result<Shares, ApiError> {
         if read::<Body>(DESCRIBE, body)?.default_version == FIRST {
-            return Ok(Shares { content: Content::Current, lacking: Vec::new() });
+            // It is there or it is not: one that may still be removed is nobody's yet.
+            return Ok(Shares::default());
         }
         let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
         Ok(Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() })
@@ -279,7 +286,7 @@ mod tests {
             Planned::fitting(length, "eu-west-1", IntegrationId(uuid::Uuid::nil()))
         };
         for (length, taken) in
-            [(1, 15), (15, 15), (59, 15), (60, 60), (239, 60), (240, 240), (720, 720), (9000, 720)]
+            [(1, 15), (15, 15), (57, 15), (58, 60), (237, 60), (240, 240), (720, 720), (9000, 720)]
         {
             assert_eq!(fitting(length).minutes, taken, "{length}");
         }

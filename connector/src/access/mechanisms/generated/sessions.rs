@@ -5,6 +5,11 @@
 //! policy is being changed; and *at last*, when it was, and for as long as it may take to count everywhere
 //! ([`Site::propagation`]): whoever was quick has opened another one.
 //!
+//! IAM judges the instance and the document apart. So whoever may open shells on one instance and forward ports
+//! of another, or has shells of several lengths, can use each document on each of the instances. That is why
+//! shells are ended whatever their document is; and when a person may open nothing at all on an instance any
+//! more, all that is open there.
+//!
 //! There is nothing to be made in AWS: it is remembered that there may be something to end, at the first
 //! stage, before the policy lets anybody in.
 
@@ -18,6 +23,7 @@ use super::super::{Answer, Call, Kind, Look, Seen, read};
 use crate::{
     access::site::Site,
     aws::{Access, ApiError},
+    catalog::FORWARDING,
     model::{
         failure::Lane,
         ids::{AccountId, Region},
@@ -39,6 +45,10 @@ const ENDS_WITHIN: TimeDelta = TimeDelta::seconds(15);
 /// Facts of the two.
 const AT_ONCE: &str = "at_once";
 const AT_LAST: &str = "at_last";
+/// Sessions with any document but [`FORWARDING`].
+const SHELLS: &str = "shells";
+/// Sessions with any.
+const ALL: &str = "all";
 /// What Identity Center puts behind the name of a permission set in that of a role.
 const SUFFIX_CHARACTERS: usize = 16;
 
@@ -61,6 +71,7 @@ struct Opened {
     account: AccountId,
     region: Region,
     instance: String,
+    /// [`SHELLS`], [`ALL`], or the one document.
     document: String,
     /// The person's permission set.
     set: String,
@@ -88,9 +99,10 @@ impl Planned {
     }
 
     /// Those that are opened with a permission set, as they are ended at once and at last.
-    pub(super) fn objects(&self, account: &AccountId, set: &str) -> [Object; 2] {
+    pub(super) fn objects(&self, account: &AccountId, set: &str) -> [Object; 3] {
         let Self { region, instance, document } = self;
-        [(AT_ONCE, 2), (AT_LAST, 0)].map(|(when, stage)| {
+        let own = if document == FORWARDING { FORWARDING } else { SHELLS };
+        [(own, AT_ONCE, 2), (own, AT_LAST, 0), (ALL, AT_LAST, 0)].map(|(document, when, stage)| {
             let key = format!("{account}/{region}/{instance}/{document}/{set}/{when}");
             Object {
                 mechanism: NAME,
@@ -138,7 +150,11 @@ impl Opened {
     fn has(&self, session: &Session) -> bool {
         use SessionStatus::{Failed, Terminated, Terminating};
         let is_over = matches!(session.status(), Some(Failed | Terminated | Terminating));
-        let of_document = session.document_name().is_none_or(|name| name == self.document);
+        let of_document = session.document_name().is_none_or(|name| match self.document.as_str() {
+            ALL => true,
+            FORWARDING => name == FORWARDING,
+            _ => name != FORWARDING,
+        });
         !is_over && of_document && is_opened_with(session.owner().unwrap_or_default(), &self.set)
     }
 }
@@ -248,20 +264,21 @@ async fn terminate(site: &Site, opened: &Opened, lane: Lane) -> Result<Vec<Strin
 mod tests {
     use super::*;
 
+    fn opened(document: &str) -> Opened {
+        let opened = json!({
+            "account": "111122223333",
+            "region": "eu-west-1",
+            "instance": "i-1",
+            "document": document,
+            "set": "apono-ann",
+            "is_last": false,
+        });
+        read(LIST, &opened).expect("sessions")
+    }
+
     #[test]
     fn a_session_is_told_by_its_set_and_document() {
-        let opened: Opened = read(
-            LIST,
-            &json!({
-                "account": "111122223333",
-                "region": "eu-west-1",
-                "instance": "i-1",
-                "document": "Shell",
-                "set": "apono-ann",
-                "is_last": false,
-            }),
-        )
-        .expect("sessions");
+        let opened = opened(SHELLS);
         let session = |role: &str, document: &str, status: SessionStatus| {
             let owner = format!("arn:aws:sts::111122223333:assumed-role/{role}/ann");
             Session::builder().owner(owner).document_name(document).status(status).build()
@@ -271,7 +288,17 @@ mod tests {
         assert!(opened.has(&session(ours, "Shell", SessionStatus::Connecting)));
         assert!(opened.has(&session(ours, "Shell", SessionStatus::Disconnected)));
         assert!(!opened.has(&session(ours, "Shell", SessionStatus::Terminating)));
-        assert!(!opened.has(&session(ours, "Port", SessionStatus::Connected)));
+        assert!(opened.has(&session(ours, "Other", SessionStatus::Connected)));
+        assert!(!opened.has(&session(ours, FORWARDING, SessionStatus::Connected)));
+        // As it was stored before shells had documents of several lengths.
+        for (document, shells, ports) in [
+            (ALL, true, true),
+            (FORWARDING, false, true),
+            ("SSM-SessionManagerRunShell", true, false),
+        ] {
+            let has = |of| self::opened(document).has(&session(ours, of, SessionStatus::Connected));
+            assert_eq!((has("Shell"), has(FORWARDING)), (shells, ports), "{document}");
+        }
         for role in [
             "AWSReservedSSO_apono-anna_0123456789abcdef",
             "AWSReservedSSO_apono-ann_a_0123456789abcdef",
