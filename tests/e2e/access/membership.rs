@@ -300,6 +300,7 @@ async fn memberships_end_with_a_recovery() {
     let untold = [
         "aws-identity-center-group-membership",
         "aws-generated-access",
+        "aws-generated-inline-access",
         "aws-iam-role-assumption",
         "aws-iam-group-membership",
         "aws-iam-policy-attachment",

@@ -135,7 +135,7 @@ async fn a_role_that_may_not_grant_says_what_to_do() {
         let step = steps.into_iter().find(|step| step.code == "ACCESS_ACTIONS");
         step.expect("a step").finding
     };
-    let all = "can give access by aws-account-assignment, aws-identity-center-group-membership, aws-generated-access";
+    let all = "can give access by aws-account-assignment, aws-identity-center-group-membership, aws-generated-access, aws-generated-inline-access";
     assert!(said().await.ends_with(all));
     let organization = &house.cloud.organization;
     house.cloud.sim.world().deploy(organization, &deployment.expect("a template"));

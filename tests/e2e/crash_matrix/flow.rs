@@ -32,6 +32,8 @@ const SETTLING: &str = "10s";
 const SETTLING_S: i64 = 10;
 /// The next one takes over by then, if the one that is stopped lets it: it may hold a lock.
 const TAKES_OVER: Duration = Duration::from_millis(3500);
+/// It has begun to work then.
+const AT_WORK: Duration = Duration::from_millis(700);
 /// A point that has not come by then does not come.
 const POINT_MAX: Duration = Duration::from_secs(8);
 /// What waits for nothing comes by then.
@@ -348,6 +350,7 @@ impl Scene {
             while self.lease_owner().await == before {
                 clock::sleep(Duration::from_millis(50)).await;
             }
+            clock::sleep(AT_WORK).await;
         })
         .await;
         let is_old_call = matches!(caught, Caught::Call(_)) && variant.moment == Moment::Arrived;

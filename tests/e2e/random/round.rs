@@ -118,7 +118,7 @@ impl Round {
             let api = self.apis.any(at).expect("a daemon");
             let settings = IntegrationSettings {
                 name: format!("org-{at}"),
-                inline_policies: at % 3 == 2,
+                inline_policies: is_inline(at),
                 ..settings(cloud)
             };
             let mut settings = membership::with_groups(settings);
@@ -228,6 +228,11 @@ fn calm(sim: &Sim) {
 /// The accounts of an organization.
 pub(super) fn accounts(at: usize) -> [String; 2] {
     [1, 2].map(|account| format!("6{at:06}0000{account}"))
+}
+
+/// Whether its generated access stands in inline policies.
+pub(super) fn is_inline(at: usize) -> bool {
+    at % 3 == 2
 }
 
 /// An organization with users, permission sets and two accounts.
