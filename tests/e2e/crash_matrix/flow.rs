@@ -102,6 +102,8 @@ fn options(url: &str, flow: Flow) -> Options {
     let audit = if flow == Flow::Drift { "300ms" } else { "1h" };
     Options::default()
         .set("DATABASE_URL", url)
+        // Each costs PostgreSQL a process.
+        .set("APONO__DATABASE__CONNECTIONS_MAX", "6")
         .set("APONO__ACCESS__SETTLING", SETTLING)
         .set("APONO__ACCESS__PROPAGATION", "500ms")
         .set("APONO__ACCESS__AUDIT_INTERVAL", audit)
