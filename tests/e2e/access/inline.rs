@@ -1,13 +1,16 @@
 //! Generated access where no role of the connector may write policies in member accounts: inline policies of
 //! permission sets, one for a person and an account. Against `aws-sim`.
 
-use apono_connector_proto::v1::{GrantState, IntegrationSettings, UnitState};
+use apono_connector_proto::v1::{
+    GrantState, IntegrationSettings, StepOutcome, UnitState, ValidateIntegrationRequest,
+};
 use aws_sim::{Effect, Fault, directory::PermissionSet};
 
 use super::{
     House, ann,
     generated::{self, BUCKET, OTHER_BUCKET, made, may, on},
     sessions::{self, INSTANCE},
+    settings,
 };
 use crate::harness::{Cloud, wait_for};
 
@@ -164,6 +167,25 @@ async fn a_policy_that_would_be_too_long_refuses_the_grant_before_anything_is_do
         house.api.wait_for_grant(&id, GrantState::Active).await;
     }
     panic!("there is room for all");
+}
+
+#[tokio::test]
+async fn a_stack_with_the_other_way_alone_is_told() {
+    let house = house().await;
+    let said = async || {
+        let settings = Some(inline(settings(&house.cloud)));
+        let request = ValidateIntegrationRequest { settings, ..Default::default() };
+        let answer = house.api.integrations().validate_integration(request).await.expect("steps");
+        let mut steps = answer.into_inner().steps.into_iter();
+        steps.find(|step| step.code == "ACCESS_ACTIONS").expect("a step")
+    };
+    assert_eq!(said().await.outcome(), StepOutcome::Passed);
+    let deployment = house.cloud.deployment_with(&[("GeneratedAccess", "Enabled")]);
+    house.cloud.sim.world().deploy(&house.cloud.organization, &deployment);
+    let step = said().await;
+    assert_eq!(step.outcome(), StepOutcome::Warning);
+    assert!(step.finding.contains("wants aws-generated-inline-access"), "{}", step.finding);
+    assert!(step.remedy.contains("GeneratedInlineAccess"), "{}", step.remedy);
 }
 
 #[tokio::test]

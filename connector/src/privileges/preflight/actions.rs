@@ -7,7 +7,7 @@ use super::Preflight;
 use crate::{
     access::mechanisms::{MECHANISMS, Mechanism, Right, To},
     aws::{Access, ApiError, simulation::denied},
-    model::{arn::RoleArn, problem, validation::Step},
+    model::{arn::RoleArn, integration::Settings, problem, validation::Step},
     privileges::{self, Stand},
 };
 
@@ -35,6 +35,9 @@ impl Preflight<'_> {
                 Ok(Tried::Partly(denied)) => return partial(CODE, role, &denied),
             }
         }
+        if let Some(step) = self.unwanted(role, &ways) {
+            return step;
+        }
         let finding = if ways.is_empty() {
             format!(
                 "{role} gives no access by Identity Center: the stack's parameters for it are Disabled"
@@ -43,6 +46,27 @@ impl Preflight<'_> {
             format!("{role} can give access by {}", ways.join(", "))
         };
         Step::passed(CODE, finding)
+    }
+
+    /// Tells when the role gives access in another way than the integration wants, and not in that.
+    fn unwanted(&self, role: &RoleArn, ways: &[&str]) -> Option<Step> {
+        let inline = self.settings.inline_policies;
+        let other = Settings { inline_policies: !inline, ..self.settings.clone() };
+        let one_of = |of: &Settings, not: &Settings| {
+            MECHANISMS.iter().find(|one| one.is_chosen(of) && !one.is_chosen(not))
+        };
+        let (wanted, unwanted) = (one_of(self.settings, &other)?, one_of(&other, self.settings)?);
+        if ways.contains(&wanted.name()) || !ways.contains(&unwanted.name()) {
+            return None;
+        }
+        let (wants, gives, parameter) = (wanted.name(), unwanted.name(), wanted.title());
+        Some(Step::warning(
+            "ACCESS_ACTIONS",
+            format!(
+                "{role} can give access by {gives}, but the integration wants {wants} (inline_policies is {inline})"
+            ),
+            format!("Set the stack's parameter {parameter} to Enabled, or change inline_policies."),
+        ))
     }
 
     /// What a member role may do: discover, and what a mechanism needs there, all of it or nothing.
