@@ -192,7 +192,9 @@ fn the_service_control_policy_spares_the_connector_and_fits() {
         let caller = format!("arn:aws:iam::222222222222:role/{role}");
         let context = Context::default().with("aws:PrincipalArn", caller);
         let allow = json!({ "Statement": { "Effect": "Allow", "Action": "*", "Resource": "*" } });
-        let resource = format!("arn:aws:iam::222222222222:{resource}");
+        let service = action.split(':').next().expect("a service");
+        let region = if service == "iam" { "" } else { "eu-west-1" };
+        let resource = format!("arn:aws:{service}:{region}:222222222222:{resource}");
         !policy::allows(&[allow, document.clone()], action, Some(&resource), &context)
     };
     for statement in document["Statement"].as_array().expect("statements") {
@@ -204,6 +206,10 @@ fn the_service_control_policy_spares_the_connector_and_fits() {
     let (version, policy) = ("iam:CreatePolicyVersion", "policy/apono/abc");
     assert!(denied(version, policy, "admin") && !denied(version, policy, "apono-connector-member"));
     assert!(!denied(version, "policy/other", "admin"));
+    let (update, document) = ("ssm:UpdateDocument", "document/apono-session-15-abc");
+    let is_spared = !denied(update, document, "apono-connector-member");
+    assert!(denied(update, document, "admin") && is_spared);
+    assert!(!denied(update, "document/other", "admin"));
     let (put, role) = ("iam:PutRolePolicy", "role/apono-connector-member");
     assert!(denied(put, role, "admin") && denied(put, role, "apono-connector-member"));
     assert!(!denied(put, role, "stacksets-exec-0123") && !denied(put, "role/other", "admin"));

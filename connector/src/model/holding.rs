@@ -133,6 +133,13 @@ pub fn may_begin(holders: &[Holder], now: DateTime<Utc>) -> bool {
     holders.iter().any(|holder| holder.is_live(now) && holder.may_begin())
 }
 
+/// The shares in an object that is as nobody who wants it needs it.
+#[must_use]
+pub fn all_lack(holders: &[Holder], now: DateTime<Utc>) -> Shares {
+    let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
+    Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() }
+}
+
 /// When the first of those who want it is over.
 #[must_use]
 pub fn next_end(holders: &[Holder], now: DateTime<Utc>) -> Option<DateTime<Utc>> {

@@ -57,6 +57,11 @@ pub(super) fn document(holders: &[Holder], now: DateTime<Utc>) -> Value {
     policy_document::document(shares.iter().map(|(_, share, until)| (share, *until)))
 }
 
+/// What tells a policy from others.
+pub(super) fn hash(document: &Value) -> String {
+    policy_document::name_of(&[&document.to_string()])
+}
+
 /// Shares, those of each grant with an end of its own.
 fn apart(puts: &[Put], holders: &[Holder], now: DateTime<Utc>) -> Vec<(Share, DateTime<Utc>)> {
     let mut ends: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();

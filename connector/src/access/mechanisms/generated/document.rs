@@ -25,11 +25,11 @@ use crate::{
     catalog::PREFERENCES,
     model::{
         failure::{Failure, Lane},
-        holding::Holder,
+        holding::{self, Holder},
         ids::{AccountId, IntegrationId, Region},
         object::Object,
         policy_document::name_of,
-        share::{Content, Shares},
+        share::Shares,
         statement::Statement,
         target::{Observed, Verb},
     },
@@ -182,8 +182,7 @@ impl Kind for Documents {
             // It is there or it is not: one that may still be removed is nobody's yet.
             return Ok(Shares::default());
         }
-        let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
-        Ok(Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() })
+        Ok(holding::all_lack(holders, now))
     }
 }
 

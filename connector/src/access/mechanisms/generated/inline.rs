@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     super::{Answer, Call, Kind, Look, Seen, read, statements},
     Mark,
-    set::{self, DELETE, DESCRIBE, GONE, Named, PAGES_MAX, facts},
+    set::{self, DESCRIBE, GONE, Named, PAGES_MAX, facts},
 };
 use crate::{
     access::{Config, site::Site},
@@ -24,7 +24,7 @@ use crate::{
         holding::Holder,
         ids::AccountId,
         object::Object,
-        policy_document::{Share, name_of},
+        policy_document::Share,
         refusal::Refusal,
         share::{Content, Shares},
         target::{Intent, Observed, Operation, Progress, Verb},
@@ -118,7 +118,7 @@ impl Kind for InlineSets {
             None => Body::default(),
         };
         let shows = |request: &str, verb| match (verb, request.strip_prefix(PUT)) {
-            (Verb::Create, Some(put)) => put == hash(&body.document),
+            (Verb::Create, Some(put)) => put == statements::hash(&body.document),
             (Verb::Create, None) => arn.is_some(),
             (Verb::Delete, _) => arn.is_none(),
         };
@@ -146,19 +146,13 @@ impl Kind for InlineSets {
                 };
                 let request = match begun {
                     Some(id) => format!("{PROVISIONING}{id}"),
-                    None => format!("{PUT}{}", hash(&call.after)),
+                    None => format!("{PUT}{}", statements::hash(&call.after)),
                 };
                 (arn, request)
             }
             // A set that was made is remembered; what belongs in it comes with the next look.
             (Verb::Create, _) => set::make(site, &set.named, lane).await?,
-            (Verb::Delete, Some(arn)) => {
-                let request = set::delete(site, &arn, lane).await?;
-                (arn, request)
-            }
-            (Verb::Delete, None) => {
-                return Err(ApiError::answered(DELETE, GONE, "its ARN is not known", 400));
-            }
+            (Verb::Delete, _) => set::delete(site, &set.named, lane).await?,
         };
         Ok(Answer { request, facts: Some(facts(&arn)) })
     }
@@ -317,11 +311,6 @@ async fn operation(
     let Some(id) = request.strip_prefix(PROVISIONING) else { return Ok(None) };
     let progress = progress(site, id, lane).await?;
     Ok(Some(Operation { request: request.clone(), verb: *verb, progress }))
-}
-
-/// What tells a document from others.
-fn hash(document: &Value) -> String {
-    name_of(&[&document.to_string()])
 }
 
 /// How a provisioning gets on.

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::{
     super::{Answer, Call, Kind, Look, Seen, iam::PATH, read},
     Mark,
-    set::{self, DELETE, DESCRIBE, GONE, Named, THERE, facts, reference},
+    set::{self, DESCRIBE, Named, THERE, facts, reference},
 };
 use crate::{
     access::site::Site,
     aws::ApiError,
     model::{
         failure::Lane,
-        holding::Holder,
+        holding::{self, Holder},
         object::Object,
         share::{Content, Shares},
         target::{Observed, Verb},
@@ -101,13 +101,7 @@ impl Kind for PermissionSets {
         let (arn, request) = match (call.verb, set.named.arn.clone()) {
             (Verb::Create, Some(arn)) if call.is_present => (arn, "attached".to_owned()),
             (Verb::Create, _) => set::make(site, &set.named, lane).await?,
-            (Verb::Delete, Some(arn)) => {
-                let request = set::delete(site, &arn, lane).await?;
-                (arn, request)
-            }
-            (Verb::Delete, None) => {
-                return Err(ApiError::answered(DELETE, GONE, "its ARN is not known", 400));
-            }
+            (Verb::Delete, _) => set::delete(site, &set.named, lane).await?,
         };
         if call.verb == Verb::Create {
             let before: Body = read(DESCRIBE, &call.before)?;
@@ -129,8 +123,7 @@ impl Kind for PermissionSets {
         if read::<Body>(DESCRIBE, body)? == Body::WHOLE {
             return Ok(Shares { content: Content::Current, lacking: Vec::new() });
         }
-        let live = holders.iter().enumerate().filter(|(_, holder)| holder.is_live(now));
-        Ok(Shares { content: Content::Stale, lacking: live.map(|(at, _)| at).collect() })
+        Ok(holding::all_lack(holders, now))
     }
 }
 

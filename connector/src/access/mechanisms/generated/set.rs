@@ -106,8 +106,7 @@ async fn named(site: &Site, arn: &str, lane: Lane) -> Result<Option<String>, Api
 
 /// The ARN of the set of this name, if it is there: one after another is asked for its name.
 async fn find(site: &Site, set: &Named, lane: Lane) -> Result<Option<String>, ApiError> {
-    let instance = &site.instance(lane).await?.arn;
-    let client = site.access(lane).await?.sso_admin();
+    let (client, instance) = client(site, lane).await?;
     let mut token = None;
     for _ in 0..PAGES_MAX {
         let answer = client
@@ -205,19 +204,19 @@ fn plain(text: &str) -> String {
     text.chars().map(|one| if matches!(one, ' '..='~') { one } else { '?' }).collect()
 }
 
-pub(super) async fn delete(site: &Site, arn: &str, lane: Lane) -> Result<String, ApiError> {
-    let answer = site
-        .access(lane)
-        .await?
-        .sso_admin()
-        .delete_permission_set()
-        .instance_arn(&site.instance(lane).await?.arn)
-        .permission_set_arn(arn)
-        .customize()
-        .config_override(once())
-        .send()
-        .await;
-    Answer::of(DELETE, answer).map(|done| done.request)
+/// Removes a set; its ARN, and the id of the request.
+pub(super) async fn delete(
+    site: &Site,
+    set: &Named,
+    lane: Lane,
+) -> Result<(String, String), ApiError> {
+    let Some(arn) = &set.arn else {
+        return Err(ApiError::answered(DELETE, GONE, "its ARN is not known", 400));
+    };
+    let (client, instance) = client(site, lane).await?;
+    let call = client.delete_permission_set().instance_arn(instance).permission_set_arn(arn);
+    let answer = call.customize().config_override(once()).send().await;
+    Ok((arn.clone(), Answer::of(DELETE, answer)?.request))
 }
 
 /// The client of an instance, and the ARN of that.

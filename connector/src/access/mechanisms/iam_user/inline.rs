@@ -192,7 +192,7 @@ impl Kind for Policies {
         let has_ended = |seen: &Value| policy_document::is_current(seen, [], look.now);
         let document = document.filter(|seen| !(is_left && has_ended(seen)));
         let shows = |_: &str, verb| match verb {
-            Verb::Create => document.as_ref().is_some_and(|seen| hash(seen) == written),
+            Verb::Create => document.as_ref().is_some_and(|seen| statements::hash(seen) == written),
             Verb::Delete => document.is_none(),
         };
         let observed = Observed {
@@ -213,7 +213,7 @@ impl Kind for Policies {
                 let put = access.iam().put_user_policy().user_name(user).policy_name(name);
                 let put = put.policy_document(call.after.to_string());
                 let answer = put.customize().config_override(once()).send().await;
-                (Answer::of(PUT, answer), hash(&call.after))
+                (Answer::of(PUT, answer), statements::hash(&call.after))
             }
             Verb::Delete => {
                 let delete = access.iam().delete_user_policy().user_name(user).policy_name(name);
@@ -259,9 +259,4 @@ async fn document(access: &Access, user: &str, name: &str) -> Result<Option<Valu
         Err(error) if error.code.as_deref() == Some(GONE) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// What tells a document from others.
-fn hash(document: &Value) -> String {
-    policy_document::name_of(&[&document.to_string()])
 }
