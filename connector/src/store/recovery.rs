@@ -75,6 +75,8 @@ pub struct Wanted {
     pub since: DateTime<Utc>,
     /// Until when the database remembers all.
     pub remembered_until: DateTime<Utc>,
+    /// Now: AWS tells what had arrived by then.
+    pub asked_at: DateTime<Utc>,
 }
 
 /// The report on an instance that is due; none: nothing is to be asked now.
@@ -85,7 +87,8 @@ pub struct Wanted {
 pub async fn due(conn: &mut PgConnection, held: &Held) -> Result<Option<Wanted>> {
     Ok(sqlx::query_as!(
         Wanted,
-        r#"SELECT recovering_since AS "since!", remembered_until AS "remembered_until!"
+        r#"SELECT recovering_since AS "since!", remembered_until AS "remembered_until!",
+             connector.now() AS "asked_at!"
            FROM connector.connectors c
            LEFT JOIN connector.recovery_reads r
              ON r.connector_id = c.connector_id AND r.integration_id = $2
@@ -118,8 +121,8 @@ pub enum Told {
     Not(String),
 }
 
-/// Stores what AWS has told of an instance, in the place of what it told before; what it told before
-/// `settled`, only until it is asked again. What the database knows is not stored, nor the removal of
+/// Stores what AWS has told of an instance, in the place of what it told before; what it was asked
+/// before `settled`, only until it is asked again. What the database knows is not stored, nor the removal of
 /// what nobody holds. Nothing is when the recovery has ended.
 ///
 /// # Errors
@@ -147,7 +150,7 @@ pub async fn report(
     }
     let changes = match told {
         Told::Whole(changes) => changes,
-        Told::Not(trouble) => return note(tx, held, trouble, settled).await,
+        Told::Not(trouble) => return note(tx, held, wanted, trouble, settled).await,
     };
     sqlx::query!(
         "DELETE FROM connector.forgotten WHERE connector_id = $1 AND integration_id = $2",
@@ -190,13 +193,15 @@ pub async fn report(
         .execute(&mut *tx)
         .await?;
     }
-    note(tx, held, "", settled).await
+    note(tx, held, wanted, "", settled).await
 }
 
-/// Notes how far the report is. Before `settled` a call from before may still arrive.
+/// Notes how far the report is. Before `settled` a call from before may still arrive: what was asked
+/// until then is not the end of it, however late the answer came.
 async fn note(
     conn: &mut PgConnection,
     held: &Held,
+    wanted: &Wanted,
     trouble: &str,
     settled: DateTime<Utc>,
 ) -> Result<()> {
@@ -205,11 +210,11 @@ async fn note(
         "INSERT INTO connector.recovery_reads AS r
              (connector_id, integration_id, read_at, next_at, trouble)
          VALUES ($1, $2,
-             CASE WHEN $3 = '' AND connector.now() >= $5 THEN connector.now() END,
-             CASE WHEN connector.now() < $5
+             CASE WHEN $3 = '' AND $6 THEN connector.now() END,
+             CASE WHEN NOT $6
                  THEN least($5, connector.now() + make_interval(secs => $4))
                  ELSE connector.now() + make_interval(secs => $4) END,
-             CASE WHEN $3 = '' AND connector.now() < $5
+             CASE WHEN $3 = '' AND NOT $6
                  THEN 'it was read; a call from before may still arrive until ' || $5::timestamptz(0)
                  ELSE $3 END)
          ON CONFLICT (connector_id, integration_id) DO UPDATE
@@ -219,7 +224,8 @@ async fn note(
         held.integration.0,
         trouble,
         wait,
-        settled
+        settled,
+        wanted.asked_at >= settled
     )
     .execute(conn)
     .await?;

@@ -1,5 +1,7 @@
 //! A database that has forgotten what was granted.
 
+use std::time::Duration;
+
 use apono_connector_proto::v1::{
     EndRecoveryRequest, EndRecoveryResponse, ExtendRequest, GetRecoveryRequest, GrantRequest,
     GrantState, Recovery, RevokeRequest, WatchResourcesRequest, WatchResourcesResponse,
@@ -282,4 +284,19 @@ async fn a_recovery_ends_without_the_word_of_aws_only_when_that_is_said() {
     let ended = house.api.end_recovery(|request| request.accept_unread = true).await;
     ended.expect("an end");
     assert!(house.api.recovery().await.is_none());
+}
+
+#[tokio::test]
+async fn a_report_that_was_asked_for_while_calls_may_still_arrive_is_not_the_last() {
+    const ASKED: &str = "sso:ListAccountAssignmentCreationStatus";
+    let house = House::build().await;
+    let late = Fault::new(Effect::Delay(Duration::from_secs(1))).on(ASKED).times(1);
+    house.cloud.sim.world().faults.push(late);
+    let before = house.calls(ASKED);
+    house.database.execute("UPDATE connector.memory SET timeline = '000000FF'").await;
+    wait_for("the question", || async { (house.calls(ASKED) > before).then_some(()) }).await;
+    // The answer comes when nothing may arrive any more, and tells what was there before.
+    house.pass(60).await;
+    house.api.whole_recovery().await;
+    assert!(house.calls(ASKED) > before + 1, "AWS is asked again");
 }
