@@ -15,6 +15,7 @@ use crate::{
     managed_policy::PolicyName,
     policy,
     provisioning::Provisioned,
+    trail::Door,
     world::{Account, Organization, World},
 };
 
@@ -60,6 +61,36 @@ impl World {
             !self.organization_denies(question.account, action, resource, &context)
                 && self.allows(account, set, question, &context)
         })
+    }
+
+    /// The role of a permission set of this name that somebody may use in an account; none: they may not.
+    pub(crate) fn role_for(&self, door: &Door<'_>) -> Option<String> {
+        let Door { organization, user, account, set } = *door;
+        let directory = &self.organizations.get(organization)?.directory;
+        let is_enabled = directory.users.iter().any(|one| one.id == user && !one.is_disabled);
+        let question = Question { organization, user, account, ..Question::default() };
+        let prefix = format!("AWSReservedSSO_{set}_");
+        let is_meant =
+            |role: &String| role.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 16);
+        let mut roles = held(directory, &question).into_iter().map(|held| held.role);
+        roles.find(is_meant).filter(|_| is_enabled)
+    }
+
+    /// Whether a session of a role that Identity Center has made may do something now, whoever may use
+    /// the role by now.
+    pub(crate) fn role_may(&mut self, role: &str, question: &Question<'_>) -> bool {
+        self.settle(question.organization);
+        let Some(organization) = self.organizations.get(question.organization) else {
+            return false;
+        };
+        let Some(account) = self.accounts.get(question.account) else { return false };
+        let mut provisioned = organization.directory.provisioned.iter();
+        let found = provisioned.find(|((at, _), one)| at == question.account && one.role == role);
+        let Some((_, set)) = found else { return false };
+        let context = self.context(organization, set, question);
+        let (action, resource) = (question.action, Some(question.resource));
+        !self.organization_denies(question.account, action, resource, &context)
+            && self.allows(account, set, question, &context)
     }
 
     /// The same by user name or e-mail address, in the first organization that has such a user;

@@ -50,6 +50,7 @@ pub mod shell;
 pub mod template;
 pub mod text;
 pub mod thing;
+pub mod trail;
 pub mod trap;
 pub mod world;
 mod xml;
@@ -62,6 +63,7 @@ pub use latency::Latency;
 pub use managed_policy::PolicyName;
 pub use quota::Quotas;
 pub use thing::{Kind, Thing};
+pub use trail::{Deed, Door, SignedIn};
 pub use trap::{Moment, Release, Trap, Trapped};
 pub use world::World;
 

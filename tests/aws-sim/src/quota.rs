@@ -3,7 +3,8 @@
 //! Rates are the published ones; where AWS publishes none, there is no bucket. EC2 counts
 //! by account, region and API (EC2 API reference, "Request throttling"); Organizations by
 //! account and API ("Quotas for AWS Organizations"); STS by account and region (IAM
-//! quotas); the APIs of IAM Identity Center share one bucket (its quotas page).
+//! quotas); `LookupEvents` by account and region ("Quotas in CloudTrail"); the APIs of IAM
+//! Identity Center share one bucket (its quotas page).
 
 use std::collections::HashMap;
 
@@ -75,6 +76,7 @@ fn published(call: &Call) -> Option<(&str, Rate)> {
             ("DescribeInstances, whole", rate(10.0, 50.0))
         }
         ("ec2", _) => (operation, rate(20.0, 100.0)),
+        ("cloudtrail", "LookupEvents") => (operation, rate(2.0, 2.0)),
         ("sts", _) => ("", rate(600.0, 600.0)),
         ("sso" | "identitystore", _) => ("", rate(20.0, 20.0)),
         _ => return None,

@@ -20,6 +20,7 @@ use crate::{
     template::{Deployment, Role},
     text::Text,
     thing::Thing,
+    trail::Trail,
     trap::Trap,
 };
 
@@ -60,6 +61,8 @@ pub struct World {
     pub pages_as_asked: bool,
     /// Tags of what another emulator has ([`crate::gate`]), by ARN.
     pub tags_elsewhere: BTreeMap<String, BTreeMap<Text, Text>>,
+    /// What CloudTrail has recorded.
+    pub trail: Trail,
     /// The longest session that is given, whatever was asked for.
     pub session_length_max: Option<TimeDelta>,
     keys_made: u64,

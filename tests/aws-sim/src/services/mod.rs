@@ -7,6 +7,7 @@ use crate::{
     world::World,
 };
 
+mod cloudtrail;
 mod dynamodb;
 mod ec2;
 mod eks;
@@ -40,6 +41,7 @@ mod things;
 /// Answers a call whose caller may make it.
 pub(crate) fn answer(world: &mut World, session: &Session, call: &Call) -> Result<Answer, Refusal> {
     match call.service.as_str() {
+        "cloudtrail" => cloudtrail::answer(world, session, call),
         "dynamodb" => dynamodb::answer(world, session, call),
         "ec2" => ec2::answer(world, session, call),
         "eks" => eks::answer(world, session, call),
@@ -98,7 +100,7 @@ fn page<'a, T>(
 /// it and the number of its page.
 fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
     let list = format!(
-        "{account}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{at}",
+        "{account}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}/{at}",
         call.service,
         call.operation,
         call.region,
@@ -107,6 +109,7 @@ fn token(account: &str, call: &Call, at: usize, number: usize) -> String {
         call.text("GroupId"),
         call.text("AccountId"),
         call.text("PrincipalId"),
+        call.json["LookupAttributes"],
         call.form.get("PolicyArn").map(String::as_str).unwrap_or_default(),
     );
     let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
