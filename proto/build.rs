@@ -4,8 +4,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "proto/apono/connector/v1/access.proto",
+    "proto/apono/connector/v1/audit.proto",
     "proto/apono/connector/v1/catalog.proto",
     "proto/apono/connector/v1/integration.proto",
     "proto/apono/connector/v1/inventory.proto",

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod api;
+pub mod audit;
 pub mod aws;
 pub mod base;
 pub mod catalog;

@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, process::Command};
 
+use aws_sim::template::Deployment;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,6 +94,14 @@ impl Setup {
         let mut world = self.cloud.sim.world();
         let role = world.account(account).roles.get_mut(role).expect("a role");
         change(&mut role.trust["Statement"][0]);
+    }
+
+    /// Wants session audit, and gives its rights on one side alone.
+    fn audit(&mut self, give: impl FnOnce(&mut Deployment, Deployment)) {
+        self.form.push_str("audit_enabled = true\n");
+        let mut given = self.cloud.deployment();
+        give(&mut given, self.cloud.deployment_with(&[("SessionAudit", "Enabled")]));
+        self.cloud.sim.world().deploy(&self.cloud.organization, &given);
     }
 
     /// Takes an action out of a role's policy.
@@ -232,9 +241,12 @@ broken! {
     the_portal_of_another_instance:
         async |s| s.form = s.form.replace("d-test123456", "d-0000000000"),
         0 "PORTAL_URL", "is the portal of d-0000000000, but this instance is d-test123456", "console in eu-west-1";
-    session_audit_that_has_no_effect_yet:
-        async |s| s.form.push_str("audit_enabled = true\n"),
-        0 "AUDIT", "does not read session audit yet", "later version";
+    session_audit_without_its_rights:
+        async |s| s.audit(|given, with| given.member = with.member),
+        0 "AUDIT", "does not allow cloudtrail:LookupEvents, iam:ListRoles", "parameter SessionAudit to Enabled";
+    session_audit_without_its_rights_in_members:
+        async |s| s.audit(|given, with| given.management = with.management),
+        0 "MEMBER_AUDIT", "so session audit is not read", "parameter SessionAudit to Enabled";
     an_account_without_the_member_role:
         async |s| s.cloud.sim.world().account(MEMBERS[1]).roles.clear(),
         0 "MEMBER_ROLES", "in 1 of 2 member accounts; not in 333333333333", "StackSet";

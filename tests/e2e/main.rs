@@ -7,6 +7,7 @@
 mod absence;
 mod access;
 mod access_table;
+mod audit;
 mod bad_forms;
 mod bad_requests;
 mod bad_settings;

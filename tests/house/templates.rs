@@ -8,7 +8,7 @@ use aws_sim::{
     template::{self, Role},
 };
 use connector::{
-    access::mechanisms::{MECHANISMS, To},
+    access::mechanisms::To,
     catalog,
     model::{arn::Partition, policy_document},
     privileges::{self, Stand, templates},
@@ -100,14 +100,14 @@ fn every_declared_action_exists_and_only_lists_or_reads() {
 fn each_mechanism_adds_what_it_declares_and_assignments_spare_the_management_account() {
     let plain =
         template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &[]).expect("a template");
-    for mechanism in MECHANISMS {
-        let choices = [(mechanism.title(), "Enabled"), ("AWS::AccountId", "111111111111")];
+    for choice in privileges::choices() {
+        let choices = [(choice.title, "Enabled"), ("AWS::AccountId", "111111111111")];
         let with = template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &choices);
         let with = with.expect("a template");
         let stand = Stand { partition: Partition::Aws, account: "111111111111", connector: "id" };
         let declared = [
-            (privileges::giving(*mechanism, stand, true), &plain.management, &with.management),
-            (privileges::giving_in_members(*mechanism, stand), &plain.member, &with.member),
+            (privileges::in_management(&choice, stand, true), &plain.management, &with.management),
+            (privileges::in_members(&choice, stand), &plain.member, &with.member),
         ];
         for (declared, plain, with) in declared {
             let added = actions(with).difference(&actions(plain)).cloned().collect();
@@ -117,7 +117,7 @@ fn each_mechanism_adds_what_it_declares_and_assignments_spare_the_management_acc
                 .map(str::to_owned)
                 .filter(|action| !actions(plain).contains(action))
                 .collect();
-            assert_eq!(declared, added, "{}", mechanism.name());
+            assert_eq!(declared, added, "{}", choice.name);
         }
         let policies = with.management.iter().flat_map(|role| &role.policies);
         for statement in policies.flat_map(|p| p["Statement"].as_array().expect("statements")) {
@@ -143,8 +143,7 @@ fn each_mechanism_adds_what_it_declares_and_assignments_spare_the_management_acc
             let policies = policies.into_iter().flat_map(|role| role.policies);
             policies.filter(|p| p["Statement"][0]["Resource"][0] == spared()).count()
         };
-        let is_a_choice =
-            mechanism.rights().iter().any(|right| right.to == To::ChangeManagementAccount);
+        let is_a_choice = choice.rights.iter().any(|right| right.to == To::ChangeManagementAccount);
         assert_eq!(statements(&[choices[0], choices[1], and]), usize::from(is_a_choice));
         assert_eq!(statements(&[choices[0], choices[1]]), 0);
         assert_eq!(statements(&[choices[1], and]), 0);

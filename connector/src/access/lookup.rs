@@ -28,7 +28,7 @@ use crate::{
     store::{
         self, PgConnection,
         acts::{self, New},
-        grants::{self, Grant},
+        grants::{self, Grant, Known},
         identity_centers::{self, Held},
         integrations,
         lookups::{self, Lookup, Told},
@@ -107,7 +107,7 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
         grants::end_lookup(&mut tx, &held.connector, &grant.id, None).await?;
         return tx.commit().await;
     }
-    let (Found { principal, names }, openings) = match found {
+    let (Found { principal, names, user_name }, openings) = match found {
         None => return Ok(()),
         Some(Ok((found, openings))) => {
             let forbidden = forbidden(&mut tx, ground, &now_is, (&found, &openings)).await?;
@@ -138,9 +138,9 @@ pub(super) async fn tie(ground: &Ground, grant: &Grant) -> store::Result<()> {
     if let Some(refusal) = tie::refusal(&mut tx, ground, &plans, whose).await? {
         return refuse(tx, held, &grant.id, &refusal).await;
     }
-    tie::all(&mut tx, ground, &grant.id, whose, &openings, now_is.until()).await?;
-    let known = Some((&principal, names.as_slice()));
-    grants::end_lookup(&mut tx, &held.connector, &grant.id, known).await?;
+    let known = Known { principal: &principal, names: &names, user_name: &user_name };
+    tie::all(&mut tx, ground, &grant.id, known, &openings, now_is.until()).await?;
+    grants::end_lookup(&mut tx, &held.connector, &grant.id, Some(known)).await?;
     let act = New {
         grant: &grant.id,
         verb: "RECIPIENT",

@@ -37,6 +37,8 @@ pub(super) struct Found {
     pub(super) principal: Principal,
     /// Every name by which a caller, or a rule, may know it.
     pub(super) names: Vec<String>,
+    /// How Identity Center names its sessions; empty: it is none of its users.
+    pub(super) user_name: String,
 }
 
 fn refused(code: RefusalCode, finding: String) -> Error {
@@ -74,6 +76,7 @@ async fn iam_user(site: &Site, arn: &UserArn) -> Result<Found, Error> {
     Ok(Found {
         principal: Principal::IamUser(IamUser { arn: arn.clone(), id: found.user_id }),
         names,
+        user_name: String::new(),
     })
 }
 
@@ -133,7 +136,8 @@ async fn described_user(
     let id = found.user_id().to_owned();
     let emails = found.emails().iter().filter_map(|email| email.value());
     let names = emails.chain(found.user_name()).map(str::to_owned).chain([id.clone()]).collect();
-    Ok(Found { principal: Principal::User(id), names })
+    let user_name = found.user_name().unwrap_or_default().to_owned();
+    Ok(Found { principal: Principal::User(id), names, user_name })
 }
 
 /// A group as AWS has it now.
@@ -163,7 +167,7 @@ async fn described_group(site: &Site, id: &str, named: Option<&str>) -> Result<F
     }
     let id = found.group_id().to_owned();
     let names = found.display_name().map(str::to_owned).into_iter().chain([id.clone()]).collect();
-    Ok(Found { principal: Principal::Group(id), names })
+    Ok(Found { principal: Principal::Group(id), names, user_name: String::new() })
 }
 
 fn identifier(path: &str, value: &str) -> Result<AlternateIdentifier, Error> {

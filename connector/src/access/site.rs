@@ -15,7 +15,10 @@ use crate::{
         lease::Lease,
         sessions::{Key, Kind, Session},
     },
-    catalog::identity_center::{self, Instance},
+    catalog::{
+        identity_center::{self, Instance},
+        reach,
+    },
     model::{
         failure::{Failure, Lane, Reason, ReasonCode},
         ids::{AccountId, Region},
@@ -93,20 +96,18 @@ impl Site {
             let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
             let known = members.entry((account.clone(), lane));
             Arc::clone(known.or_insert_with(|| {
-                let settings = &self.integration.settings;
-                let key = Key {
-                    connector: self.integration.connector.clone(),
-                    integration: settings.name.clone(),
-                    role: self.integration.role_in(account),
-                    region: settings.region.clone(),
-                };
-                let session = Session::new(&self.aws, key, Kind::Member, lane);
-                let access = Access::new(session, settings.region.clone());
+                let access = reach::access(&self.aws, &self.integration, Some(account), None, lane);
                 Arc::new(access.under(&self.lease, lane))
             }))
         };
         access.open().await.map_err(|error| error.meaning())?;
         Ok(access)
+    }
+
+    /// Whether what is done with the access is read.
+    #[must_use]
+    pub fn is_audited(&self) -> bool {
+        self.integration.settings.audit_enabled
     }
 
     /// How long a policy that was changed may still allow what it did.

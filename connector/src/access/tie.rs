@@ -19,7 +19,7 @@ use crate::{
         refusal::Refusal,
         unit::UnitState,
     },
-    store::{self, PgConnection, holdings, targets, units},
+    store::{self, PgConnection, audit, grants::Known, holdings, targets, units},
 };
 
 /// Ties the units of a grant to their targets, in the order in which targets are locked. There is room for
@@ -28,11 +28,13 @@ pub(super) async fn all(
     tx: &mut PgConnection,
     ground: &Ground,
     grant: &str,
-    (principal, names): (&Principal, &[String]),
+    known: Known<'_>,
     openings: &[Vec<InAccount>],
     until: DateTime<Utc>,
 ) -> store::Result<()> {
     let held = &ground.held;
+    let Known { principal, names, user_name } = known;
+    let is_audited = ground.site.is_audited() && !user_name.is_empty();
     // An audit may be a little late.
     let seen_within = ground.engine.config.audit * 2;
     let mut objects = BTreeMap::new();
@@ -47,9 +49,15 @@ pub(super) async fn all(
             principal,
             names,
         };
-        if mechanisms::of(&unit.what.mechanism).is_some_and(<dyn Mechanism>::can_be_tried) {
-            let of = (grant, unit.number);
+        let (mechanism, of) = (mechanisms::of(&unit.what.mechanism), (grant, unit.number));
+        if mechanism.is_some_and(<dyn Mechanism>::can_be_tried) {
             units::to_try(tx, &held.connector, of).await?;
+        }
+        let recipient = (held.integration, principal);
+        let audited = mechanism.and_then(|one| one.audited(&unit.what, recipient));
+        if let Some(audited) = audited.filter(|_| is_audited) {
+            let whole = (&held.connector, held.integration);
+            audit::expect(tx, whole, of, user_name, &audited).await?;
         }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }

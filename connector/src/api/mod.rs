@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use apono_connector_proto::v1::{
     FILE_DESCRIPTOR_SET, access_service_server::AccessServiceServer,
-    catalog_service_server::CatalogServiceServer,
+    audit_service_server::AuditServiceServer, catalog_service_server::CatalogServiceServer,
     integration_service_server::IntegrationServiceServer,
     inventory_service_server::InventoryServiceServer,
     operations_service_server::OperationsServiceServer, sync_service_server::SyncServiceServer,
@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod access;
+mod audit;
 pub mod auth;
 mod catalog;
 mod changes;
@@ -114,6 +115,7 @@ impl Api {
             .expect("the compiled descriptors are readable");
         let router = Routes::new(CatalogServiceServer::new(self.clone()))
             .add_service(AccessServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(IntegrationServiceServer::new(self.clone()))
             .add_service(SyncServiceServer::new(self.clone()))
             .add_service(InventoryServiceServer::new(self.clone()))

@@ -71,6 +71,8 @@ clients! {
     sso_admin: aws_sdk_ssoadmin, "sso";
     /// Users and groups of IAM Identity Center.
     identity_store: aws_sdk_identitystore, "identitystore";
+    /// CloudTrail.
+    cloudtrail: aws_sdk_cloudtrail, "cloudtrail";
     /// DynamoDB.
     dynamodb: aws_sdk_dynamodb, "dynamodb";
     /// EKS.

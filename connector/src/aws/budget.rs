@@ -61,7 +61,7 @@ struct Rate {
 
 /// Published rates. Organizations counts each API by itself and per organization;
 /// the numbers are those of its quota page. EC2 lets its describing calls refill at
-/// 20/s; STS takes 600/s; the others publish nothing, so 20/s is our own caution.
+/// 20/s; CloudTrail looks events up twice a second; STS takes 600/s; the others publish nothing, so 20/s is our own caution.
 fn published(service: &str, operation: Option<&str>, identity_center: f64) -> Rate {
     let (per_second, burst) = match (service, operation) {
         ("organizations", Some("ListAccounts")) => (8.0, 12.0),
@@ -71,6 +71,7 @@ fn published(service: &str, operation: Option<&str>, identity_center: f64) -> Ra
         }
         ("organizations", _) => (1.0, 2.0),
         ("ec2", _) => (20.0, 100.0),
+        ("cloudtrail", _) => (2.0, 2.0),
         ("sts", _) => (600.0, 600.0),
         ("s3", _) => (100.0, 100.0),
         // One less at once than it allows: on their way, calls come closer together.

@@ -234,6 +234,7 @@ impl Session {
             | ReasonCode::AccountNoLongerExcluded
             | ReasonCode::AccessStuck
             | ReasonCode::AccessRecovering
+            | ReasonCode::AuditUnread
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);

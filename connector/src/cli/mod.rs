@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod accounts;
+mod audit;
 mod changes;
 mod check;
 mod connect;
@@ -78,6 +79,9 @@ enum Command {
     /// Time-bound access.
     #[command(subcommand)]
     Grants(grants::Grants),
+    /// What was done with access that was given.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// What a database that was restored has forgotten of access, and the end of that.
     Recovery(recovery::Recovery),
     /// The organization's accounts.
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Integrations(_)
         | Command::Sync(_)
         | Command::Grants(_)
+        | Command::Audit(_)
         | Command::Recovery(_)
         | Command::Accounts(_)
         | Command::Resources(_)
@@ -235,6 +240,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Integrations(command) => command.run(&client).await,
         Command::Sync(command) => command.run(&client).await,
         Command::Grants(command) => command.run(&client).await,
+        Command::Audit(command) => command.run(&client).await,
         Command::Recovery(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
         Command::Resources(command) => command.run(&client).await,

@@ -9,11 +9,10 @@ use clap::builder::PossibleValuesParser;
 
 use super::{connect::Reach, output::Format as Output};
 use crate::{
-    access::mechanisms::{self, MECHANISMS},
     catalog,
     model::{arn::Partition, ids::AccountId},
     privileges::{
-        Stand, discovery, giving, giving_in_members,
+        Stand, choices, discovery, in_management, in_members,
         policy::{self, Format, On, Statement},
         templates,
     },
@@ -48,13 +47,13 @@ pub(super) struct IamPolicy {
     role: Role,
     #[command(flatten)]
     types: Types,
-    /// Ways of giving access, with commas between them; without it, the role can only read. The role
-    /// of the management account needs --management-account.
+    /// Ways of giving access, and session audit, with commas between them; without it, the role can only
+    /// read what is there. The role of the management account needs --management-account.
     #[arg(
         long,
         value_name = "MECHANISMS",
         value_delimiter = ',',
-        value_parser = PossibleValuesParser::new(MECHANISMS.iter().map(|one| one.name()))
+        value_parser = PossibleValuesParser::new(choices().into_iter().map(|one| one.name))
     )]
     mechanisms: Vec<String>,
     /// The management account, in which no access is given.
@@ -120,13 +119,15 @@ impl IamPolicy {
             PartitionName::AwsUsGov => Partition::AwsUsGov,
             PartitionName::AwsCn => Partition::AwsCn,
         };
-        let chosen = self.mechanisms.iter().filter_map(|name| mechanisms::of(name));
+        let mut chosen = choices();
+        chosen.retain(|one| self.mechanisms.iter().any(|name| name == one.name));
+        let chosen = chosen.iter();
         let connector = &self.connector_id;
         match (self.role, &self.management_account) {
             (Role::Management, Some(account)) => {
                 let stand = Stand { partition, account: account.as_str(), connector };
                 let is_spared = !self.in_management_account;
-                statements.extend(chosen.flat_map(|one| giving(one, stand, is_spared)));
+                statements.extend(chosen.flat_map(|one| in_management(one, stand, is_spared)));
             }
             (Role::Management, None) if !self.mechanisms.is_empty() => {
                 eprintln!(
@@ -137,7 +138,7 @@ impl IamPolicy {
             (Role::Management, None) => {}
             (Role::Member, _) => {
                 let stand = Stand { partition, account: "*", connector };
-                statements.extend(chosen.flat_map(|one| giving_in_members(one, stand)));
+                statements.extend(chosen.flat_map(|one| in_members(one, stand)));
             }
         }
         let format = match self.format {
@@ -179,7 +180,7 @@ impl CloudFormation {
         };
         let value = |value: &str, or: &str| if value.is_empty() { or } else { value }.to_owned();
         let choices: Vec<String> =
-            MECHANISMS.iter().map(|mechanism| format!("{}=Disabled", mechanism.title())).collect();
+            choices().iter().map(|choice| format!("{}=Disabled", choice.title)).collect();
         let choices = choices.join(" ");
         eprintln!(
             "In the management account, as somebody who may make IAM roles and StackSets:
@@ -192,7 +193,7 @@ impl CloudFormation {
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides \\
     AponoConnectorId={} ConnectorRoleArn={} \\
     OrganizationalUnitId=<r-... or ou-...> \\
-    {choices}   # Enabled: it may give access, too
+    {choices}   # Enabled: it may give access, or read how it is used
 
   # the integration's management_role_arn
   aws cloudformation describe-stacks --stack-name apono-connector \\

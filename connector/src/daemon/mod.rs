@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     access::{self, Engine, OnFailover},
     api::{self, Api, Limits},
+    audit::{self, Auditor},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
     config::{Database, OnUnkeptState, Settings, Tls},
@@ -218,7 +219,8 @@ async fn run_on(
         guard: guard.clone(),
         wishes: wishes.clone(),
     };
-    start_runners(&mut parts, crawler, engine, &stopper);
+    let auditor = Auditor { db: db.clone(), aws: aws.clone(), connectors: Arc::clone(&connectors) };
+    start_runners(&mut parts, crawler, engine, auditor, &stopper);
     let scheduler = Scheduler {
         db: db.clone(),
         connectors: Arc::clone(&connectors),
@@ -267,11 +269,12 @@ fn start_servers(
     });
 }
 
-/// Starts what crawls and what gives access.
+/// Starts what crawls, what gives access, and what reads how it is used.
 fn start_runners(
     parts: &mut JoinSet<Result<&'static str, Error>>,
     crawler: Crawler,
     engine: Engine,
+    auditor: Auditor,
     stopper: &Stopper,
 ) {
     let crawling = sync::runner::run(crawler, stopper.clone());
@@ -283,6 +286,11 @@ fn start_runners(
     parts.spawn(async move {
         giving.await?;
         Ok("the runner of access")
+    });
+    let auditing = audit::runner::run(auditor, stopper.clone());
+    parts.spawn(async move {
+        auditing.await;
+        Ok("the runner of session audit")
     });
 }
 

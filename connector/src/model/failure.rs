@@ -34,6 +34,8 @@ pub enum Lane {
     Reconcile,
     /// The scheduled crawl.
     Crawl,
+    /// What was done with access.
+    Audit,
 }
 
 impl Lane {
@@ -47,6 +49,7 @@ impl Lane {
             Self::Poll => "poll",
             Self::Reconcile => "reconcile",
             Self::Crawl => "crawl",
+            Self::Audit => "audit",
         }
     }
 }
@@ -118,6 +121,8 @@ reason_codes! {
     AccessStuck = "ACCESS_STUCK",
     /// The database may have forgotten what was granted.
     AccessRecovering = "ACCESS_RECOVERING",
+    /// What was done with access is not read.
+    AuditUnread = "AUDIT_UNREAD",
     /// Reading it failed in the daemon itself.
     Internal = "INTERNAL",
 }

@@ -5,6 +5,7 @@
 
 pub mod arn;
 pub mod assignment;
+pub mod attribution;
 pub mod breaker;
 pub mod details;
 pub mod errand;
@@ -23,6 +24,7 @@ pub mod owner;
 pub mod policy_document;
 pub mod problem;
 pub mod proof;
+pub mod record;
 pub mod recovery;
 pub mod refusal;
 pub mod resource;

@@ -205,6 +205,18 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             "The database may have forgotten access: it was restored, or another server took over. No access is given or taken away.".to_owned(),
             "See `recovery` for what AWS has that the database does not know, and end it with `recovery end`.".to_owned(),
         ),
+        ReasonCode::AuditUnread => {
+            let (code, about) = subject.split_once(' ').unwrap_or((subject, ""));
+            let why = code.parse().ok().filter(|code| *code != ReasonCode::AuditUnread);
+            let remedy = match why {
+                None | Some(ReasonCode::ActionDenied) => {
+                    "Set the stack's parameter SessionAudit to Enabled; if it is, look for a service control policy.".to_owned()
+                }
+                Some(code) => explain(code, about).remedy,
+            };
+            let cause = format!("What was done with access is not read ({subject}).");
+            (Warning, cause, format!("{remedy} Reading resumes where it was."))
+        }
         ReasonCode::Internal => (
             Warning,
             format!("Reading failed inside the connector ({subject})."),

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    access::mechanisms::{self, LOOKUP_IAM_ACTIONS, Mechanism, Right, To},
+    access::mechanisms::{self, LOOKUP_IAM_ACTIONS, MECHANISMS, Mechanism, Right, To},
+    audit,
     catalog::{self, COLLECTORS},
     model::{arn::Partition, scope::Reach},
 };
@@ -47,6 +48,56 @@ pub fn discovery<'a>(types: impl IntoIterator<Item = &'a str>) -> Actions {
     management.extend(catalog::organization::IAM_ACTIONS);
     management.extend(preflight::MANAGEMENT_IAM_ACTIONS);
     Actions { management, member }
+}
+
+/// What whoever deploys the template chooses, by a parameter: a way of giving access, or session audit.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// Stable name.
+    pub name: &'static str,
+    /// Its name in the template: of the parameter, and of its policy.
+    pub title: &'static str,
+    /// What it is for, in a sentence.
+    pub description: &'static str,
+    /// What it takes in the management account.
+    pub rights: &'static [Right],
+    /// What it takes in a member account.
+    pub member_rights: &'static [Right],
+}
+
+impl Choice {
+    fn giving(mechanism: &dyn Mechanism) -> Self {
+        Self {
+            name: mechanism.name(),
+            title: mechanism.title(),
+            description: mechanism.description(),
+            rights: mechanism.rights(),
+            member_rights: mechanism.member_rights(),
+        }
+    }
+}
+
+const AUDIT_RIGHTS: &[Right] = &[Right {
+    name: "Read",
+    actions: audit::IAM_ACTIONS,
+    on: mechanisms::On::Everything,
+    when: &[],
+    to: To::Look,
+}];
+
+/// Session audit.
+const AUDIT: Choice = Choice {
+    name: "aws-session-audit",
+    title: "SessionAudit",
+    description: "Read what was done with the access that was given",
+    rights: AUDIT_RIGHTS,
+    member_rights: AUDIT_RIGHTS,
+};
+
+/// All choices.
+#[must_use]
+pub fn choices() -> Vec<Choice> {
+    MECHANISMS.iter().map(|one| Choice::giving(*one)).chain([AUDIT]).collect()
 }
 
 /// Where a role is to give access, for whom.
@@ -109,20 +160,19 @@ impl Stand<'_> {
     }
 }
 
-/// The statements that a mechanism adds to the role of the management account. Access to that account
+/// The statements that a choice adds to the role of the management account. Access to that account
 /// could change the role itself, so it is spared unless that is wanted.
 #[must_use]
-pub fn giving(mechanism: &dyn Mechanism, stand: Stand<'_>, is_spared: bool) -> Vec<Statement> {
-    let rights = mechanism.rights().iter();
+pub fn in_management(choice: &Choice, stand: Stand<'_>, is_spared: bool) -> Vec<Statement> {
+    let rights = choice.rights.iter();
     let meant = rights.filter(|right| !(is_spared && right.to == To::ChangeManagementAccount));
-    meant.map(|right| stand.statement(mechanism.title(), right)).collect()
+    meant.map(|right| stand.statement(choice.title, right)).collect()
 }
 
-/// The statements that a mechanism adds to the role of member accounts.
+/// The statements that a choice adds to the role of member accounts.
 #[must_use]
-pub fn giving_in_members(mechanism: &dyn Mechanism, stand: Stand<'_>) -> Vec<Statement> {
-    let rights = mechanism.member_rights().iter();
-    rights.map(|right| stand.statement(mechanism.title(), right)).collect()
+pub fn in_members(choice: &Choice, stand: Stand<'_>) -> Vec<Statement> {
+    choice.member_rights.iter().map(|right| stand.statement(choice.title, right)).collect()
 }
 
 /// The actions of a right; who looks in Identity Center, looks recipients up, too.

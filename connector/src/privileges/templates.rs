@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{actions, discovery};
+use super::{Choice, actions, choices, discovery};
 use crate::{
-    access::mechanisms::{BOUNDARY, MECHANISMS, Mechanism, On, Right, To},
+    access::mechanisms::{BOUNDARY, On, Right, To},
     catalog,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 const ACTIONS: &str = "@ACTIONS@";
 /// Where the member template stands in the other.
 const MEMBER: &str = "@MEMBER@";
-/// Where what mechanisms need stands.
+/// Where what is chosen stands.
 const CHOICES: &str = "@CHOICES@";
 const CONDITIONS: &str = "@CONDITIONS@";
 const POLICIES: &str = "@POLICIES@";
@@ -29,31 +29,32 @@ const SERVICES: &str = "@SERVICES@";
 pub fn management(types: &[&str]) -> String {
     let of_role = &discovery(types.iter().copied()).management;
     let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
-    let choices: String = MECHANISMS.iter().map(|mechanism| choice(*mechanism)).collect();
-    let template = filled(&template, CHOICES, &choices);
-    let here = || MECHANISMS.iter().filter(|mechanism| !mechanism.rights().is_empty());
-    let conditions: String = here().map(|mechanism| condition(*mechanism)).collect();
+    let choices = choices();
+    let parameters: String = choices.iter().map(parameter).collect();
+    let template = filled(&template, CHOICES, &parameters);
+    let here = || choices.iter().filter(|choice| !choice.rights.is_empty());
+    let conditions: String = here().map(condition).collect();
     let template = filled(&template, CONDITIONS, &conditions);
-    let policies: Vec<String> = here().map(|mechanism| policy(*mechanism)).collect();
+    let policies: Vec<String> = here().map(policy).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
-    let parameters: String = in_members().map(|one| parameter(one.title())).collect();
-    let template = filled(&template, PARAMETERS, &parameters);
+    let handed_on: String = in_members().iter().map(|one| handed_on(one.title)).collect();
+    let template = filled(&template, PARAMETERS, &handed_on);
     filled(&template, MEMBER, &member(types))
 }
 
-/// The mechanisms that need something in member accounts.
-fn in_members() -> impl Iterator<Item = &'static dyn Mechanism> {
-    MECHANISMS.iter().copied().filter(|mechanism| !mechanism.member_rights().is_empty())
+/// The choices that need something in member accounts.
+fn in_members() -> Vec<Choice> {
+    choices().into_iter().filter(|choice| !choice.member_rights.is_empty()).collect()
 }
 
 /// A parameter that the StackSet hands on.
-fn parameter(title: &str) -> String {
+fn handed_on(title: &str) -> String {
     format!("- ParameterKey: {title}\n  ParameterValue:\n    Ref: {title}\n")
 }
 
-/// The parameter that switches a mechanism on.
-fn choice(mechanism: &dyn Mechanism) -> String {
-    let (title, description) = (mechanism.title(), mechanism.description());
+/// The parameter of a choice.
+fn parameter(choice: &Choice) -> String {
+    let Choice { title, description, .. } = choice;
     format!(
         "{title}:\n  Type: String\n  Description: {description}\n  AllowedValues:\n    - Enabled\n    - Disabled\n  Default: Disabled\n"
     )
@@ -63,10 +64,10 @@ fn has(title: &str) -> String {
     format!("Has{title}:\n  Fn::Equals:\n    - Ref: {title}\n    - Enabled\n")
 }
 
-fn condition(mechanism: &dyn Mechanism) -> String {
-    let title = mechanism.title();
+fn condition(choice: &Choice) -> String {
+    let title = choice.title;
     let mut condition = has(title);
-    if mechanism.rights().iter().any(|right| right.to == To::ChangeManagementAccount) {
+    if choice.rights.iter().any(|right| right.to == To::ChangeManagementAccount) {
         let _ = writeln!(
             condition,
             "Has{title}InManagementAccount:\n  Fn::And:\n    - Condition: Has{title}\n    - Condition: HasManagementAccountAccess"
@@ -75,26 +76,22 @@ fn condition(mechanism: &dyn Mechanism) -> String {
     condition
 }
 
-/// The policies that a mechanism adds to the role of the management account: what it always needs, and
+/// The policies that a choice adds to the role of the management account: what it always needs, and
 /// what it needs to give access to that account.
-fn policy(mechanism: &dyn Mechanism) -> String {
+fn policy(choice: &Choice) -> String {
     let is_for_all = |right: &&Right| right.to != To::ChangeManagementAccount;
-    let (all, own): (Vec<_>, Vec<_>) = mechanism.rights().iter().partition(is_for_all);
-    let mut policies = policy_of(mechanism, ("", "", "ManagementRole"), &all);
+    let (all, own): (Vec<_>, Vec<_>) = choice.rights.iter().partition(is_for_all);
+    let mut policies = policy_of(choice, ("", "", "ManagementRole"), &all);
     if !own.is_empty() {
         let (name, file) = ("InManagementAccount", "-management-account");
         policies.push('\n');
-        policies.push_str(&policy_of(mechanism, (name, file, "ManagementRole"), &own));
+        policies.push_str(&policy_of(choice, (name, file, "ManagementRole"), &own));
     }
     policies
 }
 
-fn policy_of(
-    mechanism: &dyn Mechanism,
-    (name, file, role): (&str, &str, &str),
-    rights: &[&Right],
-) -> String {
-    let title = mechanism.title();
+fn policy_of(choice: &Choice, (name, file, role): (&str, &str, &str), rights: &[&Right]) -> String {
+    let title = choice.title;
     let template = include_str!("templates/mechanism.yaml")
         .replace("@TITLE@", title)
         .replace("@ROLE@", role)
@@ -144,10 +141,11 @@ fn statement(title: &str, right: &Right) -> String {
 pub fn member(types: &[&str]) -> String {
     let of_role = &discovery(types.iter().copied()).member;
     let template = filled(include_str!("templates/member.yaml"), ACTIONS, &items(of_role));
-    let template = filled(&template, CHOICES, &in_members().map(choice).collect::<String>());
-    let conditions = in_members().map(|one| has(one.title())).collect::<String>();
+    let template =
+        filled(&template, CHOICES, &in_members().iter().map(parameter).collect::<String>());
+    let conditions = in_members().iter().map(|one| has(one.title)).collect::<String>();
     let template = filled(&template, CONDITIONS, &conditions);
-    let policies: Vec<String> = in_members().map(member_policy).collect();
+    let policies: Vec<String> = in_members().iter().map(member_policy).collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
     let services: Vec<String> = catalog::SERVICES.iter().map(|one| all_of(one)).collect();
     let template = filled(&template, SERVICES, &services.join("\n"));
@@ -159,9 +157,9 @@ fn all_of(service: &str) -> String {
     if service == "sts" { "- sts:AssumeRole".to_owned() } else { format!("- {service}:*") }
 }
 
-fn member_policy(mechanism: &dyn Mechanism) -> String {
-    let rights: Vec<&Right> = mechanism.member_rights().iter().collect();
-    policy_of(mechanism, ("", "", "MemberRole"), &rights)
+fn member_policy(choice: &Choice) -> String {
+    let rights: Vec<&Right> = choice.member_rights.iter().collect();
+    policy_of(choice, ("", "", "MemberRole"), &rights)
 }
 
 fn items(actions: &BTreeSet<&str>) -> String {

@@ -145,7 +145,7 @@ pub async fn stuck_by_integration(
         &super::texts(connectors),
         longer_than.as_secs_f64(),
         i32::try_from(examples_max).unwrap_or(i32::MAX),
-        &problems::ACCESS.map(|code| code.as_str().to_owned())
+        &problems::Finder::Access.codes()
     )
     .fetch_all(conn)
     .await?;

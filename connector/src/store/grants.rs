@@ -251,8 +251,18 @@ pub async fn lock(
     )
 }
 
-/// Notes who the recipient of a locked grant is, with every name of it (none: nobody needs to know
-/// any more).
+/// Who a recipient is.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// In the identity store, or in IAM.
+    pub principal: &'a Principal,
+    /// Every name by which a rule may know it.
+    pub names: &'a [String],
+    /// How Identity Center names its sessions; empty: it is none of its users.
+    pub user_name: &'a str,
+}
+
+/// Notes who the recipient of a locked grant is (none: nobody needs to know any more).
 ///
 /// # Errors
 ///
@@ -261,19 +271,20 @@ pub async fn end_lookup(
     conn: &mut PgConnection,
     connector: &ConnectorId,
     id: &str,
-    known: Option<(&Principal, &[String])>,
+    known: Option<Known<'_>>,
 ) -> Result<()> {
-    let principal = known.map(|(principal, _)| serde_json::to_value(principal)).transpose();
-    let names = known.map(|(_, names)| names).unwrap_or_default();
+    let principal = known.map(|known| serde_json::to_value(known.principal)).transpose();
+    let names = known.map(|known| known.names).unwrap_or_default();
     let done = sqlx::query!(
         "UPDATE connector.grants
-         SET principal = $3, names = $4, lookup_at = NULL, lookup_failures = 0, stuck_since = NULL,
+         SET principal = $3, names = $4, user_name = $5, lookup_at = NULL, lookup_failures = 0, stuck_since = NULL,
              stuck_reason = ''
          WHERE connector_id = $1 AND grant_id = $2",
         connector.as_str(),
         id,
         stored("grants", "principal", principal)?,
-        names
+        names,
+        known.map_or("", |known| known.user_name)
     )
     .execute(conn)
     .await?;

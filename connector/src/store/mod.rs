@@ -25,6 +25,8 @@ use sqlx::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub mod acts;
+pub mod audit;
+pub mod audit_events;
 pub mod backlog;
 pub mod connectors;
 pub mod coverage;

@@ -43,12 +43,30 @@ pub struct Problem {
 pub enum Finder {
     /// A sync.
     Sync,
-    /// Whoever looks how access gets on: it finds [`ACCESS`].
+    /// Whoever looks how access gets on.
     Access,
+    /// Whoever reads what was done with it.
+    Audit,
 }
 
-/// What is found by whoever looks how access gets on.
-pub(super) const ACCESS: [ReasonCode; 2] = [ReasonCode::AccessStuck, ReasonCode::AccessRecovering];
+impl Finder {
+    /// Who finds problems of a code.
+    fn of(code: ReasonCode) -> Self {
+        if matches!(code, ReasonCode::AccessStuck | ReasonCode::AccessRecovering) {
+            Self::Access
+        } else if code == ReasonCode::AuditUnread {
+            Self::Audit
+        } else {
+            Self::Sync
+        }
+    }
+
+    /// The codes of what it finds.
+    pub(super) fn codes(self) -> Vec<String> {
+        let all = ReasonCode::ALL.iter().filter(|code| Self::of(**code) == self);
+        all.map(ToString::to_string).collect()
+    }
+}
 
 /// Puts the problems of a sync, or of a look, in the place of those of the one before. One that
 /// was open already keeps the time when it was first seen; those that were not met are
@@ -97,7 +115,7 @@ pub async fn replace(
     sqlx::query!(
         "UPDATE connector.problems p SET resolved_at = connector.now()
          WHERE connector_id = $1 AND integration_id = $2 AND resolved_at IS NULL
-           AND (code = ANY ($5)) = $6
+           AND code = ANY ($5)
            AND NOT EXISTS (
                SELECT FROM unnest($3::text[], $4::text[]) AS found(code, subject)
                WHERE found.code = p.code AND found.subject = p.subject)",
@@ -105,8 +123,7 @@ pub async fn replace(
         integration.0,
         &codes,
         &subjects,
-        &ACCESS.map(|code| code.as_str().to_owned()),
-        finder == Finder::Access
+        &finder.codes()
     )
     .execute(conn)
     .await?;

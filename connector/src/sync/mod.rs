@@ -18,17 +18,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::aws::{
-    Access, ApiError,
-    sessions::{Key, Kind, Session},
-};
 use crate::{
-    aws::Aws,
+    aws::{Access, ApiError, Aws},
     base::{activator::Activator, chain::Chain},
+    catalog::reach,
     model::{
-        arn::RoleArn,
         failure::{Failure, Lane, Reason, ReasonCode},
-        ids::{AccountId, ConnectorId, ReplicaId},
+        ids::{ConnectorId, ReplicaId},
         scope::{Group, Place},
     },
     store::{self, Db, integrations::Integration},
@@ -129,28 +125,11 @@ impl Error {
 /// The reach of an integration's roles.
 #[must_use]
 pub fn access(aws: &Aws, integration: &Integration, place: &Place) -> Access {
-    let settings = &integration.settings;
     let region = match place {
-        Place::Organization | Place::Account(_) => settings.region.clone(),
-        Place::Region(_, region) => region.clone(),
+        Place::Organization | Place::Account(_) => None,
+        Place::Region(_, region) => Some(region),
     };
-    let (role, kind) = match place.account() {
-        Some(account) => role_in(account, integration),
-        None => (settings.management_role_arn.clone(), Kind::Management),
-    };
-    let key = Key {
-        connector: integration.connector.clone(),
-        integration: settings.name.clone(),
-        role,
-        region: settings.region.clone(),
-    };
-    Access::new(Session::new(aws, key, kind, Lane::Crawl), region)
-}
-
-fn role_in(account: &AccountId, integration: &Integration) -> (RoleArn, Kind) {
-    let is_management = account == &integration.management_account;
-    let kind = if is_management { Kind::Management } else { Kind::Member };
-    (integration.role_in(account), kind)
+    reach::access(aws, integration, place.account(), region, Lane::Crawl)
 }
 
 /// A group with the integration that it belongs to.

@@ -72,6 +72,7 @@ pub fn sample(world: &mut World, template: &str, connector_id: &str) -> anyhow::
     let choices = [
         ("AccountAssignments", "Enabled"),
         ("GeneratedAccess", "Enabled"),
+        ("SessionAudit", "Enabled"),
         ("AWS::AccountId", SAMPLE_MANAGEMENT),
     ];
     let deployment = template::render(template, connector_id, HUB_ROLE_ARN, &root, &choices)?;

@@ -27,7 +27,7 @@ pub(super) async fn house_with(options: &[(&'static str, &str)]) -> House {
 }
 
 /// The same with other settings of its integration.
-pub(super) async fn house_of(
+pub(crate) async fn house_of(
     options: &[(&'static str, &str)],
     meant: fn(IntegrationSettings) -> IntegrationSettings,
 ) -> House {

@@ -110,9 +110,9 @@ impl Cloud {
 
     /// The same, with every way of giving access.
     pub(crate) fn deploy_all(&self) {
-        let all = connector::access::mechanisms::MECHANISMS
+        let all = connector::privileges::choices()
             .iter()
-            .map(|one| (one.title(), "Enabled"))
+            .map(|one| (one.title, "Enabled"))
             .collect::<Vec<_>>();
         let deployment = self.deployment_with(&all);
         self.sim.world().deploy(&self.organization, &deployment);

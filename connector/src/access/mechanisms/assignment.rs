@@ -32,7 +32,7 @@ use crate::{
         refusal::{Refusal, RefusalCode},
         target::{Intent, Observed, Operation, Progress, Verb},
     },
-    store::{permission_sets::PermissionSet, units::What},
+    store::{audit::Audited, permission_sets::PermissionSet, units::What},
 };
 
 mod requests;
@@ -197,6 +197,11 @@ impl Mechanism for Assignments {
 
     async fn openings(&self, _site: &Site, _plan: &Value) -> Result<Vec<InAccount>, Error> {
         Ok(Vec::new())
+    }
+
+    fn audited(&self, what: &What, _whose: (IntegrationId, &Principal)) -> Option<Audited> {
+        let (account, permission_set) = (what.account.clone(), what.permission.clone());
+        Some(Audited { account, permission_set, actions: Vec::new() })
     }
 
     fn details(

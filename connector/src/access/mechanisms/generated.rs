@@ -34,7 +34,10 @@ use super::{
 use crate::{
     access::site::Site,
     aws::ApiError,
-    catalog::{self, COLLECTORS, Ending, Grantable},
+    catalog::{
+        self, COLLECTORS, Ending, Grantable,
+        reserved_roles::{self, LIST_ROLES},
+    },
     model::{
         assignment::{InAccount, Principal},
         details::{self, Details},
@@ -46,7 +49,7 @@ use crate::{
         refusal::{Refusal, RefusalCode},
         statement::Statement,
     },
-    store::{resources::Stored as Resource, units::What},
+    store::{audit::Audited, resources::Stored as Resource, units::What},
 };
 
 mod document;
@@ -65,9 +68,6 @@ const CONNECTOR_TAG: &str = "apono:connector";
 const INTEGRATION_TAG: &str = "apono:integration";
 /// Sessions of a generated permission set last so long, but what they may do ends before.
 const SESSION: &str = "PT1H";
-/// Where Identity Center puts its roles.
-const RESERVED_PATH: &str = "/aws-reserved/sso.amazonaws.com/";
-const LIST_ROLES: &str = "iam:ListRoles";
 
 /// Generated access.
 pub(super) static GENERATED: &dyn Mechanism = &Generated { is_inline: false };
@@ -238,17 +238,19 @@ impl Mechanism for Generated {
     ) -> Result<Vec<String>, ApiError> {
         let Planned { account, statements: given, .. } = read(policy::CREATE, plan)?;
         let access = site.member(&account, Lane::Reconcile).await?;
-        let named = format!("AWSReservedSSO_{}_", self.set(whose, &account).0);
-        let roles = access.iam().list_roles().path_prefix(RESERVED_PATH).max_items(1000);
-        let mut roles = roles.into_paginator().items().send();
-        while let Some(role) = roles.next().await {
-            let role = role.map_err(|error| ApiError::of(LIST_ROLES, &error))?;
-            if role.role_name().starts_with(&named) {
-                return statements::denials(&access, role.arn(), &given).await;
-            }
-        }
-        let words = format!("no role {named}… shows in {account}");
-        Err(ApiError::answered(LIST_ROLES, "NoSuchEntity", &words, 404))
+        let (set, _) = self.set(whose, &account);
+        let Some(role) = reserved_roles::find(&access, &set).await? else {
+            let words = format!("no role of {set} shows in {account}");
+            return Err(ApiError::answered(LIST_ROLES, "NoSuchEntity", &words, 404));
+        };
+        statements::denials(&access, &role.arn, &given).await
+    }
+
+    fn audited(&self, what: &What, whose: (IntegrationId, &Principal)) -> Option<Audited> {
+        let Planned { account, statements, .. } = read(policy::CREATE, &what.plan).ok()?;
+        let (permission_set, _) = self.set(whose, &account);
+        let actions = statements.into_iter().flat_map(|one| one.actions).collect();
+        Some(Audited { account, permission_set, actions })
     }
 
     fn details(

@@ -30,7 +30,7 @@ use crate::{
         share::Shares,
         target::{Observed, Operation, Progress, Target, Verb},
     },
-    store::{self, resources::Stored as Resource, units::What},
+    store::{self, audit::Audited, resources::Stored as Resource, units::What},
 };
 
 mod answer;
@@ -156,6 +156,11 @@ pub trait Mechanism: Send + Sync {
         _whose: (IntegrationId, &Principal),
     ) -> Result<Vec<String>, ApiError> {
         Ok(Vec::new())
+    }
+
+    /// Which sessions a unit lets its recipient open; none: that is not told.
+    fn audited(&self, _what: &What, _whose: (IntegrationId, &Principal)) -> Option<Audited> {
+        None
     }
 
     /// How somebody gets in; without a portal, as far as that can be said.

@@ -27,7 +27,7 @@ use crate::{
         refusal::Refusal,
         trust_document::Entry,
     },
-    store::{resources::Stored as Resource, units::What},
+    store::{audit::Audited, resources::Stored as Resource, units::What},
 };
 
 mod trust;
@@ -136,6 +136,11 @@ impl Mechanism for Roles {
     ) -> Result<Vec<String>, ApiError> {
         let Planned { generated, .. } = read(trust::GET, plan)?;
         GENERATED.denials(site, &generated, whose).await
+    }
+
+    fn audited(&self, what: &What, whose: (IntegrationId, &Principal)) -> Option<Audited> {
+        let Planned { generated, .. } = read(trust::GET, &what.plan).ok()?;
+        GENERATED.audited(&What { plan: generated, ..what.clone() }, whose)
     }
 
     fn details(

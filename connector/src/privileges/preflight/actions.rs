@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Preflight;
 use crate::{
     access::mechanisms::{MECHANISMS, Mechanism, Right, To},
+    audit,
     aws::{Access, ApiError, simulation::denied},
     model::{arn::RoleArn, integration::Settings, problem, validation::Step},
     privileges::{self, Stand},
@@ -82,6 +83,31 @@ impl Preflight<'_> {
         }
         let declared = privileges::discovery(self.types()).member;
         step(CODE, member, &declared).await
+    }
+
+    /// Whether a role may read what was done with access; none: nobody wants to know.
+    pub(super) async fn audit_actions(&self, code: &str, access: &Access) -> Option<Step> {
+        if !self.settings.audit_enabled {
+            return None;
+        }
+        let (role, title) = (access.role(), privileges::AUDIT.title);
+        let declared = audit::IAM_ACTIONS.iter().copied().collect();
+        Some(match denied(access, &declared, None, &[]).await {
+            Ok(denied) if denied.is_empty() => {
+                Step::passed(code, format!("{role} can read what was done with access"))
+            }
+            Ok(denied) => Step::warning(
+                code,
+                format!(
+                    "{role} does not allow {}, so session audit is not read",
+                    denied.join(", ")
+                ),
+                format!(
+                    "Set the stack's parameter {title} to Enabled; if it is, look for a service control policy or a permissions boundary."
+                ),
+            ),
+            Err(error) => untried(code, role, &error),
+        })
     }
 
     fn types(&self) -> impl Iterator<Item = &str> {

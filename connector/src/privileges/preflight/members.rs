@@ -32,6 +32,9 @@ impl Preflight<'_> {
         if let Some((access, _)) = tried.iter().find(|(_, refused)| refused.is_none()) {
             report(self.external_id("MEMBER_EXTERNAL_ID", access.role()).await);
             report(self.member_actions(access).await);
+            if let Some(step) = self.audit_actions("MEMBER_AUDIT", access).await {
+                report(step);
+            }
         }
     }
 

@@ -93,14 +93,10 @@ impl Preflight<'_> {
         let (step, crawled) = self.tree(&management).await;
         report(step);
         report(self.identity_center(&management).await);
-        if self.settings.audit_enabled {
-            report(Step::warning(
-                "AUDIT",
-                "audit_enabled is kept, but this version does not read session audit yet",
-                "Nothing; it takes effect with a later version.",
-            ));
-        }
         report(self.management_actions(&management).await);
+        if let Some(step) = self.audit_actions("AUDIT", &management).await {
+            report(step);
+        }
         if self.settings.sso_region.is_some() {
             report(self.access_actions(&management).await);
         }

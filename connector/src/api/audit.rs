@@ -1,0 +1,221 @@
+//! What was done with the access that was given.
+
+use std::io::Read as _;
+
+use apono_connector_proto::v1::{
+    self, AuditCoverage, AuditDoubt, AuditEvent, AuditedCall, AuditedResource, AuditedSession,
+    GetAuditSummaryRequest, GetAuditSummaryResponse, ListAuditEventsRequest,
+    ListAuditEventsResponse, audit_service_server::AuditService,
+};
+use chrono::{DateTime, Utc};
+use flate2::read::GzDecoder;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api,
+    auth::caller,
+    page::{self, Page},
+    status, words,
+};
+use crate::{
+    model::{attribution::Ambiguity, ids::ConnectorId},
+    store::{
+        self, PgConnection,
+        audit::{self, Reach},
+        audit_events::{self, Event, Filter},
+    },
+};
+
+/// Calls, sessions and resources of a summary.
+const SUMMED_UP: i64 = 50;
+/// The longest record that is sent.
+const RECORD_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What CloudTrail's event history does not have.
+const BLIND_SPOTS: [&str; 3] = [
+    "The event history has management events alone: reads and writes of S3 objects, items, messages and invocations are not in it.",
+    "What was typed in a shell on an instance is not in CloudTrail; Session Manager logs it where the account's preferences say so.",
+    "CloudTrail delivers most events within 15 minutes.",
+];
+/// Where nothing is looked for.
+const NOT_AUDITED: &str = "The use of this grant is not looked for: audit_enabled was off when it was granted, or its recipient is a group or a user of IAM, or it was given by a group.";
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn get_audit_summary(
+        &self,
+        request: Request<GetAuditSummaryRequest>,
+    ) -> Result<Response<GetAuditSummaryResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let mut conn = self.conn().await?;
+        exists(&mut conn, &connector, &request.grant_id).await?;
+        let summed_up = sum_up(&mut conn, &connector, &request.grant_id).await;
+        Ok(Response::new(summed_up.map_err(|error| status::store(&error))?))
+    }
+
+    async fn list_audit_events(
+        &self,
+        request: Request<ListAuditEventsRequest>,
+    ) -> Result<Response<ListAuditEventsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let page = Page::parse("audit_events", request.page_size, &request.page_token)?;
+        let after = page.after.as_deref().map(place).transpose()?;
+        status::refuse_nul("account_id", &request.account_id)?;
+        let time = |time: Option<prost_types::Timestamp>, field| {
+            time.map(|time| words::time(time, field)).transpose()
+        };
+        let filter = Filter {
+            grant: request.grant_id,
+            account: request.account_id,
+            failed_only: request.failed_only,
+            ambiguous_only: request.ambiguous_only,
+            since: time(request.since_time, "since_time")?,
+            until: time(request.until_time, "until_time")?,
+        };
+        let mut conn = self.conn().await?;
+        exists(&mut conn, &connector, &filter.grant).await?;
+        let after = after.as_ref().map(|(at, id, account)| (*at, id.as_str(), account.as_str()));
+        let mut found = audit_events::list(&mut conn, &connector, &filter, after, page.limit())
+            .await
+            .map_err(|error| status::store(&error))?;
+        let fits = page::fitting(&found, |event| event.raw.len() * 8);
+        let next_page_token = page.cut_at(fits, &mut found, |event| {
+            format!("{} {} {}", event.at.timestamp_micros(), event.account, event.id)
+        });
+        let events = found.into_iter().map(shown).collect();
+        Ok(Response::new(ListAuditEventsResponse { events, next_page_token }))
+    }
+}
+
+/// Where a page begins: behind the event of a time, id and account.
+fn place(token: &str) -> Result<(DateTime<Utc>, String, String), Status> {
+    let mut parts = token.splitn(3, ' ');
+    let mut place = || {
+        let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+        let account = parts.next()?.to_owned();
+        Some((at, parts.next()?.to_owned(), account))
+    };
+    place().ok_or_else(page::damaged)
+}
+
+async fn exists(conn: &mut PgConnection, connector: &ConnectorId, id: &str) -> Result<(), Status> {
+    status::refuse_nul("grant_id", id)?;
+    let found = store::grants::get(conn, connector, id).await;
+    let found = found.map_err(|error| status::store(&error))?;
+    found.map(drop).ok_or_else(|| status::not_found("grant", id))
+}
+
+async fn sum_up(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    grant: &str,
+) -> store::Result<GetAuditSummaryResponse> {
+    let totals = audit_events::totals(conn, connector, grant).await?;
+    let calls = audit_events::calls(conn, connector, grant, SUMMED_UP).await?;
+    let sessions = audit_events::sessions(conn, connector, grant, SUMMED_UP).await?;
+    let resources = audit_events::resources(conn, connector, grant, SUMMED_UP).await?;
+    let doubts = audit_events::doubts(conn, connector, grant).await?;
+    let reaches = audit::reaches(conn, connector, grant).await?;
+    let blind_spots: &[&str] = if reaches.is_empty() { &[NOT_AUDITED] } else { &BLIND_SPOTS };
+    Ok(GetAuditSummaryResponse {
+        grant_id: grant.to_owned(),
+        calls: totals.calls,
+        failed_calls: totals.failed,
+        first_time: totals.first_at.map(words::timestamp),
+        last_time: totals.last_at.map(words::timestamp),
+        by_call: calls.into_iter().map(call).collect(),
+        sessions: sessions.into_iter().map(session).collect(),
+        resources: resources
+            .into_iter()
+            .map(|(arn, count)| AuditedResource { arn, count })
+            .collect(),
+        doubts: doubts
+            .into_iter()
+            .map(|(why, calls)| AuditDoubt {
+                ambiguity: ambiguity(Some(why)).into(),
+                reason: why.words().to_owned(),
+                calls,
+            })
+            .collect(),
+        coverage: reaches.into_iter().map(coverage).collect(),
+        blind_spots: blind_spots.iter().map(|one| (*one).to_owned()).collect(),
+    })
+}
+
+fn call(call: audit_events::Call) -> AuditedCall {
+    AuditedCall {
+        service: call.service,
+        name: call.name,
+        read_only: call.is_read_only,
+        error_code: call.error_code,
+        count: call.count,
+        last_time: Some(words::timestamp(call.last_at)),
+    }
+}
+
+fn session(used: audit_events::Used) -> AuditedSession {
+    AuditedSession {
+        account_id: used.account,
+        name: used.name,
+        role_id: used.role_id,
+        access_key_id: used.access_key,
+        create_time: Some(words::timestamp(used.created_at)),
+        last_time: Some(words::timestamp(used.last_at)),
+        calls: used.calls,
+        source_addresses: used.addresses,
+        user_agents: used.agents,
+    }
+}
+
+fn coverage(reach: Reach) -> AuditCoverage {
+    AuditCoverage {
+        account_id: reach.account,
+        region: reach.region,
+        source: crate::audit::EVENT_HISTORY.to_owned(),
+        read_until_time: reach.read_until.map(words::timestamp),
+        complete: reach.is_done,
+        trouble: reach.trouble,
+    }
+}
+
+fn shown(event: Event) -> AuditEvent {
+    let mut record = String::new();
+    // What was stored whole is read whole; a damaged one is told without it.
+    let _ = GzDecoder::new(event.raw.as_slice()).take(RECORD_BYTES_MAX).read_to_string(&mut record);
+    AuditEvent {
+        id: event.id,
+        event_time: Some(words::timestamp(event.at)),
+        account_id: event.account,
+        region: event.region,
+        service: event.service,
+        name: event.name,
+        read_only: event.is_read_only,
+        error_code: event.error_code,
+        source_address: event.address,
+        user_agent: event.agent,
+        resources: event.resources,
+        session_name: event.session_name,
+        role_id: event.role_id,
+        access_key_id: event.access_key,
+        session_create_time: Some(words::timestamp(event.session_created_at)),
+        grant_ids: event.attribution.grants,
+        ambiguity: ambiguity(event.attribution.ambiguity).into(),
+        source: event.source,
+        record,
+    }
+}
+
+fn ambiguity(ambiguity: Option<Ambiguity>) -> v1::AuditAmbiguity {
+    match ambiguity {
+        None => v1::AuditAmbiguity::Unspecified,
+        Some(Ambiguity::SeveralGrants) => v1::AuditAmbiguity::SeveralGrants,
+        Some(Ambiguity::AccessWasThere) => v1::AuditAmbiguity::AccessWasThere,
+        Some(Ambiguity::RoleUnknown) => v1::AuditAmbiguity::RoleUnknown,
+        Some(Ambiguity::RoleReplaced) => v1::AuditAmbiguity::RoleReplaced,
+        Some(Ambiguity::OutsideAccess) => v1::AuditAmbiguity::OutsideAccess,
+    }
+}

@@ -1,0 +1,105 @@
+//! Floor 4: session audit, what was done with the access that was given.
+//!
+//! What opens access notes, for integrations with `audit_enabled`, which sessions it lets somebody open
+//! ([`crate::store::audit::expect`]): the account, the permission set, and the name that Identity Center gives
+//! to the sessions of the recipient. Once it is active, IAM is asked for the id of the set's role
+//! ([`roles`]): no other role ever has that id, so what is done with it is never taken for somebody else's.
+//!
+//! From then on CloudTrail's event history is read, in each region of the account, for whoever has that
+//! session name ([`history`]), until the last session that can be open has ended and all that CloudTrail
+//! delivers late has come. What somebody did is attributed to the grant whose session it was
+//! ([`crate::model::attribution`]), and stored once. Where it is not certain whose it was, that is said.
+//!
+//! Crash safety: places are rows that are leased; what is read is stored with how far it was read, and what is
+//! read twice is stored once. A source that fails is a problem, and resumes where it was.
+
+use std::sync::Arc;
+
+use crate::{
+    aws::{Access, ApiError, Aws, sessions},
+    catalog::reserved_roles::LIST_ROLES,
+    model::{
+        failure::{Reason, ReasonCode},
+        ids::{ConnectorId, IntegrationId},
+    },
+    store::{
+        self, Db, PgConnection, audit,
+        problems::{self, Finder},
+    },
+};
+
+mod history;
+mod roles;
+pub mod runner;
+
+pub use history::SOURCE as EVENT_HISTORY;
+
+/// Every IAM action that is called for it, with the role of the account.
+pub const IAM_ACTIONS: &[&str] = &[history::LOOKUP_EVENTS, LIST_ROLES];
+
+/// What reading session audit needs. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Auditor {
+    /// The database.
+    pub db: Db,
+    /// AWS.
+    pub aws: Aws,
+    /// The connectors that this daemon hosts.
+    pub connectors: Arc<[ConnectorId]>,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// AWS.
+    #[error(transparent)]
+    Aws(#[from] ApiError),
+    /// The role session.
+    #[error(transparent)]
+    Session(#[from] sessions::Error),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Why it cannot be read, as it is stored: the code and what it is about. None: the lease was lost, or
+    /// the database is away.
+    fn trouble(&self) -> Option<String> {
+        let reason = match self {
+            Self::Aws(error) => error.reason.clone(),
+            Self::Session(error) => error.meaning().reason,
+            Self::Store(_) => return None,
+        };
+        Some(trouble(&reason))
+    }
+}
+
+/// Asks AWS, and forgets credentials of which it says that they have ended: the next try gets new ones.
+async fn ask<T>(
+    access: &Access,
+    asking: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    access.open().await?;
+    let told = asking.await;
+    if let Err(Error::Aws(error)) = &told
+        && error.reason.code == ReasonCode::CredentialsExpired
+    {
+        access.renew().await;
+    }
+    told
+}
+
+fn trouble(reason: &Reason) -> String {
+    format!("{} {}", reason.code, reason.subject).trim_end().to_owned()
+}
+
+/// Has the problems of an integration say what cannot be read now.
+async fn note_problems(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> store::Result<()> {
+    let found = audit::problems(conn, connector, integration).await?;
+    problems::replace(conn, connector, integration, (Finder::Audit, true), &found).await
+}

@@ -1,0 +1,79 @@
+//! Takes what is due, several at once, for as long as the process lives.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, info_span, warn};
+
+use super::{Auditor, history, roles};
+use crate::{
+    base::{activator::Activator, chain::Chain, chance, stopper::Stopper},
+    store::{
+        self,
+        audit::{self, Leased, ToFind},
+    },
+};
+
+/// How often to look for what is due.
+const TICK: Duration = Duration::from_secs(2);
+/// Places that are read, and roles that are looked for, at once.
+const AT_ONCE: usize = 16;
+/// For how long nobody else looks for the same role.
+const FIND_LEASE: Duration = Duration::from_mins(2);
+
+/// Runs until it is asked to stop. What is being read is left then; it is read again.
+pub async fn run(auditor: Auditor, stopper: Stopper) {
+    let mut runner = Runner { auditor, jobs: JoinSet::new() };
+    let tick = Activator::default();
+    while !stopper.is_stopping() {
+        while runner.jobs.try_join_next().is_some() {}
+        if let Err(error) = runner.begin().await {
+            warn!(error = %Chain(&error), "failed to look which session audit is due; trying again");
+        }
+        tokio::select! {
+            Some(_) = runner.jobs.join_next() => {}
+            () = tick.wait(TICK) => {}
+            () = stopper.stopping() => {}
+        }
+    }
+}
+
+struct Runner {
+    auditor: Auditor,
+    jobs: JoinSet<()>,
+}
+
+impl Runner {
+    async fn begin(&mut self) -> store::Result<()> {
+        let mut conn = self.auditor.db.conn().await?;
+        while self.jobs.len() < AT_ONCE {
+            let connectors = &self.auditor.connectors;
+            if let Some(unit) = audit::take_to_find(&mut conn, connectors, FIND_LEASE).await? {
+                self.jobs.spawn(find(self.auditor.clone(), unit));
+                continue;
+            }
+            let token = chance::uuid();
+            let leased = audit::lease(&mut conn, connectors, token, history::LEASE).await?;
+            let Some(place) = leased else { break };
+            self.jobs.spawn(read(self.auditor.clone(), place));
+        }
+        Ok(())
+    }
+}
+
+async fn find(auditor: Auditor, unit: ToFind) {
+    let span = info_span!("audited_role", grant.id = unit.grant, account.id = %unit.account);
+    if let Err(error) = roles::find(&auditor, &unit).instrument(span).await {
+        warn!(error = %Chain(&error), "failed to store whose role was found; it is looked for again");
+    }
+}
+
+async fn read(auditor: Auditor, place: Leased) {
+    let span = info_span!("audit", account.id = %place.account, region = %place.region);
+    match history::read(&auditor, &place).instrument(span).await {
+        Ok(()) | Err(store::Error::Fenced) => {}
+        Err(error) => {
+            warn!(error = %Chain(&error), "failed to store session audit; it is read again");
+        }
+    }
+}
