@@ -89,7 +89,7 @@ CREATE TABLE connector.audit_events (
     ambiguity text NOT NULL,
     -- As CloudTrail wrote it, compressed with gzip.
     record bytea NOT NULL,
-    PRIMARY KEY (connector_id, at, event_id, account_id)
+    PRIMARY KEY (connector_id, integration_id, at, event_id, account_id)
 ) PARTITION BY RANGE (at);
 
 CREATE INDEX audit_events_by_grant ON connector.audit_events USING gin (grant_ids);

@@ -3,7 +3,7 @@
 
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,
-    GrantRequest, GrantState, IntegrationSettings, ListAuditEventsRequest,
+    GrantRequest, GrantState, IntegrationSettings, ListAuditEventsRequest, ListTasksRequest,
     audit_service_client::AuditServiceClient,
 };
 use aws_sim::{Deed, Door, Effect, Fault, SignedIn, answer::Refusal};
@@ -352,4 +352,29 @@ async fn a_role_that_is_gone_before_it_was_found_is_told_by_its_name() {
     house.pass(16 * 60).await;
     let told = house.api.wait_for_calls("g1", 1).await;
     assert_eq!(told.doubts[0].ambiguity(), AuditAmbiguity::RoleUnknown);
+}
+
+#[tokio::test]
+async fn what_was_done_is_kept_as_long_as_the_integration_says() {
+    let mut house = house().await;
+    house.give(a_request("g1")).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    assert!(look(&house.cloud, &session));
+    house.pass(NEXT_READING_S).await;
+    house.api.wait_for_calls("g1", 1).await;
+    // At its start a daemon tidies up.
+    house.database.pass(399 * 86_400).await;
+    house.restart().await;
+    let tidied = || async {
+        let tasks = house.api.operations().list_tasks(ListTasksRequest {}).await.expect("tasks");
+        let mut tasks = tasks.into_inner().tasks.into_iter();
+        tasks.find(|one| one.name == "janitor" && one.activations > 0).map(|one| one.status)
+    };
+    let words = wait_for("a janitor", tidied).await;
+    assert!(words.contains("0 audited calls"), "{words}");
+    assert_eq!(house.api.audited("g1").await.calls, 1);
+    house.database.pass(2 * 86_400).await;
+    house.restart().await;
+    wait_for("its end", || async { (house.api.audited("g1").await.calls == 0).then_some(()) })
+        .await;
 }

@@ -158,6 +158,11 @@ const BAD_FORMS: &[BadForm] = &[
         "sync_interval",
         "is 0 seconds; choose 300 (5 minutes) to 604800 (7 days)",
     ),
+    (
+        |s| s.audit_retention = Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+        "audit_retention",
+        "is 3600 seconds; choose 86400 (1 day) to 315360000 (3650 days)",
+    ),
 ];
 
 fn owner(attribute: i32, source: &str, values: &[&str]) -> IntegrationOwner {

@@ -84,6 +84,9 @@ pub(super) fn draft(settings: v1::IntegrationSettings) -> Draft {
             .map(|interval| Duration::try_from(interval).unwrap_or(Duration::ZERO)),
         account_session_document: settings.account_session_document,
         inline_policies: settings.inline_policies,
+        audit_retention: settings
+            .audit_retention
+            .map(|length| Duration::try_from(length).unwrap_or(Duration::ZERO)),
     }
 }
 
@@ -109,6 +112,7 @@ pub(super) fn settings(settings: Settings) -> v1::IntegrationSettings {
         sync_interval: prost_types::Duration::try_from(settings.sync_interval).ok(),
         account_session_document: settings.account_session_document,
         inline_policies: settings.inline_policies,
+        audit_retention: prost_types::Duration::try_from(settings.audit_retention).ok(),
     }
 }
 

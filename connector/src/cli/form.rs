@@ -57,6 +57,10 @@ pub(super) struct Form {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) inline_policies: bool,
+    /// How long it is kept what was done with access: 90d, 400d.
+    #[arg(long, default_value = "400days", value_name = "DURATION")]
+    #[serde(default = "four_hundred_days")]
+    pub(super) audit_retention: String,
     /// Instructions shown with access: at most 400 characters.
     #[arg(long, default_value = "")]
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -96,10 +100,36 @@ fn an_hour() -> String {
     "1h".to_owned()
 }
 
+fn four_hundred_days() -> String {
+    "400days".to_owned()
+}
+
+/// A length of a field as the API has it.
+fn length(field: &str, text: &str, such_as: &str) -> anyhow::Result<prost_types::Duration> {
+    let length = humantime::parse_duration(text);
+    let length = length
+        .with_context(|| format!("{field} {text:?} cannot be used; write it as {such_as}"))?;
+    Ok(prost_types::Duration::try_from(length)?)
+}
+
+/// The same as people write it.
+fn written(length: Option<prost_types::Duration>, default: fn() -> String) -> String {
+    let length = length.and_then(|length| Duration::try_from(length).ok());
+    let days = |length: Duration| {
+        let days = length.as_secs() / 86_400;
+        let is_whole = days > 0 && Duration::from_hours(days * 24) == length;
+        is_whole.then(|| format!("{days}days"))
+    };
+    length.map_or_else(default, |length| {
+        days(length).unwrap_or_else(|| humantime::format_duration(length).to_string())
+    })
+}
+
 impl Form {
     /// Whether nothing was said.
     pub(super) fn is_empty(&self) -> bool {
-        *self == Self { sync_interval: an_hour(), ..Self::default() }
+        let (sync_interval, audit_retention) = (an_hour(), four_hundred_days());
+        *self == Self { audit_retention, sync_interval, ..Self::default() }
     }
 
     /// Reads a file.
@@ -136,12 +166,8 @@ impl Form {
 
     /// As the API has it.
     pub(super) fn settings(self) -> anyhow::Result<IntegrationSettings> {
-        let interval = humantime::parse_duration(&self.sync_interval).with_context(|| {
-            format!(
-                "sync_interval {:?} cannot be used; write it as 1h or 30min",
-                self.sync_interval
-            )
-        })?;
+        let interval = length("sync_interval", &self.sync_interval, "1h or 30min")?;
+        let retention = length("audit_retention", &self.audit_retention, "90d or 400d")?;
         Ok(IntegrationSettings {
             name: self.name,
             region: self.region,
@@ -164,9 +190,10 @@ impl Form {
                 attribute: owner.attribute,
                 source: owner.source,
             }),
-            sync_interval: Some(prost_types::Duration::try_from(interval)?),
+            sync_interval: Some(interval),
             account_session_document: self.account_session_document,
             inline_policies: self.inline_policies,
+            audit_retention: Some(retention),
         })
     }
 }
@@ -181,8 +208,6 @@ fn attribute(text: &str) -> OwnerAttribute {
 
 impl From<IntegrationSettings> for Form {
     fn from(settings: IntegrationSettings) -> Self {
-        let interval =
-            settings.sync_interval.and_then(|interval| Duration::try_from(interval).ok());
         Self {
             integration_owner: settings.integration_owner.map(|owner| OwnerForm {
                 attribute: match owner.attribute() {
@@ -206,8 +231,8 @@ impl From<IntegrationSettings> for Form {
             account_session_document: settings.account_session_document,
             inline_policies: settings.inline_policies,
             custom_access_details: settings.custom_access_details,
-            sync_interval: interval
-                .map_or_else(an_hour, |interval| humantime::format_duration(interval).to_string()),
+            sync_interval: written(settings.sync_interval, an_hour),
+            audit_retention: written(settings.audit_retention, four_hundred_days),
             resource_owner: settings.resource_owner.map(|owner| ResourceOwnerForm {
                 tag_key: owner.tag_key,
                 attribute: owner.attribute,

@@ -58,6 +58,13 @@ fn questions(form: Form, types: &[String]) -> anyhow::Result<Form> {
     form.resource_types =
         MultiSelect::new("Resource types", types.to_vec()).with_default(&chosen).prompt()?;
     form.audit_enabled = Confirm::new("Enable audit").with_default(form.audit_enabled).prompt()?;
+    if form.audit_enabled {
+        form.audit_retention = text(
+            "Keep what was done with access for",
+            &form.audit_retention,
+            "such as 90d or 400d",
+        )?;
+    }
     form.account_session_document =
         Confirm::new("Open shells on instances with the account's own session document")
             .with_default(form.account_session_document)

@@ -11,6 +11,7 @@ use super::{
     arn::RoleArn,
     ids::{Malformed, OuId, Region},
     integration::{
+        AUDIT_RETENTION_DEFAULT, AUDIT_RETENTION_MAX, AUDIT_RETENTION_MIN,
         CUSTOM_ACCESS_DETAILS_CHARACTERS_MAX, IDENTITY_CENTER_TYPES, IntegrationOwner,
         LIST_ITEMS_MAX, NAME_CHARACTERS_MAX, OWNER_VALUES_MAX, OwnerAttribute, ROLE_NAME_PREFIX,
         ResourceOwner, SYNC_INTERVAL_DEFAULT, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN, Settings,
@@ -37,6 +38,7 @@ pub struct Draft {
     pub sync_interval: Option<Duration>,
     pub account_session_document: bool,
     pub inline_policies: bool,
+    pub audit_retention: Option<Duration>,
 }
 
 /// An integration owner as it was sent.
@@ -129,6 +131,7 @@ impl Check {
         let resource_owner =
             draft.resource_owner.map(|owner| self.resource_owner(&owner).ok_or(Noted)).transpose();
         let sync_interval = self.interval(draft.sync_interval);
+        let audit_retention = self.audit_retention(draft.audit_retention);
 
         let settings = Settings {
             name: name?,
@@ -147,6 +150,7 @@ impl Check {
             sync_interval: sync_interval?,
             account_session_document: draft.account_session_document,
             inline_policies: draft.inline_policies,
+            audit_retention: audit_retention?,
         };
         self.together(&settings);
         Some(settings)
@@ -372,6 +376,19 @@ impl Check {
         self.note(
             "sync_interval",
             format!("is {} seconds; choose 300 (5 minutes) to 604800 (7 days)", interval.as_secs()),
+        );
+        None
+    }
+
+    fn audit_retention(&mut self, length: Option<Duration>) -> Option<Duration> {
+        let length = length.unwrap_or(AUDIT_RETENTION_DEFAULT);
+        if (AUDIT_RETENTION_MIN..=AUDIT_RETENTION_MAX).contains(&length) {
+            return Some(length);
+        }
+        let found = length.as_secs();
+        self.note(
+            "audit_retention",
+            format!("is {found} seconds; choose 86400 (1 day) to 315360000 (3650 days)"),
         );
         None
     }

@@ -26,6 +26,12 @@ pub const SYNC_INTERVAL_DEFAULT: Duration = Duration::from_hours(1);
 pub const SYNC_INTERVAL_MIN: Duration = Duration::from_mins(5);
 /// The longest interval.
 pub const SYNC_INTERVAL_MAX: Duration = Duration::from_hours(168);
+/// How long it is kept what was done with access, when nothing is said.
+pub const AUDIT_RETENTION_DEFAULT: Duration = Duration::from_hours(400 * 24);
+/// The shortest retention.
+pub const AUDIT_RETENTION_MIN: Duration = Duration::from_hours(24);
+/// The longest retention.
+pub const AUDIT_RETENTION_MAX: Duration = Duration::from_hours(3650 * 24);
 /// What the ids of all resource types of IAM Identity Center begin with.
 pub const IDENTITY_CENTER_TYPES: &str = "aws-identity-center-";
 /// What the names of all roles that we assume begin with.
@@ -100,4 +106,11 @@ pub struct Settings {
     /// Whether generated access stands in inline policies of permission sets.
     #[serde(default)]
     pub inline_policies: bool,
+    /// How long it is kept what was done with access.
+    #[serde(default = "audit_retention")]
+    pub audit_retention: Duration,
+}
+
+fn audit_retention() -> Duration {
+    AUDIT_RETENTION_DEFAULT
 }

@@ -1,5 +1,7 @@
 //! What was done with access that was given, each event once.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
@@ -211,6 +213,44 @@ pub async fn list(
 fn ambiguity(text: &str) -> Result<Option<Ambiguity>> {
     let known = (!text.is_empty()).then(|| text.parse()).transpose();
     stored("audit_events", "ambiguity", known)
+}
+
+/// Removes events that are older than their integration keeps them, at most so many of each; of integrations
+/// that are gone, those that are older than `otherwise`.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn purge(conn: &mut PgConnection, otherwise: Duration, rows_max: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "WITH kept AS (
+             SELECT connector_id, id AS integration_id,
+                 coalesce((settings #>> '{audit_retention,secs}')::double precision, $1) AS seconds
+             FROM connector.integrations
+             UNION ALL
+             SELECT DISTINCT a.connector_id, a.integration_id, $1
+             FROM connector.audited_units a
+             WHERE NOT EXISTS (
+                 SELECT FROM connector.integrations i
+                 WHERE i.connector_id = a.connector_id AND i.id = a.integration_id)),
+         old AS (
+             SELECT o.connector_id, o.integration_id, o.at, o.event_id, o.account_id
+             FROM kept CROSS JOIN LATERAL (
+                 SELECT e.connector_id, e.integration_id, e.at, e.event_id, e.account_id
+                 FROM connector.audit_events e
+                 WHERE e.connector_id = kept.connector_id
+                   AND e.integration_id = kept.integration_id
+                   AND e.at < connector.now() - make_interval(secs => kept.seconds)
+                 ORDER BY e.at LIMIT $2) AS o)
+         DELETE FROM connector.audit_events e USING old
+         WHERE (e.connector_id, e.integration_id, e.at, e.event_id, e.account_id)
+             = (old.connector_id, old.integration_id, old.at, old.event_id, old.account_id)",
+        otherwise.as_secs_f64(),
+        rows_max
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// What events of a grant have come to.

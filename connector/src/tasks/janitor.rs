@@ -8,6 +8,7 @@ use super::Task;
 use crate::{
     aws::Aws,
     base::chain::Chain,
+    model::integration::AUDIT_RETENTION_DEFAULT,
     store::{self, Db},
 };
 
@@ -66,18 +67,21 @@ impl Janitor {
         let syncs = store::syncs::purge(&mut conn, self.retention.syncs).await?;
         let problems = store::problems::purge(&mut conn, self.retention.problems).await?;
         let Retention { gone_resources, history, .. } = self.retention;
-        let (mut gone, mut versions) = (0, 0);
+        let (mut gone, mut versions, mut events) = (0, 0, 0);
         loop {
             let purged = store::feeds::purge(&mut conn, gone_resources, ROWS_MAX).await?;
             let ended = store::history::purge(&mut conn, history, ROWS_MAX).await?;
+            let told = AUDIT_RETENTION_DEFAULT;
+            let told = store::audit_events::purge(&mut conn, told, ROWS_MAX).await?;
             gone += purged;
             versions += ended;
-            if i64::try_from(purged.max(ended)).unwrap_or_default() < ROWS_MAX {
+            events += told;
+            if i64::try_from(purged.max(ended).max(told)).unwrap_or_default() < ROWS_MAX {
                 break;
             }
         }
         Ok(format!(
-            "removed {validations} validations, {groups} groups of ended syncs, {syncs} syncs, {problems} problems, {gone} resources that had gone and {versions} versions of resources"
+            "removed {validations} validations, {groups} groups of ended syncs, {syncs} syncs, {problems} problems, {gone} resources that had gone, {versions} versions of resources and {events} audited calls"
         ))
     }
 }
