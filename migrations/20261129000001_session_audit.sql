@@ -3,7 +3,7 @@
 -- How Identity Center names the sessions of the recipient; empty: not known, or nobody of its users.
 ALTER TABLE connector.grants ADD COLUMN user_name text NOT NULL DEFAULT '';
 
--- When it was seen active first.
+-- When it was first seen to be there.
 ALTER TABLE connector.units ADD COLUMN active_at timestamptz;
 
 -- The role whose sessions a unit lets somebody open, of integrations whose sessions are audited.
@@ -43,6 +43,8 @@ CREATE TABLE connector.audit_places (
     session_name text NOT NULL,
     -- All that CloudTrail had told of before this time is stored.
     read_until timestamptz NOT NULL,
+    -- When a reading last looked back as far as anything may be late.
+    swept_until timestamptz NOT NULL,
     -- When it was read last; NULL: never.
     read_at timestamptz,
     -- When to read on; NULL: nobody can do anything there any more.
@@ -103,10 +105,13 @@ BEGIN
     IF to_regclass('connector.' || name) IS NOT NULL THEN
         RETURN;
     END IF;
-    -- Whoever comes second finds it made.
     PERFORM pg_advisory_xact_lock(hashtext('connector.make_audit_month'));
+    IF to_regclass('connector.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    -- To attach a table holds up neither readers nor writers; to make it as a part would.
+    EXECUTE format('CREATE TABLE connector.%I (LIKE connector.audit_events INCLUDING ALL)', name);
     EXECUTE format(
-        'CREATE TABLE IF NOT EXISTS connector.%I PARTITION OF connector.audit_events
-             FOR VALUES FROM (%L) TO (%L)',
+        'ALTER TABLE connector.audit_events ATTACH PARTITION connector.%I FOR VALUES FROM (%L) TO (%L)',
         name, month::timestamp AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
 END $$;

@@ -4,7 +4,7 @@
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,
     GrantRequest, GrantState, IntegrationSettings, ListAuditEventsRequest, ListTasksRequest,
-    audit_service_client::AuditServiceClient,
+    UpdateIntegrationRequest, audit_service_client::AuditServiceClient,
 };
 use aws_sim::{Deed, Door, Effect, Fault, SignedIn, answer::Refusal};
 use chrono::TimeDelta;
@@ -12,7 +12,8 @@ use tonic::{Code, transport::Channel};
 
 use crate::{
     access::{
-        ACCOUNT, House, OTHER_ACCOUNT, SET, a_request, ann, cloud, fast, generated, settings,
+        ACCOUNT, House, OTHER_ACCOUNT, SET, a_request, ann, cloud, end_in, fast, generated,
+        settings,
     },
     harness::{Api, Cloud, Daemon, Database, wait_for},
 };
@@ -172,19 +173,76 @@ async fn it_is_read_until_nobody_can_do_anything_any_more_and_what_comes_late_is
     let told = house.api.wait_for_calls("g1", 2).await;
     assert!(told.doubts.is_empty() && !told.coverage[0].complete, "{told:?}");
 
-    // The longest session that could be open, and what is delivered late.
-    house.cloud.sim.world().trail.lag = TimeDelta::zero();
+    // The longest session that could be open.
+    house.cloud.sim.world().trail.lag = TimeDelta::hours(20);
+    assert!(look(&house.cloud, &session));
     house.pass(3600).await;
-    wait_for("the last reading", || async {
+    house.cloud.sim.world().trail.lag = TimeDelta::zero();
+    house.pass(86_400).await;
+    let complete = wait_for("the last reading", || async {
         let told = house.api.audited("g1").await;
-        told.coverage.iter().all(|one| one.complete).then_some(())
+        told.coverage.iter().all(|one| one.complete).then_some(told)
     })
     .await;
+    assert_eq!(complete.calls, 3, "what came most of a day late");
     let calls = house.calls("cloudtrail:LookupEvents");
     house.cloud.sim.world().unassign(&house.cloud.organization, &late);
     house.pass(NEXT_READING_S).await;
     assert_eq!(house.calls("cloudtrail:LookupEvents"), calls, "nobody reads there any more");
-    assert_eq!(house.api.audited("g1").await.calls, 2);
+    assert_eq!(house.api.audited("g1").await.calls, 3);
+}
+
+#[tokio::test]
+async fn what_comes_hours_late_is_found_while_the_grant_is_live() {
+    let house = house().await;
+    let half_a_day = Some(end_in(12 * 3600));
+    house.give(GrantRequest { end: half_a_day, ..a_request("g1") }).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    house.cloud.sim.world().trail.lag = TimeDelta::hours(3);
+    assert!(look(&house.cloud, &session));
+    house.cloud.sim.world().trail.lag = TimeDelta::zero();
+    house.pass(2 * 3600).await;
+    assert!(look(&house.cloud, &session));
+    house.pass(NEXT_READING_S).await;
+    house.api.wait_for_calls("g1", 1).await;
+    house.pass(9 * 3600).await;
+    house.give(GrantRequest { end: half_a_day, ..a_request("g2") }).await;
+    house.pass(9 * 3600).await;
+    assert_eq!(house.api.audited("g1").await.calls, 1, "readings look back for minutes alone");
+    house.pass(5 * 3600).await;
+    house.api.wait_for_calls("g1", 2).await;
+    assert_eq!(house.api.audited("g2").await.calls, 0);
+}
+
+#[tokio::test]
+async fn audit_that_is_switched_off_for_a_while_goes_on_where_it_was() {
+    let house = house().await;
+    house.give(a_request("g1")).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    let switch = async |is_on: bool| {
+        let settings = IntegrationSettings { audit_enabled: is_on, ..settings(&house.cloud) };
+        let mask = prost_types::FieldMask { paths: vec!["audit_enabled".to_owned()] };
+        let request = UpdateIntegrationRequest {
+            integration: "prod".to_owned(),
+            settings: Some(settings),
+            update_mask: Some(mask),
+            etag: house.api.get("prod").await.etag,
+            ..Default::default()
+        };
+        house.api.integrations().update_integration(request).await.expect("a change");
+    };
+    switch(false).await;
+    assert!(look(&house.cloud, &session));
+    let calls = house.calls("cloudtrail:LookupEvents");
+    house.pass(NEXT_READING_S).await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    let told = house.api.audited("g1").await;
+    assert!(told.coverage.iter().all(|one| !one.complete), "{told:?}");
+    assert_eq!(house.calls("cloudtrail:LookupEvents"), calls);
+    switch(true).await;
+    house.pass(NEXT_READING_S).await;
+    house.api.wait_for_calls("g1", 1).await;
 }
 
 #[tokio::test]
@@ -235,6 +293,10 @@ async fn of_grants_on_single_resources_it_is_the_one_that_allows_it() {
     assert!(act("s3:GetBucketLocation", generated::OTHER_BUCKET));
     assert!(act("s3:GetBucketTagging", generated::BUCKET));
     assert!(!act("s3:DeleteBucket", generated::BUCKET), "neither allows it");
+    house.pass(60).await;
+    house.give(generated::on("g3", 1, "ADMIN", generated::OTHER_BUCKET)).await;
+    house.pass(2).await;
+    assert!(act("s3:PutBucketVersioning", generated::OTHER_BUCKET), "by a session from before");
     house.pass(NEXT_READING_S).await;
     let told = house.api.wait_for_calls("g1", 2).await;
     assert_eq!(told.by_call[0].name, "DeleteBucket");
@@ -242,6 +304,8 @@ async fn of_grants_on_single_resources_it_is_the_one_that_allows_it() {
     assert_eq!(told.doubts[0].calls, 1);
     let told = house.api.wait_for_calls("g2", 2).await;
     assert_eq!(told.by_call[1].name, "GetBucketLocation");
+    let told = house.api.wait_for_calls("g3", 1).await;
+    assert_eq!((told.by_call[0].name.as_str(), told.doubts.len()), ("PutBucketVersioning", 0));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
         refusal::Refusal,
         unit::UnitState,
     },
-    store::{self, PgConnection, audit, grants::Known, holdings, targets, units},
+    store::{self, PgConnection, audited_units, grants::Known, holdings, targets, units},
 };
 
 /// Ties the units of a grant to their targets, in the order in which targets are locked. There is room for
@@ -57,7 +57,7 @@ pub(super) async fn all(
         let audited = mechanism.and_then(|one| one.audited(&unit.what, recipient));
         if let Some(audited) = audited.filter(|_| is_audited) {
             let whole = (&held.connector, held.integration);
-            audit::expect(tx, whole, of, user_name, &audited).await?;
+            audited_units::expect(tx, whole, of, user_name, &audited).await?;
         }
         let needed = mechanisms::objects(&unit.what, &whose).map_err(|detail| {
             store::Error::Inconsistent { table: "units", column: "plan", detail }

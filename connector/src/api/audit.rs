@@ -9,6 +9,7 @@ use apono_connector_proto::v1::{
 };
 use chrono::{DateTime, Utc};
 use flate2::read::GzDecoder;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -21,8 +22,8 @@ use crate::{
     model::{attribution::Ambiguity, ids::ConnectorId},
     store::{
         self, PgConnection,
-        audit::{self, Reach},
-        audit_events::{self, Event, Filter},
+        audit_events::{self, Event, Filter, Of},
+        audit_places::{self, Reach},
     },
 };
 
@@ -32,10 +33,11 @@ const SUMMED_UP: i64 = 50;
 const RECORD_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What CloudTrail's event history does not have.
-const BLIND_SPOTS: [&str; 3] = [
+const BLIND_SPOTS: [&str; 4] = [
     "The event history has management events alone: reads and writes of S3 objects, items, messages and invocations are not in it.",
     "What was typed in a shell on an instance is not in CloudTrail; Session Manager logs it where the account's preferences say so.",
-    "CloudTrail delivers most events within 15 minutes.",
+    "What is done in a role that was assumed with the access is not looked for; that it was assumed is.",
+    "CloudTrail delivers most events within 15 minutes; what comes up to a day late is found, too.",
 ];
 /// Where nothing is looked for.
 const NOT_AUDITED: &str = "The use of this grant is not looked for: audit_enabled was off when it was granted, or its recipient is a group or a user of IAM, or it was given by a group.";
@@ -50,8 +52,9 @@ impl AuditService for Api {
         let request = request.into_inner();
         let connector = caller.connector(&request.connector_id)?;
         let mut conn = self.conn().await?;
-        exists(&mut conn, &connector, &request.grant_id).await?;
-        let summed_up = sum_up(&mut conn, &connector, &request.grant_id).await;
+        let granted_at = granted_at(&mut conn, &connector, &request.grant_id).await?;
+        let of = Of { connector: &connector, grant: &request.grant_id, granted_at };
+        let summed_up = sum_up(&mut conn, of).await;
         Ok(Response::new(summed_up.map_err(|error| status::store(&error))?))
     }
 
@@ -69,7 +72,6 @@ impl AuditService for Api {
             time.map(|time| words::time(time, field)).transpose()
         };
         let filter = Filter {
-            grant: request.grant_id,
             account: request.account_id,
             failed_only: request.failed_only,
             ambiguous_only: request.ambiguous_only,
@@ -77,18 +79,22 @@ impl AuditService for Api {
             until: time(request.until_time, "until_time")?,
         };
         let mut conn = self.conn().await?;
-        exists(&mut conn, &connector, &filter.grant).await?;
+        let granted_at = granted_at(&mut conn, &connector, &request.grant_id).await?;
+        let of = Of { connector: &connector, grant: &request.grant_id, granted_at };
         let after = after.as_ref().map(|(at, id, account)| (*at, id.as_str(), account.as_str()));
-        let mut found = audit_events::list(&mut conn, &connector, &filter, after, page.limit())
+        let found = audit_events::list(&mut conn, of, &filter, after, page.limit())
             .await
             .map_err(|error| status::store(&error))?;
-        let fits = page::fitting(&found, |event| event.raw.len() * 8);
-        let next_page_token = page.cut_at(fits, &mut found, |event| {
-            format!("{} {} {}", event.at.timestamp_micros(), event.account, event.id)
-        });
-        let events = found.into_iter().map(shown).collect();
+        let mut found: Vec<_> = found.into_iter().map(|one| (place_of(&one), shown(one))).collect();
+        let fits = page::fitting(&found, |(_, event)| event.encoded_len());
+        let next_page_token = page.cut_at(fits, &mut found, |(place, _)| place.clone());
+        let events = found.into_iter().map(|(_, event)| event).collect();
         Ok(Response::new(ListAuditEventsResponse { events, next_page_token }))
     }
+}
+
+fn place_of(event: &Event) -> String {
+    format!("{} {} {}", event.at.timestamp_micros(), event.account, event.id)
 }
 
 /// Where a page begins: behind the event of a time, id and account.
@@ -102,27 +108,28 @@ fn place(token: &str) -> Result<(DateTime<Utc>, String, String), Status> {
     place().ok_or_else(page::damaged)
 }
 
-async fn exists(conn: &mut PgConnection, connector: &ConnectorId, id: &str) -> Result<(), Status> {
+/// When a grant was granted: nothing was done with it before.
+async fn granted_at(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    id: &str,
+) -> Result<DateTime<Utc>, Status> {
     status::refuse_nul("grant_id", id)?;
     let found = store::grants::get(conn, connector, id).await;
     let found = found.map_err(|error| status::store(&error))?;
-    found.map(drop).ok_or_else(|| status::not_found("grant", id))
+    found.map(|grant| grant.created_at).ok_or_else(|| status::not_found("grant", id))
 }
 
-async fn sum_up(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
-) -> store::Result<GetAuditSummaryResponse> {
-    let totals = audit_events::totals(conn, connector, grant).await?;
-    let calls = audit_events::calls(conn, connector, grant, SUMMED_UP).await?;
-    let sessions = audit_events::sessions(conn, connector, grant, SUMMED_UP).await?;
-    let resources = audit_events::resources(conn, connector, grant, SUMMED_UP).await?;
-    let doubts = audit_events::doubts(conn, connector, grant).await?;
-    let reaches = audit::reaches(conn, connector, grant).await?;
+async fn sum_up(conn: &mut PgConnection, of: Of<'_>) -> store::Result<GetAuditSummaryResponse> {
+    let totals = audit_events::totals(conn, of).await?;
+    let calls = audit_events::calls(conn, of, SUMMED_UP).await?;
+    let sessions = audit_events::sessions(conn, of, SUMMED_UP).await?;
+    let resources = audit_events::resources(conn, of, SUMMED_UP).await?;
+    let doubts = audit_events::doubts(conn, of).await?;
+    let reaches = audit_places::reaches(conn, of.connector, of.grant).await?;
     let blind_spots: &[&str] = if reaches.is_empty() { &[NOT_AUDITED] } else { &BLIND_SPOTS };
     Ok(GetAuditSummaryResponse {
-        grant_id: grant.to_owned(),
+        grant_id: of.grant.to_owned(),
         calls: totals.calls,
         failed_calls: totals.failed,
         first_time: totals.first_at.map(words::timestamp),

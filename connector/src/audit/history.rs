@@ -2,9 +2,9 @@
 //! days, by one attribute. What it does not have: data events, such as reads of S3 objects.
 //!
 //! It tells events some minutes after they happened, in no order. So each reading begins some minutes before
-//! the end of the one before, and the last one, when nobody can do anything any more, a day before. Source:
-//! the API reference of CloudTrail (`LookupEvents`), which also says that it takes two calls a second in an
-//! account and region.
+//! the end of the one before; once a day, and a day after nobody can do anything any more, one begins a day
+//! before the last such. Source: the API reference of CloudTrail (`LookupEvents`), which also says that it
+//! takes two calls a second in an account and region.
 
 use std::{io::Write as _, time::Duration};
 
@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use flate2::{Compression, write::GzEncoder};
 use tracing::warn;
 
-use super::{Auditor, Error, note_problems, trouble};
+use super::{Auditor, Error, REMEMBERED, note_problems, trouble};
 use crate::{
     aws::{Access, ApiError},
     base::{backoff::Backoff, chain::Chain},
@@ -26,8 +26,8 @@ use crate::{
     },
     store::{
         self,
-        audit::{self, Leased},
         audit_events::New,
+        audit_places::{self, Came, Leased},
         integrations,
     },
 };
@@ -40,7 +40,7 @@ pub(super) const LEASE: Duration = Duration::from_mins(5);
 const EVERY: TimeDelta = TimeDelta::minutes(5);
 /// Within this time CloudTrail delivers nearly everything.
 const DELIVERED_WITHIN: TimeDelta = TimeDelta::minutes(15);
-/// What is delivered later is found by the last reading, up to this.
+/// What is delivered later is found by a reading that looks back so far: one in such a time.
 const LATE: TimeDelta = TimeDelta::days(1);
 /// What is read before it is noted how far.
 const WINDOW: TimeDelta = TimeDelta::hours(6);
@@ -57,85 +57,84 @@ pub const SOURCE: &str = "cloudtrail-event-history";
 
 /// Reads a place up to now.
 pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()> {
-    let read = match Box::pin(read_on(auditor, place)).await {
-        Ok(read) => read,
+    let reading = Box::pin(read_on(auditor, place)).await;
+    let (came, trouble, next) = match reading {
+        Ok(Some(read)) => {
+            let came = Came { is_read: true, is_swept: read.is_swept, trouble: "" };
+            let words = || trouble(&Reason::new(ReasonCode::UnreadableAnswer, LOOKUP_EVENTS, ""));
+            let trouble = if read.malformed > 0 { words() } else { String::new() };
+            (came, trouble, next_reading(place))
+        }
+        Ok(None) => (Came::default(), String::new(), again(place, EVERY)),
         Err(Error::Store(error)) => return Err(error),
         Err(error) => {
             let Leased { account, region, .. } = place;
             warn!(error = %Chain(&error), "session audit of {account} {region} cannot be read");
-            let mut tx = auditor.db.begin().await?;
             let wait = AFTER_FAILURE.after(place.failures.saturating_add(1));
-            let trouble = error.trouble().unwrap_or_default();
-            let again = place.now + TimeDelta::from_std(wait).unwrap_or_default();
-            audit::end(&mut tx, place, Some(again), &trouble).await?;
-            note_problems(&mut tx, &place.connector, place.integration).await?;
-            return tx.commit().await;
+            let wait = TimeDelta::from_std(wait).unwrap_or(EVERY);
+            (Came::default(), error.trouble().unwrap_or_default(), again(place, wait))
         }
     };
-    let next = match place.over_at.map(|at| at + DELIVERED_WITHIN) {
-        Some(last) if last <= place.now => None,
-        Some(last) => Some(last.min(place.now + EVERY)),
-        None => Some(place.now + EVERY),
-    };
-    let words = match read {
-        Read::Whole => String::new(),
-        Read::But(malformed) => {
-            let words = format!("{malformed} records");
-            trouble(&Reason::new(ReasonCode::UnreadableAnswer, LOOKUP_EVENTS, words))
-        }
-        Read::Unwanted => return end(auditor, place, None, "").await,
-    };
-    end(auditor, place, next, &words).await
-}
-
-async fn end(
-    auditor: &Auditor,
-    place: &Leased,
-    next: Option<DateTime<Utc>>,
-    trouble: &str,
-) -> store::Result<()> {
     let mut tx = auditor.db.begin().await?;
-    audit::end(&mut tx, place, next, trouble).await?;
+    audit_places::end(&mut tx, place, next, Came { trouble: &trouble, ..came }).await?;
     if place.failures > 0 || !trouble.is_empty() {
         note_problems(&mut tx, &place.connector, place.integration).await?;
     }
     tx.commit().await
 }
 
-/// What came of a reading.
-enum Read {
-    /// All was read.
-    Whole,
-    /// All but so many records that could not be understood.
-    But(usize),
-    /// Nobody wants to know any more.
-    Unwanted,
+/// When to read a place next that was read: while somebody can do something there, a last time for what
+/// comes late, and then never.
+fn next_reading(place: &Leased) -> Option<DateTime<Utc>> {
+    let Some(over_at) = place.over_at else { return Some(place.now + EVERY) };
+    let (soon, last) = (over_at + DELIVERED_WITHIN, over_at + LATE);
+    if place.now < soon {
+        Some(soon.min(place.now + EVERY))
+    } else {
+        (place.now < last).then_some(last)
+    }
 }
 
-async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Read, Error> {
+/// When to try a place again that was not read; none: CloudTrail does not tell any more what was done there.
+fn again(place: &Leased, wait: TimeDelta) -> Option<DateTime<Utc>> {
+    let is_remembered = place.over_at.is_none_or(|at| place.now - at < REMEMBERED);
+    is_remembered.then_some(place.now + wait)
+}
+
+/// A reading that came to its end.
+struct Read {
+    /// It looked back as far as anything may be late.
+    is_swept: bool,
+    /// Records that could not be understood.
+    malformed: usize,
+}
+
+/// Reads on from where the last reading ended; none: nobody wants to know.
+async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Error> {
+    let is_last = place.over_at.is_some_and(|at| at + LATE <= place.now);
+    let is_swept = is_last || place.now - place.swept_until >= LATE;
+    let soon = place.read_until - DELIVERED_WITHIN;
+    let mut from = if is_swept { soon.min(place.swept_until - LATE) } else { soon };
     let mut conn = auditor.db.conn().await?;
     let integration = integrations::get(&mut conn, &place.connector, place.integration).await?;
     let Some(integration) = integration.filter(|one| one.settings.audit_enabled) else {
-        return Ok(Read::Unwanted);
+        return Ok(None);
     };
-    let candidates = audit::candidates(&mut conn, place).await?;
+    let candidates = audit_places::candidates(&mut conn, place, from).await?;
     drop(conn);
     let (account, region) = (Some(&place.account), Some(&place.region));
     let access = reach::access(&auditor.aws, &integration, account, region, Lane::Audit);
-    let is_last = place.over_at.is_some_and(|at| at + DELIVERED_WITHIN <= place.now);
-    let mut from = place.read_until - if is_last { LATE } else { DELIVERED_WITHIN };
     let reading = Reading { auditor, place, access: &access, candidates: &candidates };
-    let mut malformed = 0;
     let asking = async {
+        let mut malformed = 0;
         while from < place.now {
             let until = (from + WINDOW).min(place.now);
             malformed += reading.window(from, until).await?;
             from = until;
         }
-        Ok(())
+        Ok(Some(Read { is_swept, malformed }))
     };
-    super::ask(&access, asking).await?;
-    Ok(if malformed == 0 { Read::Whole } else { Read::But(malformed) })
+    super::ask(&access, asking).await
 }
 
 struct Reading<'a> {
@@ -185,7 +184,7 @@ impl Reading<'_> {
 
     async fn store(&self, new: &[New], read_until: DateTime<Utc>) -> store::Result<()> {
         let mut tx = self.auditor.db.begin().await?;
-        audit::store(&mut tx, self.place, SOURCE, new, read_until, LEASE).await?;
+        audit_places::store(&mut tx, self.place, SOURCE, new, read_until, LEASE).await?;
         tx.commit().await
     }
 

@@ -1,7 +1,7 @@
 //! Floor 4: session audit, what was done with the access that was given.
 //!
 //! What opens access notes, for integrations with `audit_enabled`, which sessions it lets somebody open
-//! ([`crate::store::audit::expect`]): the account, the permission set, and the name that Identity Center gives
+//! ([`crate::store::audited_units::expect`]): the account, the permission set, and the name that Identity Center gives
 //! to the sessions of the recipient. Once it is active, IAM is asked for the id of the set's role
 //! ([`roles`]): no other role ever has that id, so what is done with it is never taken for somebody else's.
 //!
@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::{
     aws::{Access, ApiError, Aws, sessions},
     catalog::reserved_roles::LIST_ROLES,
@@ -23,7 +25,7 @@ use crate::{
         ids::{ConnectorId, IntegrationId},
     },
     store::{
-        self, Db, PgConnection, audit,
+        self, Db, PgConnection, audit_places,
         problems::{self, Finder},
     },
 };
@@ -34,8 +36,11 @@ pub mod runner;
 
 pub use history::SOURCE as EVENT_HISTORY;
 
-/// Every IAM action that is called for it, with the role of the account.
+/// Every IAM action that is called for it with the role of an account, beside those of discovery.
 pub const IAM_ACTIONS: &[&str] = &[history::LOOKUP_EVENTS, LIST_ROLES];
+
+/// For how long CloudTrail tells of events.
+const REMEMBERED: TimeDelta = TimeDelta::days(90);
 
 /// What reading session audit needs. Clones share everything.
 #[derive(Clone, Debug)]
@@ -100,6 +105,6 @@ async fn note_problems(
     connector: &ConnectorId,
     integration: IntegrationId,
 ) -> store::Result<()> {
-    let found = audit::problems(conn, connector, integration).await?;
+    let found = audit_places::problems(conn, connector, integration).await?;
     problems::replace(conn, connector, integration, (Finder::Audit, true), &found).await
 }

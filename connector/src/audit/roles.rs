@@ -1,11 +1,11 @@
 //! Which role somebody's sessions are of: asked of IAM once the access is there. When the access is gone the
 //! role may be, too, and its id is never learned.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tracing::warn;
 
-use super::{Auditor, Error, note_problems};
+use super::{Auditor, Error, REMEMBERED, note_problems};
 use crate::{
     base::{backoff::Backoff, chain::Chain},
     catalog::{
@@ -15,7 +15,7 @@ use crate::{
     model::{failure::Lane, ids::Region},
     store::{
         self,
-        audit::{self, ToFind},
+        audited_units::{self, ToFind},
         integrations,
     },
 };
@@ -26,16 +26,17 @@ const AFTER_FAILURE: Backoff =
 
 /// Finds the role of a unit, and the regions of its account.
 pub(super) async fn find(auditor: &Auditor, unit: &ToFind) -> store::Result<()> {
-    if !unit.was_active {
+    // CloudTrail would not tell any more what was done then.
+    let is_forgotten = unit.over_since.is_some_and(|since| unit.now - since > REMEMBERED);
+    if !unit.was_active || is_forgotten {
         return found(auditor, unit, None, &[]).await;
     }
     match Box::pin(ask(auditor, unit)).await {
-        Ok(None) => found(auditor, unit, None, &[]).await,
-        Ok(Some((role, regions))) if role.is_some() || unit.is_over => {
-            let regions: Vec<Region> = regions.into_iter().collect();
+        Ok(Told::Gone) => found(auditor, unit, None, &[]).await,
+        Ok(Told::Role(role, regions)) if role.is_some() || unit.over_since.is_some() => {
             found(auditor, unit, role.as_ref(), &regions).await
         }
-        Ok(Some(_)) => not_found(auditor, unit, "").await,
+        Ok(Told::Role(..) | Told::Unwanted) => not_found(auditor, unit, "").await,
         Err(Error::Store(error)) => Err(error),
         Err(error) => {
             let trouble = error.trouble().unwrap_or_default();
@@ -45,20 +46,29 @@ pub(super) async fn find(auditor: &Auditor, unit: &ToFind) -> store::Result<()> 
     }
 }
 
-/// The role, if it shows, and the regions that the account has enabled; none: the integration is gone.
-async fn ask(
-    auditor: &Auditor,
-    unit: &ToFind,
-) -> Result<Option<(Option<Role>, BTreeSet<Region>)>, Error> {
+/// What is told of a unit's role.
+enum Told {
+    /// Its integration is gone.
+    Gone,
+    /// Nobody wants to know at present.
+    Unwanted,
+    /// The role, if it shows, and the regions that the account has enabled.
+    Role(Option<Role>, Vec<Region>),
+}
+
+async fn ask(auditor: &Auditor, unit: &ToFind) -> Result<Told, Error> {
     let mut conn = auditor.db.conn().await?;
     let integration = integrations::get(&mut conn, &unit.connector, unit.integration).await?;
     drop(conn);
-    let Some(integration) = integration else { return Ok(None) };
+    let Some(integration) = integration else { return Ok(Told::Gone) };
+    if !integration.settings.audit_enabled {
+        return Ok(Told::Unwanted);
+    }
     let account = Some(&unit.account);
     let access = reach::access(&auditor.aws, &integration, account, None, Lane::Audit);
     let asking = async {
         let role = reserved_roles::find(&access, &unit.permission_set).await?;
-        Ok(Some((role, regions::enabled(&access).await?)))
+        Ok(Told::Role(role, regions::enabled(&access).await?.into_iter().collect()))
     };
     super::ask(&access, asking).await
 }
@@ -71,7 +81,7 @@ async fn found(
 ) -> store::Result<()> {
     let role = role.map(|role| (role.name.as_str(), role.id.as_str()));
     let mut tx = auditor.db.begin().await?;
-    audit::found(&mut tx, unit, role, regions).await?;
+    audited_units::found(&mut tx, unit, role, regions).await?;
     if unit.failures > 0 {
         note_problems(&mut tx, &unit.connector, unit.integration).await?;
     }
@@ -81,7 +91,7 @@ async fn found(
 async fn not_found(auditor: &Auditor, unit: &ToFind, trouble: &str) -> store::Result<()> {
     let wait = AFTER_FAILURE.after(unit.failures.saturating_add(1));
     let mut tx = auditor.db.begin().await?;
-    audit::not_found(&mut tx, unit, trouble, wait).await?;
+    audited_units::not_found(&mut tx, unit, trouble, wait).await?;
     note_problems(&mut tx, &unit.connector, unit.integration).await?;
     tx.commit().await
 }

@@ -10,7 +10,8 @@ use crate::{
     base::{activator::Activator, chain::Chain, chance, stopper::Stopper},
     store::{
         self,
-        audit::{self, Leased, ToFind},
+        audit_places::{self, Leased},
+        audited_units::{self, ToFind},
     },
 };
 
@@ -48,12 +49,14 @@ impl Runner {
         let mut conn = self.auditor.db.conn().await?;
         while self.jobs.len() < AT_ONCE {
             let connectors = &self.auditor.connectors;
-            if let Some(unit) = audit::take_to_find(&mut conn, connectors, FIND_LEASE).await? {
+            if let Some(unit) =
+                audited_units::take_to_find(&mut conn, connectors, FIND_LEASE).await?
+            {
                 self.jobs.spawn(find(self.auditor.clone(), unit));
                 continue;
             }
             let token = chance::uuid();
-            let leased = audit::lease(&mut conn, connectors, token, history::LEASE).await?;
+            let leased = audit_places::lease(&mut conn, connectors, token, history::LEASE).await?;
             let Some(place) = leased else { break };
             self.jobs.spawn(read(self.auditor.clone(), place));
         }
@@ -63,8 +66,11 @@ impl Runner {
 
 async fn find(auditor: Auditor, unit: ToFind) {
     let span = info_span!("audited_role", grant.id = unit.grant, account.id = %unit.account);
-    if let Err(error) = roles::find(&auditor, &unit).instrument(span).await {
-        warn!(error = %Chain(&error), "failed to store whose role was found; it is looked for again");
+    match roles::find(&auditor, &unit).instrument(span).await {
+        Ok(()) | Err(store::Error::Fenced) => {}
+        Err(error) => {
+            warn!(error = %Chain(&error), "failed to store which role was found; it is looked for again");
+        }
     }
 }
 

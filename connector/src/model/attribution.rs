@@ -127,15 +127,23 @@ impl Candidate {
         record.session.is_of(&self.permission_set).then_some(of_set)
     }
 
-    /// Whether a session that was made at a time, told to the second, was made while the access was there.
-    fn is_within(&self, made: DateTime<Utc>) -> bool {
-        self.active_at.trunc_subsecs(0) <= made && self.ended_at.is_none_or(|ended| made <= ended)
+    /// When what was done began to be of a grant: when its session was made, unless what is allowed to sessions
+    /// follows the grants, also to those that were made before.
+    fn began(&self, record: &Record) -> DateTime<Utc> {
+        if self.actions.is_empty() { record.session.created_at } else { record.at }
+    }
+
+    /// Whether that was while the access was there. CloudTrail tells times to the second.
+    fn is_within(&self, record: &Record) -> bool {
+        let began = self.began(record);
+        self.active_at.trunc_subsecs(0) <= began && self.ended_at.is_none_or(|ended| began <= ended)
     }
 
     /// Whether it could be, allowing for what is late to be seen: from the grant to the last session.
-    fn is_near(&self, made: DateTime<Utc>) -> bool {
-        self.granted_at.trunc_subsecs(0) <= made
-            && self.ended_at.is_none_or(|ended| made <= ended + self.session)
+    fn is_near(&self, record: &Record) -> bool {
+        let began = self.began(record);
+        self.granted_at.trunc_subsecs(0) <= began
+            && self.ended_at.is_none_or(|ended| began <= ended + self.session)
     }
 
     /// Whether what was done is what it allows.
@@ -166,32 +174,50 @@ fn is_like(pattern: &str, action: &str) -> bool {
     }
 }
 
+/// A unit whose it may be.
+struct Possible<'a> {
+    unit: &'a Candidate,
+    role: Role,
+    covers: bool,
+    is_within: bool,
+}
+
+impl Possible<'_> {
+    /// What allows it comes first, and of that what was there.
+    fn rank(&self) -> (bool, bool) {
+        (self.covers, self.is_within)
+    }
+}
+
 /// Whose access something was done with, of units that let somebody of its session's name into its account;
 /// none: nobody's that we gave.
 #[must_use]
 pub fn attribute(record: &Record, candidates: &[Candidate]) -> Option<Attribution> {
-    let made = record.session.created_at;
-    let mut named: Vec<(&Candidate, Role)> =
-        candidates.iter().filter_map(|one| Some((one, one.role(record)?))).collect();
+    let near = candidates.iter().filter(|unit| unit.is_near(record));
+    let mut possible: Vec<Possible<'_>> = near
+        .filter_map(|unit| {
+            let role = unit.role(record)?;
+            let (covers, is_within) = (unit.covers(record), unit.is_within(record));
+            Some(Possible { unit, role, covers, is_within })
+        })
+        .collect();
     // A permission set has one role in an account: who knows its id knows it for all.
-    let is_known = named.iter().any(|(_, role)| *role == Role::Its);
-    named.retain(|(_, role)| !is_known || *role != Role::Replaced);
-    let named = || named.iter();
-    let within: Vec<_> = named().filter(|(one, _)| one.is_within(made)).collect();
-    let is_near = within.is_empty();
-    let in_time =
-        if is_near { named().filter(|(one, _)| one.is_near(made)).collect() } else { within };
-    let covering: Vec<_> = in_time.iter().copied().filter(|(one, _)| one.covers(record)).collect();
-    let meant = if covering.is_empty() { in_time } else { covering };
-    let mut grants: Vec<String> = meant.iter().map(|(one, _)| one.grant.clone()).collect();
+    let is_known = possible.iter().any(|one| one.role == Role::Its);
+    possible.retain(|one| !is_known || one.role != Role::Replaced);
+    let best = possible.iter().map(Possible::rank).max()?;
+    possible.retain(|one| one.rank() == best);
+    let mut grants: Vec<String> = possible.iter().map(|one| one.unit.grant.clone()).collect();
     grants.sort_unstable();
     grants.dedup();
     let several = (grants.len() > 1).then_some(Ambiguity::SeveralGrants);
-    let was_there = meant.iter().any(|(one, _)| one.was_there).then_some(Ambiguity::AccessWasThere);
-    let of_role = meant.iter().find_map(|(_, role)| role.doubt()).filter(|_| !is_known);
-    let outside = is_near.then_some(Ambiguity::OutsideAccess);
-    let ambiguity = several.or(was_there).or(of_role).or(outside);
-    (!grants.is_empty()).then_some(Attribution { grants, ambiguity })
+    let was_there = possible.iter().any(|one| one.unit.was_there);
+    let of_role = possible.iter().find_map(|one| one.role.doubt()).filter(|_| !is_known);
+    let (_, is_within) = best;
+    let ambiguity = several
+        .or(was_there.then_some(Ambiguity::AccessWasThere))
+        .or(of_role)
+        .or((!is_within).then_some(Ambiguity::OutsideAccess));
+    Some(Attribution { grants, ambiguity })
 }
 
 #[cfg(test)]
@@ -291,6 +317,33 @@ mod tests {
         assert_eq!(told(&write, &both), several, "neither allows it");
         let same = [bucket("g1", "ann"), bucket("g1", "ann")];
         assert_eq!(told(&record(10, &["ann"]), &same), sure("g1"));
+    }
+
+    #[test]
+    fn what_grants_on_resources_allow_follows_them_and_not_the_session() {
+        let bucket = |grant: &str, name: &str, from: i64| Candidate {
+            resource: format!("arn:aws:s3:::{name}"),
+            actions: vec!["s3:GetObject".to_owned()],
+            ..candidate(grant, from, 10)
+        };
+        let both = [bucket("g1", "ann", 0), bucket("g2", "anna", 20)];
+        let of = |at_minute: i64, name: &str| {
+            let call = Record { at: at(at_minute), ..record(5, &[name]) };
+            told(&call, &both)
+        };
+        assert_eq!(of(6, "ann"), Some(("g1".to_owned(), None)));
+        assert_eq!(of(25, "anna"), Some(("g2".to_owned(), None)), "by a session from before");
+        let late = Some(("g1".to_owned(), Some(Ambiguity::OutsideAccess)));
+        assert_eq!(of(25, "ann"), late, "what g1 allowed, after its end");
+        assert_eq!(of(25, "other"), Some(("g2".to_owned(), None)), "what was live");
+    }
+
+    #[test]
+    fn a_role_that_was_made_anew_does_not_hide_whose_it_was() {
+        let first = Candidate { role_id: "AROA0".to_owned(), ..candidate("g1", 0, 10) };
+        let second = candidate("g2", 200, 10);
+        let replaced = Some(("g1".to_owned(), Some(Ambiguity::RoleReplaced)));
+        assert_eq!(told(&record(5, &[]), &[first, second]), replaced);
     }
 
     #[test]

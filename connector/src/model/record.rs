@@ -164,7 +164,8 @@ struct Issuer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Attributes {
-    creation_date: DateTime<Utc>,
+    #[serde(default)]
+    creation_date: Option<DateTime<Utc>>,
 }
 
 impl Record {
@@ -222,7 +223,7 @@ fn session(identity: Identity) -> Option<Session> {
         role_name: cut(issuer.user_name),
         role_id: cut(issuer.principal_id),
         name: cut(name.to_owned()),
-        created_at: context.attributes?.creation_date,
+        created_at: context.attributes?.creation_date?,
         access_key: cut(identity.access_key_id.unwrap_or_default()),
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Result, audit::Leased, stored};
+use super::{Result, audit_places::Leased, stored};
 use crate::model::{
     attribution::{Ambiguity, Attribution},
     ids::ConnectorId,
@@ -50,13 +50,16 @@ async fn insert_one(
 ) -> Result<()> {
     let Record { session, .. } = record;
     sqlx::query!(
-        "INSERT INTO connector.audit_events
+        "INSERT INTO connector.audit_events AS e
              (connector_id, integration_id, at, event_id, account_id, region, source, role_id,
               session_name, session_created_at, access_key, service, name, is_read_only,
               error_code, address, agent, resources, grant_ids, ambiguity, record)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
              $19, $20, $21)
-         ON CONFLICT DO NOTHING",
+         -- Whoever reads it again knows more of the grants.
+         ON CONFLICT (connector_id, integration_id, at, event_id, account_id) DO UPDATE
+         SET grant_ids = excluded.grant_ids, ambiguity = excluded.ambiguity
+         WHERE (e.grant_ids, e.ambiguity) IS DISTINCT FROM (excluded.grant_ids, excluded.ambiguity)",
         place.connector.as_str(),
         place.integration.0,
         record.at,
@@ -78,6 +81,21 @@ async fn insert_one(
         &attribution.grants,
         attribution.ambiguity.map_or("", |why| why.as_str()),
         raw.as_slice()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes the tables of this month and the next, so that nobody waits for them.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn make_room(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!(
+        "SELECT connector.make_audit_month(connector.now()),
+             connector.make_audit_month(connector.now() + interval '1 month')"
     )
     .execute(conn)
     .await?;
@@ -125,11 +143,20 @@ pub struct Event {
     pub raw: Vec<u8>,
 }
 
+/// A grant whose events are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    /// The tenant.
+    pub connector: &'a ConnectorId,
+    /// The grant.
+    pub grant: &'a str,
+    /// When it was granted: nothing was done with it before, so what is older is not looked at.
+    pub granted_at: DateTime<Utc>,
+}
+
 /// Which events are asked for.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Of this grant.
-    pub grant: String,
     /// In this account; empty: in any.
     pub account: String,
     /// Only those that failed.
@@ -149,7 +176,7 @@ pub struct Filter {
 /// When the database does not answer.
 pub async fn list(
     conn: &mut PgConnection,
-    connector: &ConnectorId,
+    of: Of<'_>,
     filter: &Filter,
     after: Option<(DateTime<Utc>, &str, &str)>,
     limit: i64,
@@ -162,13 +189,14 @@ pub async fn list(
              agent, resources, grant_ids, ambiguity, record
            FROM connector.audit_events
            WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
+             AND at >= date_trunc('second', $12::timestamptz)
              AND ($3 = '' OR account_id = $3)
              AND (NOT $4 OR error_code <> '') AND (NOT $5 OR ambiguity <> '')
              AND ($6::timestamptz IS NULL OR at >= $6) AND ($7::timestamptz IS NULL OR at < $7)
              AND ($8::timestamptz IS NULL OR (at, event_id, account_id) < ($8, $9, $10))
            ORDER BY at DESC, event_id DESC, account_id DESC LIMIT $11"#,
-        connector.as_str(),
-        filter.grant,
+        of.connector.as_str(),
+        of.grant,
         filter.account,
         filter.failed_only,
         filter.ambiguous_only,
@@ -177,7 +205,8 @@ pub async fn list(
         at,
         id,
         account,
-        limit
+        limit,
+        of.granted_at
     )
     .fetch_all(conn)
     .await?;
@@ -271,17 +300,15 @@ pub struct Totals {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn totals(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
-) -> Result<Totals> {
+pub async fn totals(conn: &mut PgConnection, of: Of<'_>) -> Result<Totals> {
     let row = sqlx::query!(
         r#"SELECT count(*) AS "calls!", count(*) FILTER (WHERE error_code <> '') AS "failed!",
              min(at) AS first_at, max(at) AS last_at
-           FROM connector.audit_events WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]"#,
-        connector.as_str(),
-        grant
+           FROM connector.audit_events WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
+             AND at >= date_trunc('second', $3::timestamptz)"#,
+        of.connector.as_str(),
+        of.grant,
+        of.granted_at
     )
     .fetch_one(conn)
     .await?;
@@ -315,19 +342,16 @@ pub struct Call {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn calls(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
-    limit: i64,
-) -> Result<Vec<Call>> {
+pub async fn calls(conn: &mut PgConnection, of: Of<'_>, limit: i64) -> Result<Vec<Call>> {
     let rows = sqlx::query!(
         r#"SELECT service, name, is_read_only, error_code, count(*) AS "count!", max(at) AS "last_at!"
            FROM connector.audit_events WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
+             AND at >= date_trunc('second', $3::timestamptz)
            GROUP BY service, name, is_read_only, error_code
-           ORDER BY error_code = '', 5 DESC, service, name LIMIT $3"#,
-        connector.as_str(),
-        grant,
+           ORDER BY error_code = '', 5 DESC, service, name LIMIT $4"#,
+        of.connector.as_str(),
+        of.grant,
+        of.granted_at,
         limit
     )
     .fetch_all(conn)
@@ -371,21 +395,18 @@ pub struct Used {
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn sessions(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
-    limit: i64,
-) -> Result<Vec<Used>> {
+pub async fn sessions(conn: &mut PgConnection, of: Of<'_>, limit: i64) -> Result<Vec<Used>> {
     let rows = sqlx::query!(
         r#"SELECT account_id, session_name, role_id, access_key, session_created_at,
              count(*) AS "calls!", max(at) AS "last_at!",
              array_agg(DISTINCT address) AS "addresses!", array_agg(DISTINCT agent) AS "agents!"
            FROM connector.audit_events WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
+             AND at >= date_trunc('second', $3::timestamptz)
            GROUP BY account_id, session_name, role_id, access_key, session_created_at
-           ORDER BY session_created_at DESC, access_key LIMIT $3"#,
-        connector.as_str(),
-        grant,
+           ORDER BY session_created_at DESC, access_key LIMIT $4"#,
+        of.connector.as_str(),
+        of.grant,
+        of.granted_at,
         limit
     )
     .fetch_all(conn)
@@ -411,17 +432,18 @@ pub async fn sessions(
 /// When the database does not answer.
 pub async fn resources(
     conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
+    of: Of<'_>,
     limit: i64,
 ) -> Result<Vec<(String, i64)>> {
     let rows = sqlx::query!(
         r#"SELECT resource AS "resource!", count(*) AS "count!"
            FROM connector.audit_events CROSS JOIN unnest(resources) AS resource
            WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
-           GROUP BY resource ORDER BY 2 DESC, resource LIMIT $3"#,
-        connector.as_str(),
-        grant,
+             AND at >= date_trunc('second', $3::timestamptz)
+           GROUP BY resource ORDER BY 2 DESC, resource LIMIT $4"#,
+        of.connector.as_str(),
+        of.grant,
+        of.granted_at,
         limit
     )
     .fetch_all(conn)
@@ -434,17 +456,15 @@ pub async fn resources(
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn doubts(
-    conn: &mut PgConnection,
-    connector: &ConnectorId,
-    grant: &str,
-) -> Result<Vec<(Ambiguity, i64)>> {
+pub async fn doubts(conn: &mut PgConnection, of: Of<'_>) -> Result<Vec<(Ambiguity, i64)>> {
     let rows = sqlx::query!(
         r#"SELECT ambiguity, count(*) AS "count!" FROM connector.audit_events
-           WHERE connector_id = $1 AND grant_ids @> ARRAY[$2] AND ambiguity <> ''
+           WHERE connector_id = $1 AND grant_ids @> ARRAY[$2]
+             AND at >= date_trunc('second', $3::timestamptz) AND ambiguity <> ''
            GROUP BY ambiguity ORDER BY 2 DESC, ambiguity"#,
-        connector.as_str(),
-        grant
+        of.connector.as_str(),
+        of.grant,
+        of.granted_at
     )
     .fetch_all(conn)
     .await?;

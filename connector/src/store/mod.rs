@@ -25,8 +25,9 @@ use sqlx::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub mod acts;
-pub mod audit;
 pub mod audit_events;
+pub mod audit_places;
+pub mod audited_units;
 pub mod backlog;
 pub mod connectors;
 pub mod coverage;

@@ -302,8 +302,8 @@ pub async fn set_state(
         "UPDATE connector.units u
          SET state = $5, state_at = connector.now(), refusal = $6, finding = $7,
              applied_version = g.desired_version,
-             active_at = CASE WHEN $5 = 'ACTIVE' THEN coalesce(u.active_at, connector.now())
-                 ELSE u.active_at END,
+             active_at = CASE WHEN $5 IN ('ACTIVE', 'REVOKING', 'SETTLING')
+                 THEN coalesce(u.active_at, connector.now()) ELSE u.active_at END,
              try_at = CASE
                  WHEN u.try_at IS NULL OR $5 NOT IN ('PENDING', 'ACTIVE') THEN NULL
                  WHEN $5 = 'ACTIVE' THEN connector.now() + interval '1 minute'

@@ -61,6 +61,7 @@ impl Task for Janitor {
 impl Janitor {
     async fn purge(&self) -> store::Result<String> {
         let mut conn = self.db.conn().await?;
+        store::audit_events::make_room(&mut conn).await?;
         let validations =
             store::validations::purge(&mut conn).await? + store::lookups::purge(&mut conn).await?;
         let groups = store::groups::purge(&mut conn).await?;

@@ -32,7 +32,7 @@ use crate::{
         refusal::{Refusal, RefusalCode},
         target::{Intent, Observed, Operation, Progress, Verb},
     },
-    store::{audit::Audited, permission_sets::PermissionSet, units::What},
+    store::{audited_units::Audited, permission_sets::PermissionSet, units::What},
 };
 
 mod requests;

@@ -49,7 +49,7 @@ use crate::{
         refusal::{Refusal, RefusalCode},
         statement::Statement,
     },
-    store::{audit::Audited, resources::Stored as Resource, units::What},
+    store::{audited_units::Audited, resources::Stored as Resource, units::What},
 };
 
 mod document;

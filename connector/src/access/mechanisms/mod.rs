@@ -30,7 +30,7 @@ use crate::{
         share::Shares,
         target::{Observed, Operation, Progress, Target, Verb},
     },
-    store::{self, audit::Audited, resources::Stored as Resource, units::What},
+    store::{self, audited_units::Audited, resources::Stored as Resource, units::What},
 };
 
 mod answer;

@@ -27,7 +27,7 @@ use crate::{
         refusal::Refusal,
         trust_document::Entry,
     },
-    store::{audit::Audited, resources::Stored as Resource, units::What},
+    store::{audited_units::Audited, resources::Stored as Resource, units::What},
 };
 
 mod trust;

@@ -1,5 +1,4 @@
-//! Session audit: the roles whose sessions are audited, where the event history is read for them, and what
-//! was done.
+//! Where the event history of accounts is read, and for whom: queue, leases and checkpoints.
 
 use std::time::Duration;
 
@@ -19,39 +18,10 @@ use crate::model::{
     problem::{EXAMPLES_MAX, Folded},
 };
 
-/// Which sessions a unit lets its recipient open.
-#[derive(Clone, Debug)]
-pub struct Audited {
-    /// Account.
-    pub account: AccountId,
-    /// Name of the permission set whose role they use.
-    pub permission_set: String,
-    /// What is allowed with it; empty: whatever the permission set does.
-    pub actions: Vec<String>,
-}
-
-/// A unit whose role is to be found.
-#[derive(Clone, Debug)]
-pub struct ToFind {
-    /// The tenant.
-    pub connector: ConnectorId,
-    /// Its integration.
-    pub integration: IntegrationId,
-    /// Its grant.
-    pub grant: String,
-    /// Which of the grant's units it is.
-    pub number: i16,
-    /// Account of the role.
-    pub account: AccountId,
-    /// Name of the permission set.
-    pub permission_set: String,
-    /// Whether it was ever active.
-    pub was_active: bool,
-    /// Whether it is over.
-    pub is_over: bool,
-    /// Looks in a row that failed.
-    pub failures: u32,
-}
+/// A session that was open when its unit ended goes on for as long at least.
+const SESSION_MIN_S: i32 = 3600;
+/// No session of a role goes on for longer.
+const SESSION_MAX_S: i32 = 12 * 3600;
 
 /// A place whose event history is to be read for somebody, leased.
 #[derive(Clone, Debug)]
@@ -68,6 +38,8 @@ pub struct Leased {
     pub session_name: String,
     /// What was told before is stored.
     pub read_until: DateTime<Utc>,
+    /// When a reading last looked back as far as anything may be late.
+    pub swept_until: DateTime<Utc>,
     /// When the last session ends that can be open; none: somebody has access.
     pub over_at: Option<DateTime<Utc>>,
     /// Reads in a row that failed.
@@ -76,168 +48,6 @@ pub struct Leased {
     pub now: DateTime<Utc>,
     /// The lease.
     pub token: Uuid,
-}
-
-/// Notes which sessions a unit will let its recipient open, if the sessions of its integration are audited.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn expect(
-    conn: &mut PgConnection,
-    (connector, integration): (&ConnectorId, IntegrationId),
-    (grant, number): (&str, i16),
-    user_name: &str,
-    audited: &Audited,
-) -> Result<()> {
-    sqlx::query!(
-        "INSERT INTO connector.audited_units
-             (connector_id, grant_id, number, integration_id, account_id, permission_set,
-              session_name, actions)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT DO NOTHING",
-        connector.as_str(),
-        grant,
-        number,
-        integration.0,
-        audited.account.as_str(),
-        audited.permission_set,
-        user_name,
-        &audited.actions
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Takes a unit whose role is to be found: one that has become active, or is over. Nobody else takes it
-/// for a while.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn take_to_find(
-    conn: &mut PgConnection,
-    connectors: &[ConnectorId],
-    length: Duration,
-) -> Result<Option<ToFind>> {
-    let row = sqlx::query!(
-        r#"UPDATE connector.audited_units a
-         SET find_at = connector.now() + make_interval(secs => $2)
-         FROM (
-             SELECT o.connector_id, o.grant_id, o.number, u.active_at, u.state
-             FROM connector.audited_units o
-             JOIN connector.units u USING (connector_id, grant_id, number)
-             WHERE o.connector_id = ANY ($1) AND o.find_at <= connector.now()
-               AND (u.active_at IS NOT NULL OR u.state IN ('ENDED', 'FAILED'))
-             ORDER BY o.find_at LIMIT 1
-             FOR UPDATE OF o SKIP LOCKED) AS due
-         WHERE (a.connector_id, a.grant_id, a.number)
-             = (due.connector_id, due.grant_id, due.number)
-         RETURNING a.connector_id, a.grant_id, a.number, a.integration_id, a.account_id,
-             a.permission_set, a.failures, due.active_at IS NOT NULL AS "was_active!",
-             due.state IN ('ENDED', 'FAILED') AS "is_over!""#,
-        &super::texts(connectors),
-        length.as_secs_f64()
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(|row| {
-        const TABLE: &str = "audited_units";
-        Ok(ToFind {
-            connector: stored(TABLE, "connector_id", row.connector_id.parse())?,
-            integration: IntegrationId(row.integration_id),
-            grant: row.grant_id,
-            number: row.number,
-            account: stored(TABLE, "account_id", row.account_id.parse())?,
-            permission_set: row.permission_set,
-            was_active: row.was_active,
-            is_over: row.is_over,
-            failures: u32::try_from(row.failures).unwrap_or_default(),
-        })
-    })
-    .transpose()
-}
-
-/// Notes the role of a unit (none: it will not be found), and has the event history of its account read in
-/// these regions, from the grant on.
-///
-/// # Errors
-///
-/// When the database does not answer, or the unit is gone.
-pub async fn found(
-    conn: &mut PgConnection,
-    unit: &ToFind,
-    role: Option<(&str, &str)>,
-    regions: &[Region],
-) -> Result<()> {
-    let (name, id) = role.unwrap_or_default();
-    let done = sqlx::query!(
-        "UPDATE connector.audited_units
-         SET role_name = $4, role_id = $5, find_at = NULL, failures = 0, trouble = ''
-         WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
-        unit.connector.as_str(),
-        unit.grant,
-        unit.number,
-        name,
-        id
-    )
-    .execute(&mut *conn)
-    .await?;
-    expect_one(&done)?;
-    sqlx::query!(
-        "INSERT INTO connector.audit_places AS p
-             (connector_id, integration_id, account_id, region, session_name, read_until, next_at)
-         SELECT a.connector_id, a.integration_id, a.account_id, region, a.session_name,
-             g.created_at, connector.now()
-         FROM connector.audited_units a
-         JOIN connector.grants g USING (connector_id, grant_id)
-         CROSS JOIN unnest($4::text[]) AS region
-         WHERE a.connector_id = $1 AND a.grant_id = $2 AND a.number = $3
-           -- An integration that is gone is not read any more.
-           AND EXISTS (SELECT FROM connector.integrations i
-                       WHERE i.connector_id = a.connector_id AND i.id = a.integration_id)
-         ON CONFLICT (connector_id, integration_id, account_id, region, session_name) DO UPDATE
-         -- Whoever reads it has not known of this unit, and may be about to end.
-         SET next_at = connector.now(), lease_token = NULL, leased_until = NULL,
-             -- Where nobody could do anything nothing is missed.
-             read_until = CASE WHEN p.next_at IS NULL
-                 THEN greatest(p.read_until, excluded.read_until) ELSE p.read_until END",
-        unit.connector.as_str(),
-        unit.grant,
-        unit.number,
-        &super::texts(regions)
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Notes why the role of a unit was not found, and when to look again.
-///
-/// # Errors
-///
-/// When the database does not answer.
-pub async fn not_found(
-    conn: &mut PgConnection,
-    unit: &ToFind,
-    trouble: &str,
-    wait: Duration,
-) -> Result<()> {
-    sqlx::query!(
-        "UPDATE connector.audited_units
-         SET find_at = connector.now() + make_interval(secs => $5), failures = failures + 1,
-             trouble = $4
-         WHERE connector_id = $1 AND grant_id = $2 AND number = $3",
-        unit.connector.as_str(),
-        unit.grant,
-        unit.number,
-        trouble,
-        wait.as_secs_f64()
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Leases a place that is to be read.
@@ -263,7 +73,8 @@ pub async fn lease(
              FOR UPDATE SKIP LOCKED) AS due
          CROSS JOIN LATERAL (
              SELECT CASE WHEN bool_and(u.state IN ('ENDED', 'FAILED'))
-                 THEN max(u.state_at + make_interval(secs => u.session_seconds)) END AS at
+                 THEN max(u.state_at + make_interval(secs => least(greatest(u.session_seconds, $4), $5)))
+                 END AS at
              FROM connector.audited_units a
              JOIN connector.units u USING (connector_id, grant_id, number)
              WHERE (a.connector_id, a.integration_id, a.account_id, a.session_name)
@@ -272,10 +83,12 @@ pub async fn lease(
          WHERE (p.connector_id, p.integration_id, p.account_id, p.region, p.session_name)
              = (due.connector_id, due.integration_id, due.account_id, due.region, due.session_name)
          RETURNING p.connector_id, p.integration_id, p.account_id, p.region, p.session_name,
-             p.read_until, p.failures, over.at AS over_at, connector.now() AS "now!""#,
+             p.read_until, p.swept_until, p.failures, over.at AS over_at, connector.now() AS "now!""#,
         &super::texts(connectors),
         token,
-        length.as_secs_f64()
+        length.as_secs_f64(),
+        SESSION_MIN_S,
+        SESSION_MAX_S
     )
     .fetch_optional(conn)
     .await?;
@@ -288,6 +101,7 @@ pub async fn lease(
             region: stored(TABLE, "region", row.region.parse())?,
             session_name: row.session_name,
             read_until: row.read_until,
+            swept_until: row.swept_until,
             over_at: row.over_at,
             failures: u32::try_from(row.failures).unwrap_or_default(),
             now: row.now,
@@ -297,15 +111,20 @@ pub async fn lease(
     .transpose()
 }
 
-/// The units with whose access somebody may have done something in a place.
+/// The units with whose access somebody may have done something in a place since a time.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn candidates(conn: &mut PgConnection, place: &Leased) -> Result<Vec<Candidate>> {
+pub async fn candidates(
+    conn: &mut PgConnection,
+    place: &Leased,
+    since: DateTime<Utc>,
+) -> Result<Vec<Candidate>> {
     let rows = sqlx::query!(
         r#"SELECT a.grant_id, a.permission_set, a.role_id, a.actions, u.resource, g.created_at,
-             u.active_at AS "active_at!", u.session_seconds,
+             u.active_at AS "active_at!",
+             least(greatest(u.session_seconds, $6), $7) AS "session_seconds!",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN u.state_at END AS ended_at,
              EXISTS (
                  SELECT FROM connector.holdings h
@@ -317,11 +136,16 @@ pub async fn candidates(conn: &mut PgConnection, place: &Leased) -> Result<Vec<C
            JOIN connector.units u USING (connector_id, grant_id, number)
            JOIN connector.grants g USING (connector_id, grant_id)
            WHERE a.connector_id = $1 AND a.integration_id = $2 AND a.account_id = $3
-             AND a.session_name = $4 AND u.active_at IS NOT NULL"#,
+             AND a.session_name = $4 AND u.active_at IS NOT NULL
+             AND (u.state NOT IN ('ENDED', 'FAILED')
+                 OR u.state_at + make_interval(secs => $7) >= $5)"#,
         place.connector.as_str(),
         place.integration.0,
         place.account.as_str(),
-        place.session_name
+        place.session_name,
+        since,
+        SESSION_MIN_S,
+        SESSION_MAX_S
     )
     .fetch_all(conn)
     .await?;
@@ -374,8 +198,18 @@ pub async fn store(
     audit_events::insert(conn, place, source, events).await
 }
 
-/// Ends the reading of a place, until another time (none: nobody can do anything there any more), and says
-/// why it could not be read; empty: it was.
+/// What came of the reading of a place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Came<'a> {
+    /// It was read up to the time of the lease.
+    pub is_read: bool,
+    /// It looked back as far as anything may be late.
+    pub is_swept: bool,
+    /// Why not all of it could be read; empty: it could.
+    pub trouble: &'a str,
+}
+
+/// Ends the reading of a place, until another time (none: nobody can do anything there any more).
 ///
 /// # Errors
 ///
@@ -384,12 +218,13 @@ pub async fn end(
     conn: &mut PgConnection,
     place: &Leased,
     next_at: Option<DateTime<Utc>>,
-    trouble: &str,
+    came: Came<'_>,
 ) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE connector.audit_places
          SET lease_token = NULL, leased_until = NULL, next_at = $7, trouble = $8,
-             read_at = CASE WHEN $8 = '' THEN connector.now() ELSE read_at END,
+             read_at = CASE WHEN $9 THEN connector.now() ELSE read_at END,
+             swept_until = CASE WHEN $10 THEN $11 ELSE swept_until END,
              failures = CASE WHEN $8 = '' THEN 0 ELSE failures + 1 END
          WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3 AND region = $4
            AND session_name = $5 AND lease_token = $6",
@@ -400,14 +235,17 @@ pub async fn end(
         place.session_name,
         place.token,
         next_at,
-        trouble
+        came.trouble,
+        came.is_read,
+        came.is_swept,
+        place.now
     )
     .execute(conn)
     .await?;
     expect_one(&done)
 }
 
-/// What of an integration cannot be read, and why.
+/// What of an integration cannot be read, and why. Whoever asks next waits for the end of the transaction.
 ///
 /// # Errors
 ///
@@ -417,6 +255,12 @@ pub async fn problems(
     connector: &ConnectorId,
     integration: IntegrationId,
 ) -> Result<Vec<Folded>> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('audit problems ' || $1, 0))",
+        integration.to_string()
+    )
+    .execute(&mut *conn)
+    .await?;
     let rows = sqlx::query!(
         r#"SELECT trouble AS "trouble!", count(*) AS "count!",
              (array_agg(DISTINCT place))[1:$3] AS "examples!"
@@ -424,9 +268,11 @@ pub async fn problems(
                SELECT trouble, account_id || ' ' || region AS place
                FROM connector.audit_places
                WHERE connector_id = $1 AND integration_id = $2 AND trouble <> ''
+                 AND next_at IS NOT NULL
                UNION ALL
                SELECT trouble, account_id FROM connector.audited_units
-               WHERE connector_id = $1 AND integration_id = $2 AND trouble <> '') AS all_of_them
+               WHERE connector_id = $1 AND integration_id = $2 AND trouble <> ''
+                 AND find_at IS NOT NULL) AS all_of_them
            GROUP BY trouble"#,
         connector.as_str(),
         integration.0,
