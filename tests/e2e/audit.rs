@@ -157,6 +157,24 @@ async fn what_somebody_does_with_a_grant_is_told() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_it_is_told_what_was_done_just_now() {
+    let house = house().await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    assert!(look(&house.cloud, &session));
+    let request =
+        GetAuditSummaryRequest { grant_id: "g1".to_owned(), refresh: true, ..Default::default() };
+    let told = house.api.audit().get_audit_summary(request.clone()).await.expect("a summary");
+    assert_eq!(told.into_inner().calls, 1, "also when its role was not found yet");
+    assert!(look(&house.cloud, &session));
+    // What was read a moment ago is not read again at once.
+    house.pass(11).await;
+    let told = house.api.audit().get_audit_summary(request).await.expect("a summary");
+    assert_eq!(told.into_inner().calls, 2);
+}
+
+#[tokio::test]
 async fn it_is_read_until_nobody_can_do_anything_any_more_and_what_comes_late_is_found() {
     let house = house().await;
     house.give(a_request("g1")).await;

@@ -1,6 +1,6 @@
 //! What was done with the access that was given.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use apono_connector_proto::v1::{
     self, AuditCoverage, AuditDoubt, AuditEvent, AuditedCall, AuditedResource, AuditedSession,
@@ -19,6 +19,7 @@ use super::{
     status, words,
 };
 use crate::{
+    base::{backoff::Backoff, clock},
     model::{attribution::Ambiguity, ids::ConnectorId},
     store::{
         self, PgConnection,
@@ -26,6 +27,13 @@ use crate::{
         audit_places::{self, Reach},
     },
 };
+
+/// The longest that a caller waits for a reading.
+const REFRESH_MAX: Duration = Duration::from_secs(30);
+/// What was read within this time is not read again because somebody asks.
+const FRESH: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Backoff =
+    Backoff { first: Duration::from_millis(50), max: Duration::from_secs(1) };
 
 /// Calls, sessions and resources of a summary.
 const SUMMED_UP: i64 = 50;
@@ -54,6 +62,11 @@ impl AuditService for Api {
         let mut conn = self.conn().await?;
         let granted_at = granted_at(&mut conn, &connector, &request.grant_id).await?;
         let of = Of { connector: &connector, grant: &request.grant_id, granted_at };
+        if request.refresh {
+            drop(conn);
+            self.refresh(of).await?;
+            conn = self.conn().await?;
+        }
         let summed_up = sum_up(&mut conn, of).await;
         Ok(Response::new(summed_up.map_err(|error| status::store(&error))?))
     }
@@ -90,6 +103,30 @@ impl AuditService for Api {
         let next_page_token = page.cut_at(fits, &mut found, |(place, _)| place.clone());
         let events = found.into_iter().map(|(_, event)| event).collect();
         Ok(Response::new(ListAuditEventsResponse { events, next_page_token }))
+    }
+}
+
+impl Api {
+    /// Has the sources of a grant read, and waits for that as long as a caller does.
+    async fn refresh(&self, of: Of<'_>) -> Result<(), Status> {
+        let mut conn = self.conn().await?;
+        let hurried = audit_places::hurry(&mut conn, of.connector, of.grant, FRESH).await;
+        hurried.map_err(|error| status::store(&error))?;
+        drop(conn);
+        self.audits.poke();
+        let read = async {
+            for looks in 1.. {
+                clock::sleep(BETWEEN_LOOKS.after(looks)).await;
+                let mut conn = self.conn().await?;
+                let is_due = audit_places::is_due(&mut conn, of.connector, of.grant).await;
+                if !is_due.map_err(|error| status::store(&error))? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        // What was not read in time shows in the coverage.
+        tokio::time::timeout(REFRESH_MAX, read).await.unwrap_or(Ok(()))
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Api {
     pub schedule: Activator,
     /// Wakes the engine of access.
     pub wishes: Activator,
+    /// Wakes the runner of session audit.
+    pub audits: Activator,
     /// Wakes the remover of integrations.
     pub removals: Activator,
     /// What may be granted.

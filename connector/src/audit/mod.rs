@@ -19,6 +19,7 @@ use chrono::TimeDelta;
 
 use crate::{
     aws::{Access, ApiError, Aws, sessions},
+    base::activator::Activator,
     catalog::reserved_roles::LIST_ROLES,
     model::{
         failure::{Reason, ReasonCode},
@@ -51,6 +52,8 @@ pub struct Auditor {
     pub aws: Aws,
     /// The connectors that this daemon hosts.
     pub connectors: Arc<[ConnectorId]>,
+    /// Wakes the runner when somebody asks.
+    pub wishes: Activator,
 }
 
 /// What went wrong.

@@ -7,7 +7,7 @@ use tracing::{Instrument as _, info_span, warn};
 
 use super::{Auditor, history, roles};
 use crate::{
-    base::{activator::Activator, chain::Chain, chance, stopper::Stopper},
+    base::{chain::Chain, chance, stopper::Stopper},
     store::{
         self,
         audit_places::{self, Leased},
@@ -25,7 +25,7 @@ const FIND_LEASE: Duration = Duration::from_mins(2);
 /// Runs until it is asked to stop. What is being read is left then; it is read again.
 pub async fn run(auditor: Auditor, stopper: Stopper) {
     let mut runner = Runner { auditor, jobs: JoinSet::new() };
-    let tick = Activator::default();
+    let wishes = runner.auditor.wishes.clone();
     while !stopper.is_stopping() {
         while runner.jobs.try_join_next().is_some() {}
         if let Err(error) = runner.begin().await {
@@ -33,7 +33,7 @@ pub async fn run(auditor: Auditor, stopper: Stopper) {
         }
         tokio::select! {
             Some(_) = runner.jobs.join_next() => {}
-            () = tick.wait(TICK) => {}
+            () = wishes.wait(TICK) => {}
             () = stopper.stopping() => {}
         }
     }

@@ -23,6 +23,9 @@ pub(super) enum Audit {
     Show {
         /// Id of the grant.
         grant: String,
+        /// Reads CloudTrail now, and waits for that; else it is told what was read within the last minutes.
+        #[arg(long)]
+        refresh: bool,
     },
     /// Lists what was done with a grant, the newest first.
     List(List),
@@ -55,15 +58,16 @@ pub(super) struct List {
 impl Audit {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
         match self {
-            Self::Show { grant } => show(client, grant).await,
+            Self::Show { grant, refresh } => show(client, grant, refresh).await,
             Self::List(list) => list.run(client).await,
         }
     }
 }
 
-async fn show(client: &Client, grant_id: String) -> anyhow::Result<()> {
+async fn show(client: &Client, grant_id: String, refresh: bool) -> anyhow::Result<()> {
     let mut api = AuditServiceClient::new(client.way.clone());
-    let request = GetAuditSummaryRequest { connector_id: client.connector_id.clone(), grant_id };
+    let connector_id = client.connector_id.clone();
+    let request = GetAuditSummaryRequest { connector_id, grant_id, refresh };
     let answer = api.get_audit_summary(request).await?.into_inner();
     match client.format {
         Format::Json => client.print(&answer, &[], []),

@@ -17,16 +17,14 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tracing::{info, warn};
 
 use crate::{
-    access::{self, Engine, OnFailover},
+    access::OnFailover,
     api::{self, Api, Limits},
-    audit::{self, Auditor},
     aws::{self, Aws},
     base::{activator::Activator, chance, clock, stopper::Stopper},
     config::{Database, OnUnkeptState, Settings, Tls},
     guard::Guard,
     model::ids::{ConnectorId, ReplicaId},
     store::{self, Db},
-    sync::{self, Crawler},
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
         identity::OwnIdentity, janitor::Janitor, memory::DatabaseMemory, remover::Remover,
@@ -40,8 +38,11 @@ pub mod embedded;
 pub mod reload;
 pub mod tls;
 
+mod runners;
+
 use self::{
     reload::{Reload, Source},
+    runners::Base,
     tls::Certificate,
 };
 
@@ -152,7 +153,7 @@ async fn run_on(
     let connectors: Arc<[ConnectorId]> = prepare(&settings, db, cluster.is_some()).await?.into();
     let aws = Aws::load(&settings.aws).await?;
     let replica = ReplicaId(chance::uuid());
-    let [groups, schedule, validations, wishes, removals] = <[Activator; 5]>::default();
+    let [groups, schedule, validations, wishes, audits, removals] = <[Activator; 6]>::default();
     let limits = limits(&settings);
     let guard = Guard::new(settings.guardrails);
     let board = Board::default();
@@ -164,6 +165,7 @@ async fn run_on(
         validations: validations.clone(),
         schedule: schedule.clone(),
         wishes: wishes.clone(),
+        audits: audits.clone(),
         removals: removals.clone(),
         guard: guard.clone(),
         limits,
@@ -202,25 +204,12 @@ async fn run_on(
     let reloading =
         reload::run(Reload { source, certificate, guard: guard.clone() }, stopper.clone());
     parts.spawn(async move { reloading.await.map_err(Error::runtime) });
-    let crawler = Crawler {
-        db: db.clone(),
-        aws: aws.clone(),
-        connectors: Arc::clone(&connectors),
-        replica,
-        config: settings.sync,
-        groups: groups.clone(),
-    };
-    let engine = Engine {
-        db: db.clone(),
-        aws: aws.clone(),
-        connectors: Arc::clone(&connectors),
-        replica,
-        config: settings.access.clone(),
-        guard: guard.clone(),
-        wishes: wishes.clone(),
-    };
-    let auditor = Auditor { db: db.clone(), aws: aws.clone(), connectors: Arc::clone(&connectors) };
-    start_runners(&mut parts, crawler, engine, auditor, &stopper);
+    let base =
+        Base { db: db.clone(), aws: aws.clone(), connectors: Arc::clone(&connectors), replica };
+    base.start_crawling(&mut parts, settings.sync, groups.clone(), &stopper);
+    let access = settings.access.clone();
+    base.start_giving(&mut parts, access, guard.clone(), wishes.clone(), &stopper);
+    base.start_auditing(&mut parts, audits, &stopper);
     let scheduler = Scheduler {
         db: db.clone(),
         connectors: Arc::clone(&connectors),
@@ -266,31 +255,6 @@ fn start_servers(
     parts.spawn(async move {
         serving.await.map_err(|source| Error::Io { what: "the HTTP port".into(), source })?;
         Ok("the HTTP server")
-    });
-}
-
-/// Starts what crawls, what gives access, and what reads how it is used.
-fn start_runners(
-    parts: &mut JoinSet<Result<&'static str, Error>>,
-    crawler: Crawler,
-    engine: Engine,
-    auditor: Auditor,
-    stopper: &Stopper,
-) {
-    let crawling = sync::runner::run(crawler, stopper.clone());
-    parts.spawn(async move {
-        crawling.await?;
-        Ok("the sync runner")
-    });
-    let giving = access::runner::run(engine, stopper.clone());
-    parts.spawn(async move {
-        giving.await?;
-        Ok("the runner of access")
-    });
-    let auditing = audit::runner::run(auditor, stopper.clone());
-    parts.spawn(async move {
-        auditing.await;
-        Ok("the runner of session audit")
     });
 }
 

@@ -339,3 +339,56 @@ pub async fn reaches(
     });
     Ok(reaches.collect())
 }
+
+/// Has the places of a grant read now that were not for a while.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn hurry(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    grant: &str,
+    fresh: Duration,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.audit_places p SET next_at = connector.now()
+         FROM connector.audited_units a
+         WHERE a.connector_id = $1 AND a.grant_id = $2
+           AND p.connector_id = a.connector_id AND p.integration_id = a.integration_id
+           AND p.account_id = a.account_id AND p.session_name = a.session_name
+           AND p.next_at > connector.now()
+           AND (p.read_at IS NULL OR p.read_at < connector.now() - make_interval(secs => $3))",
+        connector.as_str(),
+        grant,
+        fresh.as_secs_f64()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Whether anything of a grant is due to be read, or the role of a unit that is there is looked for.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn is_due(conn: &mut PgConnection, connector: &ConnectorId, grant: &str) -> Result<bool> {
+    let row = sqlx::query!(
+        r#"SELECT EXISTS (
+             SELECT FROM connector.audited_units a
+             JOIN connector.units u USING (connector_id, grant_id, number)
+             LEFT JOIN connector.audit_places p
+               ON p.connector_id = a.connector_id AND p.integration_id = a.integration_id
+                 AND p.account_id = a.account_id AND p.session_name = a.session_name
+             WHERE a.connector_id = $1 AND a.grant_id = $2
+               AND (p.next_at <= connector.now()
+                   OR (a.find_at IS NOT NULL AND u.active_at IS NOT NULL AND a.failures = 0))
+           ) AS "is_due!""#,
+        connector.as_str(),
+        grant
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.is_due)
+}

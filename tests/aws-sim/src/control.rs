@@ -1,9 +1,9 @@
 //! What another process may ask of the simulator, under `/_sim/`: the demo plants the
-//! missing role with it, opens a shell, and shows who has access, and who may do what.
+//! missing role with it, opens a shell, acts for somebody, and shows who has access, and who may do what.
 
 use serde_json::{Value, json};
 
-use crate::{answer::Answer, shell::Opening, world::World};
+use crate::{answer::Answer, shell::Opening, trail::Deed, world::World};
 
 /// Answers a control request.
 #[must_use]
@@ -39,6 +39,15 @@ pub fn answer(world: &mut World, path: &str, body: &[u8]) -> Answer {
                 Some(may) => Answer::json(&json!({ "may": may })),
                 None => missing("no such user"),
             }
+        }
+        "/_sim/act" => {
+            let deed =
+                Deed { action: text("action"), resource: text("resource"), ..Deed::default() };
+            let Some((organization, user)) = world.user_by_name(text("user")) else {
+                return missing("no such user");
+            };
+            let whose = (organization.as_str(), user.as_str());
+            Answer::json(&json!({ "allowed": world.act_as(whose, text("account"), deed) }))
         }
         "/_sim/open-shell" => {
             Answer::json(&json!({ "shell": open_shell(world, text("user"), text("instance")) }))

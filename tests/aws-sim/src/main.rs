@@ -33,6 +33,8 @@ enum Command {
     },
     /// Prints whether a user may do something now.
     May(May),
+    /// Does something for a user who signs in for it, and prints whether it was allowed. CloudTrail records it.
+    Act(May),
     /// Opens a shell of Session Manager for a user, if they may, and prints its id.
     Shell {
         /// User name or e-mail address.
@@ -94,6 +96,7 @@ async fn main() -> anyhow::Result<()> {
         Command::PlantRole { url } => plant_role(&url).await,
         Command::Access { user, url } => access(&url, &user).await,
         Command::May(asked) => may(&asked).await,
+        Command::Act(asked) => act(&asked).await,
         Command::Shell { user, instance, url } => shell(&url, &user, &instance).await,
         Command::Shells { account, url } => shells(&url, &account).await,
     }
@@ -173,10 +176,30 @@ fn list(items: &Value, line: impl Fn(&Value) -> String, none: &str) -> anyhow::R
     Ok(())
 }
 
+impl May {
+    async fn ask(&self, what: &str) -> anyhow::Result<Value> {
+        let Self { user, account, action, resource, url } = self;
+        let body =
+            json!({ "user": user, "account": account, "action": action, "resource": resource });
+        ask(url, what, &body).await
+    }
+}
+
+async fn act(asked: &May) -> anyhow::Result<()> {
+    let told = asked.ask("act").await?;
+    println!(
+        "{}",
+        match told["allowed"].as_bool() {
+            Some(true) => "allowed",
+            Some(false) => "denied",
+            None => "no access to the account",
+        }
+    );
+    Ok(())
+}
+
 async fn may(asked: &May) -> anyhow::Result<()> {
-    let May { user, account, action, resource, url } = asked;
-    let body = json!({ "user": user, "account": account, "action": action, "resource": resource });
-    let told = ask(url, "may", &body).await?;
+    let told = asked.ask("may").await?;
     let may = told["may"].as_bool().context("the simulator told nothing")?;
     println!("{}", if may { "allowed" } else { "denied" });
     Ok(())

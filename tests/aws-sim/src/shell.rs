@@ -146,6 +146,7 @@ impl World {
             opened,
             ended: longest.map(|longest| opened + longest),
         });
+        self.record_opening(&opening, &set.role);
         Some(id)
     }
 

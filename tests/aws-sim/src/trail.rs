@@ -15,6 +15,7 @@ use crate::{
     evaluator::{self, Question},
     identity::Session,
     reference,
+    shell::Opening,
     world::World,
 };
 
@@ -183,6 +184,39 @@ impl World {
         may
     }
 
+    /// Does something as somebody does who signs in for it: with the role that lets them, else with any that
+    /// they have in the account. Whether it was allowed; none: they have no role there.
+    pub fn act_as(
+        &mut self,
+        (organization, user): (&str, &str),
+        account: &str,
+        deed: Deed<'_>,
+    ) -> Option<bool> {
+        let Deed { action, resource, .. } = deed;
+        let context = Context::default().with("aws:RequestedRegion", deed.region);
+        let question = Question { organization, user, account, action, resource, context };
+        let allowing = self.allowing(&question).and_then(|set| set_of(&set.role));
+        let held = self.access_of(organization, user);
+        let mut held = held.into_iter().filter(|(at, _)| at == account).map(|(_, set)| set);
+        let set = allowing.or_else(|| held.next_back())?;
+        let session = self.sign_in(Door { organization, user, account, set: &set })?;
+        Some(self.act(&session, deed))
+    }
+
+    /// Records that somebody has opened a session on an instance.
+    pub(crate) fn record_opening(&mut self, opening: &Opening<'_>, role: &str) {
+        let Opening { organization, user, account, region, instance, .. } = *opening;
+        let Some(set) = set_of(role) else { return };
+        let Some(session) = self.sign_in(Door { organization, user, account, set: &set }) else {
+            return;
+        };
+        let partition = &self.organizations[organization].partition;
+        let arn = format!("arn:{partition}:ec2:{region}:{account}:instance/{instance}");
+        let deed = Deed { action: "ssm:StartSession", resource: &arn, region, ..Deed::default() };
+        let event = self.told(&session, deed, true);
+        self.record(account, region, &session.name, event);
+    }
+
     /// What a record tells of a deed.
     fn told(&self, session: &SignedIn, deed: Deed<'_>, may: bool) -> Value {
         let SignedIn { account, role, name, access_key, created, .. } = session;
@@ -267,6 +301,12 @@ impl World {
             event,
         });
     }
+}
+
+/// The name of the permission set of a role.
+fn set_of(role: &str) -> Option<String> {
+    let (set, _) = role.strip_prefix("AWSReservedSSO_")?.rsplit_once('_')?;
+    Some(set.to_owned())
 }
 
 /// Whether a call is recorded as a data event: those on what is in a bucket, a table, a queue or a topic,
