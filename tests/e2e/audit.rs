@@ -1,6 +1,8 @@
 //! What was done with access that was given: told by CloudTrail, of the grant whose it was, once. Against
 //! `aws-sim`, which records what people do.
 
+mod day;
+
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,
     GrantRequest, GrantState, IntegrationSettings, ListAuditEventsRequest, ListTasksRequest,
