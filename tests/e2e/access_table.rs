@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("AccessService/WatchGrant", ALL),
     ("AuditService/GetAuditSummary", ALL),
     ("AuditService/ListAuditEvents", ALL),
+    ("AuditService/VerifyActs", ALL),
     ("CatalogService/ListResourceTypes", ALL),
     ("IntegrationService/CreateIntegration", &["admin"]),
     ("IntegrationService/DeleteIntegration", &["admin"]),

@@ -2,6 +2,7 @@
 //! `aws-sim`, which records what people do.
 
 mod day;
+mod seals;
 
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,

@@ -47,6 +47,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("/apono.connector.v1.AccessService/EndRecovery", Role::Admin),
     ("/apono.connector.v1.AuditService/GetAuditSummary", Role::Viewer),
     ("/apono.connector.v1.AuditService/ListAuditEvents", Role::Viewer),
+    ("/apono.connector.v1.AuditService/VerifyActs", Role::Viewer),
     ("/apono.connector.v1.CatalogService/ListResourceTypes", Role::Viewer),
     ("/apono.connector.v1.IntegrationService/CreateIntegration", Role::Admin),
     ("/apono.connector.v1.IntegrationService/GetIntegration", Role::Viewer),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::ensure;
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,
-    ListAuditEventsRequest, ListAuditEventsResponse, audit_service_client::AuditServiceClient,
+    ListAuditEventsRequest, ListAuditEventsResponse, VerifyActsRequest,
+    audit_service_client::AuditServiceClient,
 };
 use chrono::{DateTime, FixedOffset, Utc};
 use prost_types::Timestamp;
@@ -29,6 +31,14 @@ pub(super) enum Audit {
     },
     /// Lists what was done with a grant, the newest first.
     List(List),
+    /// Tells whether what was asked of the connector and what it did (`grants acts`) is as it was noted. Exit
+    /// code 1: it is not.
+    Verify {
+        /// A head that an earlier run has printed, and that was kept where nobody who can write the database
+        /// can: it must be in the chain.
+        #[arg(long, default_value = "")]
+        head: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,8 +70,26 @@ impl Audit {
         match self {
             Self::Show { grant, refresh } => show(client, grant, refresh).await,
             Self::List(list) => list.run(client).await,
+            Self::Verify { head } => verify(client, head).await,
         }
     }
+}
+
+async fn verify(client: &Client, head: String) -> anyhow::Result<()> {
+    let mut api = AuditServiceClient::new(client.way.clone());
+    let request = VerifyActsRequest { connector_id: client.connector_id.clone(), head };
+    let answer = api.verify_acts(request).await?.into_inner();
+    if client.format == Format::Json {
+        client.print(&answer, &[], [])?;
+    } else {
+        let (acts, seals) = (answer.acts, answer.seals);
+        say!("{acts} acts under {seals} seals are as they were noted; head {}", answer.head);
+        if answer.unsealed_acts > 0 {
+            say!("{} newer ones are under none yet", answer.unsealed_acts);
+        }
+    }
+    ensure!(answer.broken.is_empty(), "the acts are not as they were noted: {}", answer.broken);
+    Ok(())
 }
 
 async fn show(client: &Client, grant_id: String, refresh: bool) -> anyhow::Result<()> {

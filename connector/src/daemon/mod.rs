@@ -28,7 +28,8 @@ use crate::{
     tasks::{
         self, Board, Task, database_password::DatabasePassword, gauges::Gauges,
         identity::OwnIdentity, janitor::Janitor, memory::DatabaseMemory, remover::Remover,
-        scheduler::Scheduler, statistician::Statistician, stuck::StuckAccess, validator::Validator,
+        scheduler::Scheduler, sealer::Sealer, statistician::Statistician, stuck::StuckAccess,
+        validator::Validator,
     },
     telemetry,
 };
@@ -284,6 +285,8 @@ impl Start<'_> {
         self.task(Statistician { db: db.clone() }, Activator::default());
         let stuck = StuckAccess { db: db.clone(), connectors: Arc::clone(&connectors) };
         self.task(stuck, Activator::default());
+        let sealer = Sealer { db: db.clone(), connectors: Arc::clone(&connectors) };
+        self.task(sealer, Activator::default());
         self.task(Gauges { db, connectors }, Activator::default());
     }
 }

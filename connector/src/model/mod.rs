@@ -31,6 +31,7 @@ pub mod resource;
 pub mod role;
 pub mod schedule;
 pub mod scope;
+pub mod seal;
 pub mod share;
 pub mod statement;
 pub mod status;

@@ -53,6 +53,7 @@ pub mod resources;
 pub mod runs;
 pub mod schema;
 pub mod scopes;
+pub mod seals;
 pub mod server;
 pub mod statistics;
 pub mod syncs;

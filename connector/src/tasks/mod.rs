@@ -23,6 +23,7 @@ pub mod janitor;
 pub mod memory;
 pub mod remover;
 pub mod scheduler;
+pub mod sealer;
 pub mod statistician;
 pub mod stuck;
 pub mod validator;

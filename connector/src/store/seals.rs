@@ -1,0 +1,130 @@
+//! Seals over acts.
+
+use sqlx::PgConnection;
+
+use super::{Result, stored};
+use crate::model::{
+    ids::ConnectorId,
+    seal::{Act, Head, Seal},
+};
+
+/// Seals the next acts of a connector, the oldest first; how many. One at a time does so.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn seal_next(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    acts_max: i64,
+) -> Result<u64> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('seals of acts ' || $1, 0))",
+        connector.as_str()
+    )
+    .execute(&mut *conn)
+    .await?;
+    let acts = sqlx::query_as!(
+        Act,
+        "SELECT number, at, grant_id, verb, actor, object, detail, salt FROM connector.acts
+         WHERE connector_id = $1 AND seal IS NULL ORDER BY number LIMIT $2",
+        connector.as_str(),
+        acts_max
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if acts.is_empty() {
+        return Ok(0);
+    }
+    let seal = head(conn, connector).await?.seal(connector.as_str(), &acts);
+    sqlx::query!(
+        "INSERT INTO connector.seals (connector_id, number, leaves, digest) VALUES ($1, $2, $3, $4)",
+        connector.as_str(),
+        seal.number,
+        seal.leaves,
+        seal.digest.as_slice()
+    )
+    .execute(&mut *conn)
+    .await?;
+    let numbers: Vec<i64> = acts.iter().map(|act| act.number).collect();
+    let done = sqlx::query!(
+        "UPDATE connector.acts SET seal = $3 WHERE connector_id = $1 AND number = ANY ($2)",
+        connector.as_str(),
+        &numbers,
+        seal.number
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn head(conn: &mut PgConnection, connector: &ConnectorId) -> Result<Head> {
+    let row = sqlx::query!(
+        "SELECT number, digest FROM connector.seals WHERE connector_id = $1
+         ORDER BY number DESC LIMIT 1",
+        connector.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(Head::NONE) };
+    Ok(Head { number: row.number, digest: digest(row.digest)? })
+}
+
+fn digest(bytes: Vec<u8>) -> Result<[u8; 32]> {
+    let bytes = bytes.try_into().map_err(|_| "it has not 32 bytes");
+    stored("seals", "digest", bytes)
+}
+
+/// The first seal behind one, with the acts that are under it now.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn next(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    after: i64,
+) -> Result<Option<(Seal, Vec<Act>)>> {
+    let row = sqlx::query!(
+        "SELECT number, leaves, digest FROM connector.seals
+         WHERE connector_id = $1 AND number > $2 ORDER BY number LIMIT 1",
+        connector.as_str(),
+        after
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let seal = Seal { number: row.number, leaves: row.leaves, digest: digest(row.digest)? };
+    let acts = sqlx::query_as!(
+        Act,
+        "SELECT number, at, grant_id, verb, actor, object, detail, salt FROM connector.acts
+         WHERE connector_id = $1 AND seal = $2",
+        connector.as_str(),
+        seal.number
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some((seal, acts)))
+}
+
+/// Acts that are under no seal, and those under one that is not there.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn unsealed(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+) -> Result<(i64, Option<i64>)> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE seal IS NULL) AS "unsealed!",
+             min(number) FILTER (WHERE seal IS NOT NULL) AS orphan
+           FROM connector.acts a
+           WHERE connector_id = $1 AND (seal IS NULL OR seal > (
+               SELECT coalesce(max(s.number), 0) FROM connector.seals s WHERE s.connector_id = $1))"#,
+        connector.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((row.unsealed, row.orphan))
+}

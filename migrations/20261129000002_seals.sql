@@ -1,0 +1,40 @@
+-- Acts are sealed in batches: a chain of digests, in which a change, a removal or an exchange shows.
+
+ALTER TABLE connector.acts
+    -- Its digest is salted, so that nobody finds out by trying what was erased.
+    ADD COLUMN salt uuid NOT NULL DEFAULT gen_random_uuid(),
+    -- The seal that it is in; NULL: none yet.
+    ADD COLUMN seal bigint;
+
+CREATE INDEX acts_unsealed ON connector.acts (connector_id, number) WHERE seal IS NULL;
+CREATE INDEX acts_by_seal ON connector.acts (connector_id, seal, number) WHERE seal IS NOT NULL;
+
+CREATE OR REPLACE FUNCTION connector.acts_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- That they come under a seal changes nothing in them.
+    IF TG_OP = 'UPDATE' AND OLD.seal IS NULL AND NEW.seal IS NOT NULL
+        AND to_jsonb(NEW) - 'seal' = to_jsonb(OLD) - 'seal' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'acts are never changed or removed';
+END $$;
+
+CREATE TABLE connector.seals (
+    connector_id text NOT NULL REFERENCES connector.connectors,
+    -- From 1, without a gap.
+    number bigint NOT NULL CHECK (number > 0),
+    -- For each of its acts, in their order, the number (8 bytes) and the digest (32).
+    leaves bytea NOT NULL CHECK (length(leaves) % 40 = 0 AND length(leaves) > 0),
+    -- Of the seal before and the leaves.
+    digest bytea NOT NULL CHECK (length(digest) = 32),
+    sealed_at timestamptz NOT NULL DEFAULT connector.now(),
+    PRIMARY KEY (connector_id, number)
+);
+
+CREATE FUNCTION connector.seals_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'seals are never changed or removed';
+END $$;
+
+CREATE TRIGGER seals_only_grow BEFORE UPDATE OR DELETE ON connector.seals
+    FOR EACH ROW EXECUTE FUNCTION connector.seals_only_grow();
