@@ -20,6 +20,8 @@ CREATE TABLE connector.audited_units (
     -- Empty: not found yet, or never.
     role_name text NOT NULL DEFAULT '',
     role_id text NOT NULL DEFAULT '',
+    -- Whether the recipient had the access before the grant.
+    was_there boolean NOT NULL DEFAULT false,
     -- When to ask for the role; NULL: it was found, or is not looked for any more.
     find_at timestamptz DEFAULT connector.now(),
     failures integer NOT NULL DEFAULT 0,

@@ -2,9 +2,11 @@
 
 ALTER TABLE connector.acts
     -- Its digest is salted, so that nobody finds out by trying what was erased.
-    ADD COLUMN salt uuid NOT NULL DEFAULT gen_random_uuid(),
+    ADD COLUMN salt uuid,
     -- The seal that it is in; NULL: none yet.
-    ADD COLUMN seal bigint;
+    ADD COLUMN seal bigint CHECK (seal > 0);
+-- Those that are there get theirs when they are sealed: nothing is written anew now.
+ALTER TABLE connector.acts ALTER COLUMN salt SET DEFAULT gen_random_uuid();
 
 CREATE INDEX acts_unsealed ON connector.acts (connector_id, number) WHERE seal IS NULL;
 CREATE INDEX acts_by_seal ON connector.acts (connector_id, seal, number) WHERE seal IS NOT NULL;
@@ -12,8 +14,9 @@ CREATE INDEX acts_by_seal ON connector.acts (connector_id, seal, number) WHERE s
 CREATE OR REPLACE FUNCTION connector.acts_only_grow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- That they come under a seal changes nothing in them.
-    IF TG_OP = 'UPDATE' AND OLD.seal IS NULL AND NEW.seal IS NOT NULL
-        AND to_jsonb(NEW) - 'seal' = to_jsonb(OLD) - 'seal' THEN
+    IF TG_OP = 'UPDATE' AND OLD.seal IS NULL
+        AND (NEW.salt = OLD.salt OR OLD.salt IS NULL)
+        AND to_jsonb(NEW) - ARRAY['seal', 'salt'] = to_jsonb(OLD) - ARRAY['seal', 'salt'] THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'acts are never changed or removed';

@@ -120,7 +120,10 @@ impl AuditService for Api {
         let connector = caller.connector(&request.connector_id)?;
         let kept = (!request.head.is_empty()).then(|| request.head.parse()).transpose();
         let kept = kept.map_err(|reason: String| status::bad_request("head", reason))?;
+        // Others wait in line.
+        let place = self.verifications.acquire().await;
         let verified = self.verify(&connector, kept).await;
+        drop(place);
         Ok(Response::new(verified.map_err(|error| status::store(&error))?))
     }
 }
@@ -134,8 +137,12 @@ impl Api {
     ) -> store::Result<VerifyActsResponse> {
         let mut answer = VerifyActsResponse::default();
         let (mut head, mut broken) = (Head::NONE, None);
-        let mut conn = self.db.conn().await?;
-        while let Some((seal, acts)) = seals::next(&mut conn, connector, head.number).await? {
+        loop {
+            // Somebody else may need the connection in between.
+            let mut conn = self.db.conn().await?;
+            let next = seals::next(&mut conn, connector, head.number).await?;
+            drop(conn);
+            let Some((seal, acts)) = next else { break };
             match head.verify(connector.as_str(), &seal, &acts) {
                 Ok(next) => head = next,
                 Err(found) => {
@@ -150,6 +157,7 @@ impl Api {
             answer.acts += i64::try_from(acts.len()).unwrap_or(i64::MAX);
             answer.seals += 1;
         }
+        let mut conn = self.db.conn().await?;
         let (unsealed, orphan) = seals::unsealed(&mut conn, connector).await?;
         let is_cut = orphan.is_some() || kept.is_some_and(|kept| kept.number > head.number);
         let cut = Broken { seal: head.number + 1, act: None, how: How::SealMissing };

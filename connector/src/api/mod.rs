@@ -97,6 +97,8 @@ pub struct Api {
     pub identity: Arc<ArcSwapOption<Identity>>,
     /// When to end streams.
     pub stopper: Stopper,
+    /// The place for who verifies acts: it takes long.
+    pub verifications: Arc<Semaphore>,
     /// Places for followers of changes.
     pub followers: Arc<Semaphore>,
 }

@@ -35,7 +35,7 @@ use crate::{
 pub(super) const LOOKUP_EVENTS: &str = "cloudtrail:LookupEvents";
 
 /// How long a reader may work between two things that it stores.
-pub(super) const LEASE: Duration = Duration::from_mins(5);
+pub(super) const LEASE: Duration = Duration::from_mins(1);
 /// From one reading of a place to the next.
 const EVERY: TimeDelta = TimeDelta::minutes(5);
 /// Within this time CloudTrail delivers nearly everything.
@@ -66,6 +66,8 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
             (came, trouble, next_reading(place))
         }
         Ok(None) => (Came::default(), String::new(), again(place, EVERY)),
+        // Another daemon goes on at once.
+        Err(Error::Stopping) => (Came::default(), String::new(), Some(place.now)),
         Err(Error::Store(error)) => return Err(error),
         Err(error) => {
             let Leased { account, region, .. } = place;
@@ -74,6 +76,10 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
             let wait = TimeDelta::from_std(wait).unwrap_or(EVERY);
             (Came::default(), error.trouble().unwrap_or_default(), again(place, wait))
         }
+    };
+    let trouble = match next {
+        None if !came.is_read && trouble.is_empty() => ReasonCode::NotCovered.to_string(),
+        _ => trouble,
     };
     let mut tx = auditor.db.begin().await?;
     audit_places::end(&mut tx, place, next, Came { trouble: &trouble, ..came }).await?;
@@ -124,7 +130,9 @@ async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Erro
     drop(conn);
     let (account, region) = (Some(&place.account), Some(&place.region));
     let access = reach::access(&auditor.aws, &integration, account, region, Lane::Audit);
-    let reading = Reading { auditor, place, access: &access, candidates: &candidates };
+    let kept = TimeDelta::from_std(integration.settings.audit_retention).unwrap_or(TimeDelta::MAX);
+    let since = place.now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH);
+    let reading = Reading { auditor, place, access: &access, candidates: &candidates, since };
     let asking = async {
         let mut malformed = 0;
         while from < place.now {
@@ -142,6 +150,8 @@ struct Reading<'a> {
     place: &'a Leased,
     access: &'a Access,
     candidates: &'a [Candidate],
+    /// What is older is not kept.
+    since: DateTime<Utc>,
 }
 
 impl Reading<'_> {
@@ -177,6 +187,9 @@ impl Reading<'_> {
                 }
             }
             self.store(&new, self.place.read_until).await?;
+            if self.auditor.stopper.is_stopping() {
+                return Err(Error::Stopping);
+            }
         }
         self.store(&[], until).await?;
         Ok(malformed)
@@ -198,7 +211,8 @@ impl Reading<'_> {
             return Ok(None);
         };
         let Record { session, .. } = &record;
-        let is_here = session.account == self.place.account.as_str()
+        let is_here = record.at >= self.since
+            && session.account == self.place.account.as_str()
             && session.name == self.place.session_name;
         let Some(attribution) = attribute(&record, self.candidates).filter(|_| is_here) else {
             return Ok(None);

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 
 use crate::{
     aws::{Access, ApiError, Aws, sessions},
-    base::activator::Activator,
+    base::{activator::Activator, stopper::Stopper},
     catalog::reserved_roles::LIST_ROLES,
     model::{
         failure::{Reason, ReasonCode},
@@ -54,6 +54,8 @@ pub struct Auditor {
     pub connectors: Arc<[ConnectorId]>,
     /// Wakes the runner when somebody asks.
     pub wishes: Activator,
+    /// When to leave off.
+    pub stopper: Stopper,
 }
 
 /// What went wrong.
@@ -68,6 +70,9 @@ enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
 impl Error {
@@ -77,7 +82,7 @@ impl Error {
         let reason = match self {
             Self::Aws(error) => error.reason.clone(),
             Self::Session(error) => error.meaning().reason,
-            Self::Store(_) => return None,
+            Self::Store(_) | Self::Stopping => return None,
         };
         Some(trouble(&reason))
     }

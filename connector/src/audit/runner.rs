@@ -7,7 +7,7 @@ use tracing::{Instrument as _, info_span, warn};
 
 use super::{Auditor, history, roles};
 use crate::{
-    base::{chain::Chain, chance, stopper::Stopper},
+    base::{chain::Chain, chance},
     store::{
         self,
         audit_places::{self, Leased},
@@ -20,22 +20,33 @@ const TICK: Duration = Duration::from_secs(2);
 /// Places that are read, and roles that are looked for, at once.
 const AT_ONCE: usize = 16;
 /// For how long nobody else looks for the same role.
-const FIND_LEASE: Duration = Duration::from_mins(2);
+const FIND_LEASE: Duration = Duration::from_mins(1);
 
-/// Runs until it is asked to stop. What is being read is left then; it is read again.
-pub async fn run(auditor: Auditor, stopper: Stopper) {
+/// Runs until it is asked to stop; then ends the pages that are being read, or leaves when asked again.
+///
+/// # Panics
+///
+/// When a job panics; the process goes down with it, and its leases run out.
+pub async fn run(auditor: Auditor) {
+    let stopper = auditor.stopper.clone();
     let mut runner = Runner { auditor, jobs: JoinSet::new() };
     let wishes = runner.auditor.wishes.clone();
     while !stopper.is_stopping() {
-        while runner.jobs.try_join_next().is_some() {}
+        while let Some(ended) = runner.jobs.try_join_next() {
+            ended.expect("a job does not panic");
+        }
         if let Err(error) = runner.begin().await {
             warn!(error = %Chain(&error), "failed to look which session audit is due; trying again");
         }
         tokio::select! {
-            Some(_) = runner.jobs.join_next() => {}
+            Some(ended) = runner.jobs.join_next() => ended.expect("a job does not panic"),
             () = wishes.wait(TICK) => {}
             () = stopper.stopping() => {}
         }
+    }
+    tokio::select! {
+        () = async { while runner.jobs.join_next().await.is_some() {} } => {}
+        () = stopper.leaving() => {}
     }
 }
 

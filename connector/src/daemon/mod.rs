@@ -175,6 +175,7 @@ async fn run_on(
         replica,
         identity: Arc::clone(&identity),
         stopper: stopper.clone(),
+        verifications: Arc::new(Semaphore::new(1)),
         followers: Arc::new(Semaphore::new(api::FOLLOWERS_MAX)),
     };
     let http = bind(settings.http).await?;

@@ -68,7 +68,8 @@ impl Base {
     ) {
         let Self { db, aws, connectors, .. } = self;
         let (db, aws, connectors) = (db.clone(), aws.clone(), Arc::clone(connectors));
-        let auditing = audit::runner::run(Auditor { db, aws, connectors, wishes }, stopper.clone());
+        let stopper = stopper.clone();
+        let auditing = audit::runner::run(Auditor { db, aws, connectors, wishes, stopper });
         parts.spawn(async move {
             auditing.await;
             Ok("the runner of session audit")

@@ -145,7 +145,8 @@ impl FromStr for Head {
         let read = || {
             let (number, digest) = text.split_once(':')?;
             let digest = hex::decode(digest).ok()?.try_into().ok()?;
-            Some(Self { number: number.parse().ok()?, digest })
+            let number = number.parse().ok().filter(|number| *number > 0)?;
+            Some(Self { number, digest })
         };
         read().ok_or_else(|| {
             format!("{text:?} is no head; it is a number, a colon and 64 hexadecimal digits")
@@ -236,7 +237,9 @@ mod tests {
         let head = verified(&seals, &acts).expect("a head");
         assert_eq!(head.number, 2);
         assert_eq!(head.to_string().parse(), Ok(head));
-        assert!("2:ab".parse::<Head>().is_err() && "x".parse::<Head>().is_err());
+        for nonsense in ["2:ab", "x", &Head::NONE.to_string()] {
+            assert!(nonsense.parse::<Head>().is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -244,7 +244,7 @@ fn ambiguity(text: &str) -> Result<Option<Ambiguity>> {
     stored("audit_events", "ambiguity", known)
 }
 
-/// Removes events that are older than their integration keeps them, at most so many of each; of integrations
+/// Removes events that are older than their integration keeps them, at most so many; of integrations
 /// that are gone, those that are older than `otherwise`.
 ///
 /// # Errors
@@ -270,7 +270,8 @@ pub async fn purge(conn: &mut PgConnection, otherwise: Duration, rows_max: i64) 
                  WHERE e.connector_id = kept.connector_id
                    AND e.integration_id = kept.integration_id
                    AND e.at < connector.now() - make_interval(secs => kept.seconds)
-                 ORDER BY e.at LIMIT $2) AS o)
+                 ORDER BY e.at LIMIT $2) AS o
+             LIMIT $2)
          DELETE FROM connector.audit_events e USING old
          WHERE (e.connector_id, e.integration_id, e.at, e.event_id, e.account_id)
              = (old.connector_id, old.integration_id, old.at, old.event_id, old.account_id)",

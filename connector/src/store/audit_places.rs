@@ -126,12 +126,7 @@ pub async fn candidates(
              u.active_at AS "active_at!",
              least(greatest(u.session_seconds, $6), $7) AS "session_seconds!",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN u.state_at END AS ended_at,
-             EXISTS (
-                 SELECT FROM connector.holdings h
-                 JOIN connector.targets t ON t.connector_id = h.connector_id AND t.id = h.target_id
-                 WHERE (h.connector_id, h.grant_id, h.number)
-                     = (a.connector_id, a.grant_id, a.number) AND t.origin = 'found'
-             ) AS "was_there!"
+             a.was_there
            FROM connector.audited_units a
            JOIN connector.units u USING (connector_id, grant_id, number)
            JOIN connector.grants g USING (connector_id, grant_id)
@@ -222,7 +217,9 @@ pub async fn end(
 ) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE connector.audit_places
-         SET lease_token = NULL, leased_until = NULL, next_at = $7, trouble = $8,
+         SET lease_token = NULL, leased_until = NULL, trouble = $8,
+             -- Whoever wants it read again has asked since.
+             next_at = CASE WHEN next_at > $11 THEN least(next_at, $7) ELSE $7 END,
              read_at = CASE WHEN $9 THEN connector.now() ELSE read_at END,
              swept_until = CASE WHEN $10 THEN $11 ELSE swept_until END,
              failures = CASE WHEN $8 = '' THEN 0 ELSE failures + 1 END
@@ -317,7 +314,8 @@ pub async fn reaches(
     let rows = sqlx::query!(
         r#"SELECT DISTINCT a.account_id, coalesce(p.region, '') AS "region!",
              CASE WHEN p.read_at IS NOT NULL THEN p.read_until END AS read_until,
-             coalesce(p.next_at IS NULL AND p.read_at IS NOT NULL, false) AS "is_done!",
+             coalesce(p.next_at IS NULL AND p.read_at IS NOT NULL AND p.trouble = '', false)
+                 AS "is_done!",
              coalesce(nullif(a.trouble, ''), p.trouble, '') AS "trouble!"
            FROM connector.audited_units a
            LEFT JOIN connector.audit_places p
@@ -357,7 +355,7 @@ pub async fn hurry(
          WHERE a.connector_id = $1 AND a.grant_id = $2
            AND p.connector_id = a.connector_id AND p.integration_id = a.integration_id
            AND p.account_id = a.account_id AND p.session_name = a.session_name
-           AND p.next_at > connector.now()
+           AND p.failures = 0 AND (p.next_at > connector.now() OR p.leased_until > connector.now())
            AND (p.read_at IS NULL OR p.read_at < connector.now() - make_interval(secs => $3))",
         connector.as_str(),
         grant,

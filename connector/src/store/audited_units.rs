@@ -142,7 +142,11 @@ pub async fn found(
     let (name, id) = role.unwrap_or_default();
     let done = sqlx::query!(
         "UPDATE connector.audited_units
-         SET role_name = $4, role_id = $5, find_at = NULL, failures = 0, trouble = ''
+         SET role_name = $4, role_id = $5, find_at = NULL, failures = 0, trouble = '',
+             was_there = EXISTS (
+                 SELECT FROM connector.holdings h
+                 JOIN connector.targets t ON t.connector_id = h.connector_id AND t.id = h.target_id
+                 WHERE (h.connector_id, h.grant_id, h.number) = ($1, $2, $3) AND t.origin = 'found')
          WHERE connector_id = $1 AND grant_id = $2 AND number = $3 AND find_at IS NOT NULL",
         unit.connector.as_str(),
         unit.grant,

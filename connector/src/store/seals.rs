@@ -24,10 +24,21 @@ pub async fn seal_next(
     )
     .execute(&mut *conn)
     .await?;
+    sqlx::query!(
+        "UPDATE connector.acts SET salt = gen_random_uuid()
+         WHERE connector_id = $1 AND salt IS NULL AND number IN (
+             SELECT number FROM connector.acts
+             WHERE connector_id = $1 AND seal IS NULL ORDER BY number LIMIT $2)",
+        connector.as_str(),
+        acts_max
+    )
+    .execute(&mut *conn)
+    .await?;
     let acts = sqlx::query_as!(
         Act,
-        "SELECT number, at, grant_id, verb, actor, object, detail, salt FROM connector.acts
-         WHERE connector_id = $1 AND seal IS NULL ORDER BY number LIMIT $2",
+        r#"SELECT number, at, grant_id, verb, actor, object, detail, salt AS "salt!"
+         FROM connector.acts
+         WHERE connector_id = $1 AND seal IS NULL AND salt IS NOT NULL ORDER BY number LIMIT $2"#,
         connector.as_str(),
         acts_max
     )
@@ -97,8 +108,9 @@ pub async fn next(
     let seal = Seal { number: row.number, leaves: row.leaves, digest: digest(row.digest)? };
     let acts = sqlx::query_as!(
         Act,
-        "SELECT number, at, grant_id, verb, actor, object, detail, salt FROM connector.acts
-         WHERE connector_id = $1 AND seal = $2",
+        r#"SELECT number, at, grant_id, verb, actor, object, detail,
+             coalesce(salt, '00000000-0000-0000-0000-000000000000') AS "salt!"
+         FROM connector.acts WHERE connector_id = $1 AND seal = $2"#,
         connector.as_str(),
         seal.number
     )
@@ -120,7 +132,7 @@ pub async fn unsealed(
         r#"SELECT count(*) FILTER (WHERE seal IS NULL) AS "unsealed!",
              min(number) FILTER (WHERE seal IS NOT NULL) AS orphan
            FROM connector.acts a
-           WHERE connector_id = $1 AND (seal IS NULL OR seal > (
+           WHERE connector_id = $1 AND (seal IS NULL OR seal NOT BETWEEN 1 AND (
                SELECT coalesce(max(s.number), 0) FROM connector.seals s WHERE s.connector_id = $1))"#,
         connector.as_str()
     )
