@@ -28,6 +28,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("AccessService/RevokeAll", &["granter", "admin"]),
     ("AccessService/ValidateGrant", &["granter", "admin"]),
     ("AccessService/WatchGrant", ALL),
+    ("AuditService/ErasePrincipal", &["admin"]),
     ("AuditService/GetAuditSummary", ALL),
     ("AuditService/ListAuditEvents", ALL),
     ("AuditService/VerifyActs", ALL),

@@ -45,6 +45,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("/apono.connector.v1.AccessService/ListActs", Role::Viewer),
     ("/apono.connector.v1.AccessService/GetRecovery", Role::Viewer),
     ("/apono.connector.v1.AccessService/EndRecovery", Role::Admin),
+    ("/apono.connector.v1.AuditService/ErasePrincipal", Role::Admin),
     ("/apono.connector.v1.AuditService/GetAuditSummary", Role::Viewer),
     ("/apono.connector.v1.AuditService/ListAuditEvents", Role::Viewer),
     ("/apono.connector.v1.AuditService/VerifyActs", Role::Viewer),

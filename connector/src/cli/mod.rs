@@ -29,6 +29,7 @@ mod history;
 mod integrations;
 mod operations;
 mod output;
+mod principals;
 mod privileges;
 mod problems;
 mod recovery;
@@ -82,6 +83,9 @@ enum Command {
     /// What was done with access that was given.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// People who have had access.
+    #[command(subcommand)]
+    Principals(principals::Principals),
     /// What a database that was restored has forgotten of access, and the end of that.
     Recovery(recovery::Recovery),
     /// The organization's accounts.
@@ -157,6 +161,7 @@ pub fn main() -> ExitCode {
         | Command::Sync(_)
         | Command::Grants(_)
         | Command::Audit(_)
+        | Command::Principals(_)
         | Command::Recovery(_)
         | Command::Accounts(_)
         | Command::Resources(_)
@@ -241,6 +246,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Sync(command) => command.run(&client).await,
         Command::Grants(command) => command.run(&client).await,
         Command::Audit(command) => command.run(&client).await,
+        Command::Principals(command) => command.run(&client).await,
         Command::Recovery(command) => command.run(&client).await,
         Command::Accounts(command) => command.run(&client).await,
         Command::Resources(command) => command.run(&client).await,

@@ -32,12 +32,16 @@ pub struct Act {
     pub detail: String,
     /// Makes the digest of the last two differ from all others.
     pub salt: Uuid,
+    /// That digest, where they were erased.
+    pub erased: Option<Vec<u8>>,
 }
 
 impl Act {
     fn digest(&self, connector: &str) -> Digest {
-        let personal =
-            digest(&[self.salt.as_bytes(), self.object.as_bytes(), self.detail.as_bytes()]);
+        let personal = || {
+            digest(&[self.salt.as_bytes(), self.object.as_bytes(), self.detail.as_bytes()]).to_vec()
+        };
+        let personal = self.erased.clone().unwrap_or_else(personal);
         digest(&[
             connector.as_bytes(),
             &self.number.to_be_bytes(),
@@ -208,6 +212,7 @@ mod tests {
             object: format!("object {number}"),
             detail: String::new(),
             salt: Uuid::from_u128(7),
+            erased: None,
         }
     }
 

@@ -32,6 +32,7 @@ pub mod backlog;
 pub mod connectors;
 pub mod coverage;
 pub mod doubts;
+pub mod erasure;
 pub mod facets;
 pub mod feeds;
 pub mod filter;

@@ -36,7 +36,7 @@ pub async fn seal_next(
     .await?;
     let acts = sqlx::query_as!(
         Act,
-        r#"SELECT number, at, grant_id, verb, actor, object, detail, salt AS "salt!"
+        r#"SELECT number, at, grant_id, verb, actor, object, detail, salt AS "salt!", erased
          FROM connector.acts
          WHERE connector_id = $1 AND seal IS NULL AND salt IS NOT NULL ORDER BY number LIMIT $2"#,
         connector.as_str(),
@@ -109,7 +109,7 @@ pub async fn next(
     let acts = sqlx::query_as!(
         Act,
         r#"SELECT number, at, grant_id, verb, actor, object, detail,
-             coalesce(salt, '00000000-0000-0000-0000-000000000000') AS "salt!"
+             coalesce(salt, '00000000-0000-0000-0000-000000000000') AS "salt!", erased
          FROM connector.acts WHERE connector_id = $1 AND seal = $2"#,
         connector.as_str(),
         seal.number

@@ -1,10 +1,14 @@
 //! What was asked and done cannot be changed unseen.
 
-use apono_connector_proto::v1::{GrantState, VerifyActsRequest, VerifyActsResponse};
+use apono_connector_proto::v1::{
+    ErasePrincipalRequest, GrantRequest, GrantState, ListActsRequest, VerifyActsRequest,
+    VerifyActsResponse, recipient::Who,
+};
 use tonic::Code;
 
+use super::{NEXT_READING_S, look, sign_in};
 use crate::{
-    access::{House, a_request},
+    access::{ACCOUNT, House, SET, a_request, generated, user},
     harness::{Api, wait_for},
 };
 
@@ -120,4 +124,85 @@ async fn whatever_is_done_to_acts_is_found_and_named() {
     let nonsense = VerifyActsRequest { head: "x".to_owned(), ..Default::default() };
     let refused = house.api.audit().verify_acts(nonsense).await.expect_err("no head");
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// Tables in which a person could stand, but for what was discovered in AWS.
+const TABLES: [&str; 9] = [
+    "acts",
+    "audit_events",
+    "audit_places",
+    "audited_units",
+    "grants",
+    "holdings",
+    "lookups",
+    "targets",
+    "units",
+];
+
+#[tokio::test]
+async fn to_erase_a_person_is_not_to_tamper() {
+    let house = generated::house_of(&[], |of| super::audited(generated::knowing_buckets(of))).await;
+    let mut house = house;
+    house.give(a_request("g1")).await;
+    house.give(generated::on("g2", 1, "READ_ONLY", generated::BUCKET)).await;
+    let other = GrantRequest { recipient: Some(user("ann2@example.com")), ..a_request("g3") };
+    house.give(other).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    assert!(look(&house.cloud, &session));
+    house.pass(NEXT_READING_S).await;
+    house.api.wait_for_calls("g1", 1).await;
+    let request = ErasePrincipalRequest {
+        principal: "ann1@example.com".to_owned(),
+        reason: "ticket 12".to_owned(),
+        ..Default::default()
+    };
+    let refused = house.api.audit().erase_principal(request.clone()).await.expect_err("live");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("2 of their grants"), "{refused:?}");
+    for id in ["g1", "g2"] {
+        house.api.revoke(id).await;
+        house.api.wait_for_grant(id, GrantState::Ended).await;
+    }
+    house.seal().await;
+    let told = ["ann1", "9067642ac7-00000001"];
+    let standing = async |house: &House| {
+        let mut found = Vec::new();
+        for table in TABLES {
+            for word in told {
+                let sql = format!(
+                    "SELECT count(*) FROM connector.{table} t WHERE t::text LIKE '%{word}%'"
+                );
+                if house.database.count(&sql).await > 0 {
+                    found.push(table);
+                }
+            }
+        }
+        found
+    };
+    assert!(standing(&house).await.contains(&"acts"));
+    // What is still looked after in AWS is not over.
+    wait_for("an end of all", || async {
+        let only = ErasePrincipalRequest { validate_only: true, ..request.clone() };
+        house.api.audit().erase_principal(only).await.ok()
+    })
+    .await;
+    let erased = house.api.audit().erase_principal(request.clone()).await.expect("erased");
+    assert_eq!(erased.into_inner().grant_ids, ["g1", "g2"]);
+    assert_eq!(standing(&house).await, Vec::<&str>::new());
+    let whole = house.api.verified("").await;
+    assert_eq!(whole.broken, "");
+    assert_eq!(house.seal().await.broken, "", "also with what was not sealed before");
+
+    let grant = house.api.get_grant("g1").await;
+    assert_eq!(grant.recipient.clone().and_then(|r| r.who), Some(Who::UserId("erased".to_owned())));
+    assert_eq!((grant.reason.as_str(), grant.state()), ("erased", GrantState::Ended));
+    assert_eq!(house.api.audited("g1").await.calls, 0);
+    assert_eq!(house.api.get_grant("g3").await.state(), GrantState::Active);
+    let acts = house.api.access().list_acts(ListActsRequest::default()).await.expect("acts");
+    let acts = acts.into_inner().acts;
+    assert!(acts.iter().any(|act| act.verb == "ERASED" && act.detail == "2 grants: ticket 12"));
+    let again = house.api.audit().erase_principal(request).await.expect_err("nobody");
+    assert_eq!(again.code(), Code::NotFound);
+    // Somebody of that name can be granted something again.
+    house.give(GrantRequest { grant_id: "g4".to_owned(), ..a_request("g1") }).await;
 }

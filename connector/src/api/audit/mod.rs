@@ -4,8 +4,8 @@ use std::{io::Read as _, time::Duration};
 
 use apono_connector_proto::v1::{
     self, AuditCoverage, AuditDoubt, AuditEvent, AuditedCall, AuditedResource, AuditedSession,
-    GetAuditSummaryRequest, GetAuditSummaryResponse, ListAuditEventsRequest,
-    ListAuditEventsResponse, VerifyActsRequest, VerifyActsResponse,
+    ErasePrincipalRequest, ErasePrincipalResponse, GetAuditSummaryRequest, GetAuditSummaryResponse,
+    ListAuditEventsRequest, ListAuditEventsResponse, VerifyActsRequest, VerifyActsResponse,
     audit_service_server::AuditService,
 };
 use chrono::{DateTime, Utc};
@@ -21,18 +21,15 @@ use super::{
 };
 use crate::{
     base::{backoff::Backoff, clock},
-    model::{
-        attribution::Ambiguity,
-        ids::ConnectorId,
-        seal::{Broken, Head, How},
-    },
+    model::{attribution::Ambiguity, ids::ConnectorId},
     store::{
         self, PgConnection,
         audit_events::{self, Event, Filter, Of},
         audit_places::{self, Reach},
-        seals,
     },
 };
+
+mod administration;
 
 /// The longest that a caller waits for a reading.
 const REFRESH_MAX: Duration = Duration::from_secs(30);
@@ -126,52 +123,20 @@ impl AuditService for Api {
         drop(place);
         Ok(Response::new(verified.map_err(|error| status::store(&error))?))
     }
+
+    async fn erase_principal(
+        &self,
+        request: Request<ErasePrincipalRequest>,
+    ) -> Result<Response<ErasePrincipalResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let connector = caller.connector(&request.connector_id)?;
+        let grant_ids = self.erase(&caller, &connector, &request).await?;
+        Ok(Response::new(ErasePrincipalResponse { grant_ids }))
+    }
 }
 
 impl Api {
-    /// Walks the chain of seals up to where it is broken first.
-    async fn verify(
-        &self,
-        connector: &ConnectorId,
-        kept: Option<Head>,
-    ) -> store::Result<VerifyActsResponse> {
-        let mut answer = VerifyActsResponse::default();
-        let (mut head, mut broken) = (Head::NONE, None);
-        loop {
-            // Somebody else may need the connection in between.
-            let mut conn = self.db.conn().await?;
-            let next = seals::next(&mut conn, connector, head.number).await?;
-            drop(conn);
-            let Some((seal, acts)) = next else { break };
-            match head.verify(connector.as_str(), &seal, &acts) {
-                Ok(next) => head = next,
-                Err(found) => {
-                    broken = Some(found);
-                    break;
-                }
-            }
-            if kept.is_some_and(|kept| kept.number == head.number && kept != head) {
-                broken = Some(Broken { seal: head.number, act: None, how: How::SealChanged });
-                break;
-            }
-            answer.acts += i64::try_from(acts.len()).unwrap_or(i64::MAX);
-            answer.seals += 1;
-        }
-        let mut conn = self.db.conn().await?;
-        let (unsealed, orphan) = seals::unsealed(&mut conn, connector).await?;
-        let is_cut = orphan.is_some() || kept.is_some_and(|kept| kept.number > head.number);
-        let cut = Broken { seal: head.number + 1, act: None, how: How::SealMissing };
-        let broken = broken.or_else(|| is_cut.then_some(cut));
-        if let Some(Broken { seal, act, .. }) = broken {
-            answer.broken_seal = seal;
-            answer.broken_act = act.unwrap_or_default();
-        }
-        answer.broken = broken.map(|broken| broken.to_string()).unwrap_or_default();
-        answer.head = head.to_string();
-        answer.unsealed_acts = unsealed;
-        Ok(answer)
-    }
-
     /// Has the sources of a grant read, and waits for that as long as a caller does.
     async fn refresh(&self, of: Of<'_>) -> Result<(), Status> {
         let mut conn = self.conn().await?;
