@@ -23,8 +23,12 @@ BEGIN
         AND to_jsonb(NEW) - ARRAY['seal', 'salt'] = to_jsonb(OLD) - ARRAY['seal', 'salt'] THEN
         RETURN NEW;
     END IF;
-    -- What tells of a person goes, and its digest takes its place.
+    -- What tells of a person goes when their grants are erased, and its digest takes its place.
     IF TG_OP = 'UPDATE' AND OLD.erased IS NULL
+        AND (OLD.grant_id = '' AND OLD.object <> '' OR EXISTS (
+            SELECT FROM connector.grants g
+            WHERE (g.connector_id, g.grant_id) = (OLD.connector_id, OLD.grant_id)
+              AND g.erased_at IS NOT NULL))
         AND NEW.erased = connector.personal_digest(
             coalesce(OLD.salt, '00000000-0000-0000-0000-000000000000'), OLD.object, OLD.detail)
         AND NEW.object = '' AND NEW.detail = ''

@@ -35,7 +35,7 @@ use crate::{
 pub(super) const LOOKUP_EVENTS: &str = "cloudtrail:LookupEvents";
 
 /// How long a reader may work between two things that it stores.
-pub(super) const LEASE: Duration = Duration::from_mins(1);
+pub(super) const LEASE: Duration = Duration::from_mins(5);
 /// From one reading of a place to the next.
 const EVERY: TimeDelta = TimeDelta::minutes(5);
 /// Within this time CloudTrail delivers nearly everything.

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(2);
 /// Places that are read, and roles that are looked for, at once.
 const AT_ONCE: usize = 16;
 /// For how long nobody else looks for the same role.
-const FIND_LEASE: Duration = Duration::from_mins(1);
+const FIND_LEASE: Duration = Duration::from_mins(5);
 
 /// Runs until it is asked to stop; then ends the pages that are being read, or leaves when asked again.
 ///

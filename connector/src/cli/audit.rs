@@ -84,6 +84,9 @@ async fn verify(client: &Client, head: String) -> anyhow::Result<()> {
     } else {
         let (acts, seals) = (answer.acts, answer.seals);
         say!("{acts} acts under {seals} seals are as they were noted; head {}", answer.head);
+        if answer.erased_acts > 0 {
+            say!("the details of {} were erased with a person", answer.erased_acts);
+        }
         if answer.unsealed_acts > 0 {
             say!("{} newer ones are under none yet", answer.unsealed_acts);
         }

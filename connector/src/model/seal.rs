@@ -41,7 +41,13 @@ impl Act {
         let personal = || {
             digest(&[self.salt.as_bytes(), self.object.as_bytes(), self.detail.as_bytes()]).to_vec()
         };
-        let personal = self.erased.clone().unwrap_or_else(personal);
+        // What was put in the place of what was erased is nobody's.
+        let is_gone = self.object.is_empty() && self.detail.is_empty() && self.salt.is_nil();
+        let personal = match &self.erased {
+            None => personal(),
+            Some(digest) if is_gone => digest.clone(),
+            Some(_) => Vec::new(),
+        };
         digest(&[
             connector.as_bytes(),
             &self.number.to_be_bytes(),
@@ -289,6 +295,25 @@ mod tests {
             seals[0] = Head::NONE.seal("c", &acts[0]);
         });
         assert_eq!(forged, "seal 2 was changed, or the one before it");
+    }
+
+    #[test]
+    fn to_erase_is_not_to_change_and_to_write_over_it_is() {
+        let whole = act(1);
+        let seal = Head::NONE.seal("c", std::slice::from_ref(&whole));
+        let personal = [whole.salt.as_bytes(), whole.object.as_bytes(), whole.detail.as_bytes()];
+        let erased = Act {
+            object: String::new(),
+            salt: Uuid::nil(),
+            erased: Some(digest(&personal).to_vec()),
+            ..whole
+        };
+        assert!(Head::NONE.verify("c", &seal, std::slice::from_ref(&erased)).is_ok());
+        let forged = Act { detail: "nothing".to_owned(), ..erased.clone() };
+        let found = Head::NONE.verify("c", &seal, &[forged]).map_err(|broken| broken.how);
+        assert_eq!(found, Err(How::ActChanged));
+        let other = Act { erased: Some(vec![0; 32]), ..erased };
+        assert!(Head::NONE.verify("c", &seal, &[other]).is_err());
     }
 
     #[test]

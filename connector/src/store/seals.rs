@@ -18,12 +18,7 @@ pub async fn seal_next(
     connector: &ConnectorId,
     acts_max: i64,
 ) -> Result<u64> {
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('seals of acts ' || $1, 0))",
-        connector.as_str()
-    )
-    .execute(&mut *conn)
-    .await?;
+    lock(conn, connector).await?;
     sqlx::query!(
         "UPDATE connector.acts SET salt = gen_random_uuid()
          WHERE connector_id = $1 AND salt IS NULL AND number IN (
@@ -67,6 +62,17 @@ pub async fn seal_next(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Has whoever else seals acts, or erases some, wait until the transaction ends.
+pub(super) async fn lock(conn: &mut PgConnection, connector: &ConnectorId) -> Result<()> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('seals of acts ' || $1, 0))",
+        connector.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 async fn head(conn: &mut PgConnection, connector: &ConnectorId) -> Result<Head> {

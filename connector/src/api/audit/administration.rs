@@ -6,6 +6,7 @@ use tonic::Status;
 use crate::{
     api::{Api, auth::Caller, grants, status},
     model::{
+        assignment::Principal,
         ids::ConnectorId,
         seal::{Broken, Head, How},
     },
@@ -43,6 +44,8 @@ impl Api {
                 break;
             }
             answer.acts += i64::try_from(acts.len()).unwrap_or(i64::MAX);
+            let erased = acts.iter().filter(|act| act.erased.is_some()).count();
+            answer.erased_acts += i64::try_from(erased).unwrap_or(i64::MAX);
             answer.seals += 1;
         }
         let mut conn = self.db.conn().await?;
@@ -78,6 +81,16 @@ impl Api {
         }
         let failed = |error: store::Error| status::store(&error);
         let mut tx = self.db.begin().await.map_err(failed)?;
+        let found = erasure::principals(&mut tx, connector, principal).await.map_err(failed)?;
+        if found.len() > 1 {
+            let ids: Vec<&str> = found.iter().map(Principal::id).collect();
+            let message = format!(
+                "{} go by {principal:?}: name one by its id, {}",
+                found.len(),
+                ids.join(" or ")
+            );
+            return Err(status::precondition("PRINCIPAL_AMBIGUOUS", message));
+        }
         let meant = erasure::grants_of(&mut tx, connector, principal).await.map_err(failed)?;
         for held in &meant {
             wishes::lock_id(&mut tx, connector, &held.grant).await.map_err(failed)?;
@@ -90,7 +103,8 @@ impl Api {
         let live: Vec<&str> =
             meant.iter().filter(|held| !held.is_over).map(|held| held.grant.as_str()).collect();
         if let Some(first) = live.first() {
-            let (all, message) = (live.len(), "are not over; revoke them, and wait for their end");
+            let message = "are not over, or sessions of them may be open: revoke them, and wait for the end of the longest session (twelve hours at most)";
+            let all = live.len();
             let message = format!("{all} of their grants ({first}, …) {message}");
             return Err(status::precondition("GRANTS_LIVE", message));
         }
