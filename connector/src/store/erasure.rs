@@ -135,17 +135,6 @@ pub async fn erase(
     erase_use(conn, id, grants).await?;
     erase_objects(conn, id, grants).await?;
     sqlx::query!(
-        "UPDATE connector.acts
-         SET erased = connector.personal_digest(
-                 coalesce(salt, '00000000-0000-0000-0000-000000000000'), object, detail),
-             object = '', detail = '', salt = '00000000-0000-0000-0000-000000000000'
-         WHERE connector_id = $1 AND grant_id = ANY ($2) AND erased IS NULL",
-        id,
-        grants
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!(
         "UPDATE connector.units SET finding = '', warning = ''
          WHERE connector_id = $1 AND grant_id = ANY ($2)",
         id,
@@ -198,29 +187,35 @@ async fn erase_use(conn: &mut PgConnection, connector: &str, grants: &[String]) 
     Ok(())
 }
 
-/// The objects in AWS that no other grants have held, with the acts and problems that name them.
+/// The objects in AWS that no other grants have held, with the acts about these and the grants, and the problems
+/// that name them.
 async fn erase_objects(conn: &mut PgConnection, connector: &str, grants: &[String]) -> Result<()> {
-    let keys = sqlx::query_scalar!(
-        "SELECT DISTINCT t.object_key FROM connector.targets t
+    let held = sqlx::query!(
+        "SELECT t.id, t.object_key FROM connector.targets t
          WHERE t.connector_id = $1 AND t.next_at IS NULL
            AND EXISTS (
                SELECT FROM connector.holdings h
                WHERE h.connector_id = $1 AND h.target_id = t.id AND h.grant_id = ANY ($2))
            AND NOT EXISTS (
                SELECT FROM connector.holdings h
-               WHERE h.connector_id = $1 AND h.target_id = t.id AND h.grant_id <> ALL ($2))",
+               WHERE h.connector_id = $1 AND h.target_id = t.id AND h.grant_id <> ALL ($2))
+         FOR UPDATE",
         connector,
         grants
     )
     .fetch_all(&mut *conn)
     .await?;
+    let (ids, keys): (Vec<_>, Vec<_>) =
+        held.into_iter().map(|row| (row.id, row.object_key)).unzip();
     sqlx::query!(
         "UPDATE connector.acts
          SET erased = connector.personal_digest(
                  coalesce(salt, '00000000-0000-0000-0000-000000000000'), object, detail),
              object = '', detail = '', salt = '00000000-0000-0000-0000-000000000000'
-         WHERE connector_id = $1 AND grant_id = '' AND object = ANY ($2) AND erased IS NULL",
+         WHERE connector_id = $1 AND erased IS NULL
+           AND (grant_id = ANY ($2) OR grant_id = '' AND object = ANY ($3))",
         connector,
+        grants,
         &keys
     )
     .execute(&mut *conn)
@@ -240,16 +235,9 @@ async fn erase_objects(conn: &mut PgConnection, connector: &str, grants: &[Strin
         "UPDATE connector.targets t
          SET object_key = 'erased/' || t.id, object = '{}', facts = '{}', place = 'erased',
              stuck_reason = ''
-         WHERE t.connector_id = $1 AND t.next_at IS NULL AND t.object_key = ANY ($3)
-           AND EXISTS (
-               SELECT FROM connector.holdings h
-               WHERE h.connector_id = $1 AND h.target_id = t.id AND h.grant_id = ANY ($2))
-           AND NOT EXISTS (
-               SELECT FROM connector.holdings h
-               WHERE h.connector_id = $1 AND h.target_id = t.id AND h.grant_id <> ALL ($2))",
+         WHERE t.connector_id = $1 AND t.id = ANY ($2)",
         connector,
-        grants,
-        &keys
+        &ids
     )
     .execute(&mut *conn)
     .await?;
