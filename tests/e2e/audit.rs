@@ -3,6 +3,7 @@
 
 mod day;
 mod seals;
+mod trail;
 
 use apono_connector_proto::v1::{
     AuditAmbiguity, AuditCoverage, AuditEvent, GetAuditSummaryRequest, GetAuditSummaryResponse,

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use apono_connector_proto::v1::{IntegrationOwner, IntegrationSettings, ResourceOwner};
+use apono_connector_proto::v1::{
+    IntegrationOwner, IntegrationSettings, OrganizationTrail, ResourceOwner,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -163,7 +165,61 @@ const BAD_FORMS: &[BadForm] = &[
         "audit_retention",
         "is 3600 seconds; choose 86400 (1 day) to 315360000 (3650 days)",
     ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.bucket, "s3://logs")),
+        "trail.bucket",
+        "\"s3://logs\" is not the name of a bucket; give the name alone, without s3:// and without what lies in it",
+    ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.prefix, "org/AWSLogs")),
+        "trail.prefix",
+        "\"org/AWSLogs\" is not the prefix of a trail; give what stands before /AWSLogs, without slashes around it; empty: nothing does",
+    ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.prefix, &"p".repeat(201))),
+        "trail.prefix",
+        "has 201 characters; CloudTrail takes at most 200",
+    ),
+    (|s| s.trail = Some(trail(|t| &mut t.region, "")), "trail.region", "is required"),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.region, "cn-north-1")),
+        "trail.region",
+        "is not of partition aws, which management_role_arn names; an organization trail lies in that partition",
+    ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.kms_key_arn, "alias/trail")),
+        "trail.kms_key_arn",
+        "\"alias/trail\" is not the ARN of a KMS key; `aws cloudtrail get-trail` shows it as KmsKeyId: …:key/…, not an alias",
+    ),
+    (
+        |s| {
+            s.trail = Some(trail(
+                |t| &mut t.queue_url,
+                "https://sqs.us-east-1.amazonaws.com/123456789012/q",
+            ));
+        },
+        "trail.queue_url",
+        "\"https://sqs.us-east-1.amazonaws.com/123456789012/q\" is not in eu-west-1, the region of the bucket (trail.region), which notifies queues of its own region alone",
+    ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.queue_url, "https://example.com/q")),
+        "trail.queue_url",
+        "\"https://example.com/q\" is not the URL of a queue; use the queue's URL, such as https://sqs.<region>.amazonaws.com/123456789012/trail",
+    ),
+    (
+        |s| s.trail = Some(trail(|t| &mut t.role_arn, "arn:aws:iam::123456789012:role/logs")),
+        "trail.role_arn",
+        "names the role \"logs\", but the connector assumes only roles whose names begin with apono-; empty: the role of the management account",
+    ),
 ];
+
+/// A trail with a field that is not good.
+fn trail(field: fn(&mut OrganizationTrail) -> &mut String, value: &str) -> OrganizationTrail {
+    let (bucket, region) = ("logs".to_owned(), "eu-west-1".to_owned());
+    let mut trail = OrganizationTrail { bucket, region, ..OrganizationTrail::default() };
+    value.clone_into(field(&mut trail));
+    trail
+}
 
 fn owner(attribute: i32, source: &str, values: &[&str]) -> IntegrationOwner {
     let values = values.iter().map(|value| (*value).to_owned()).collect();

@@ -146,6 +146,8 @@ macro_rules! broken {
     };
 }
 
+mod trail;
+
 broken! {
     settings_with_an_unknown_key:
         async |s| s.settings.push_str("[sync]\ngroups_at_onze = 4\n"),

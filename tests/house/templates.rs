@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use aws_sim::{
-    Context, policy,
+    Context, policy as judge,
     reference::{self, access_level},
     template::{self, Role},
 };
@@ -11,10 +11,10 @@ use connector::{
     access::mechanisms::To,
     catalog,
     model::{arn::Partition, policy_document},
-    privileges::{self, Stand, templates},
+    privileges::{self, Stand, policy, templates, trail::NAMED},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::files::top;
 
@@ -150,6 +150,39 @@ fn each_mechanism_adds_what_it_declares_and_assignments_spare_the_management_acc
     }
 }
 
+#[test]
+fn a_trail_is_read_by_one_role_and_what_it_may_is_told_alike() {
+    let arns = |title: &str| match title {
+        "TrailBucketArn" => "arn:aws:s3:::logs",
+        "TrailKmsKeyArn" => "arn:aws:kms:eu-west-1:333333333333:key/1",
+        _ => "arn:aws:sqs:eu-west-1:333333333333:trail",
+    };
+    let declared: Vec<_> = NAMED.iter().flat_map(|one| one.statements(arns(one.title))).collect();
+    let declared = policy::write(&declared, policy::Format::Json);
+    let declared: Value = serde_json::from_str(&declared).expect("a policy");
+    let management = ("AWS::AccountId", "111111111111");
+    let named = NAMED.iter().map(|one| (one.title, arns(one.title))).chain([management]);
+    let named: Vec<_> = named.collect();
+    let by = |reader: &str| {
+        let choices = [&named[..], &[("TrailAccountId", reader)]].concat();
+        let rendered = template::render(&read("management.yaml"), "id", ROLE, "r-a1b2", &choices);
+        let rendered = rendered.expect("a template");
+        let of = |roles: &[Role]| {
+            let policies = roles.iter().flat_map(|role| &role.policies);
+            let all = policies.filter_map(|policy| policy["Statement"].as_array().cloned());
+            let is_of_trail =
+                |one: &Value| one["Sid"].as_str().is_some_and(|sid| sid.starts_with("Trail"));
+            Value::Array(all.flatten().filter(is_of_trail).collect())
+        };
+        let reader = rendered.reader.map(|(_, roles)| of(&roles)).unwrap_or_default();
+        (of(&rendered.management), of(&rendered.member), reader)
+    };
+    let (all, none) = (&declared["Statement"], json!([]));
+    assert_eq!(by(""), (all.clone(), none.clone(), Value::Null));
+    assert_eq!(by("111111111111").0, *all);
+    assert_eq!(by("333333333333"), (none.clone(), none, all.clone()));
+}
+
 fn spared() -> &'static str {
     "arn:aws:sso:::account/111111111111"
 }
@@ -194,7 +227,7 @@ fn the_service_control_policy_spares_the_connector_and_fits() {
         let service = action.split(':').next().expect("a service");
         let region = if service == "iam" { "" } else { "eu-west-1" };
         let resource = format!("arn:aws:{service}:{region}:222222222222:{resource}");
-        !policy::allows(&[allow, document.clone()], action, Some(&resource), &context)
+        !judge::allows(&[allow, document.clone()], action, Some(&resource), &context)
     };
     for statement in document["Statement"].as_array().expect("statements") {
         for action in statement["Action"].as_array().expect("actions") {

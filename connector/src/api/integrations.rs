@@ -24,6 +24,7 @@ use super::{
     status, words,
 };
 use crate::{
+    audit,
     base::{backoff::Backoff, chance, clock},
     model::{
         form,
@@ -334,7 +335,10 @@ impl Api {
                 next,
             )
             .await?;
+            let changed = (&before.settings, settings);
+            audit::follow(&mut tx, &before.connector, before.id, changed).await?;
             tx.commit().await?;
+            self.audits.poke();
             Ok::<_, store::Error>(Ok(updated))
         };
         written

@@ -67,6 +67,7 @@ pub(super) fn merge(
             "integration_owner" => into.integration_owner.clone_from(&from.integration_owner),
             "resource_owner" => into.resource_owner.clone_from(&from.resource_owner),
             "audit_retention" => into.audit_retention = from.audit_retention,
+            "trail" => into.trail.clone_from(&from.trail),
             "sync_interval" => into.sync_interval = from.sync_interval,
             "inline_policies" => into.inline_policies = from.inline_policies,
             "account_session_document" => {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     model::{
-        form::{Draft, DraftIntegrationOwner},
+        form::{Draft, DraftIntegrationOwner, DraftTrail},
         integration::{IntegrationOwner, OwnerAttribute, ResourceOwner, Settings},
         organization::Coverage,
         owner::Owner,
@@ -87,6 +87,14 @@ pub(super) fn draft(settings: v1::IntegrationSettings) -> Draft {
         audit_retention: settings
             .audit_retention
             .map(|length| Duration::try_from(length).unwrap_or(Duration::ZERO)),
+        trail: settings.trail.map(|trail| DraftTrail {
+            bucket: trail.bucket,
+            prefix: trail.prefix,
+            region: trail.region,
+            kms_key_arn: trail.kms_key_arn,
+            queue_url: trail.queue_url,
+            role_arn: trail.role_arn,
+        }),
     }
 }
 
@@ -113,6 +121,14 @@ pub(super) fn settings(settings: Settings) -> v1::IntegrationSettings {
         account_session_document: settings.account_session_document,
         inline_policies: settings.inline_policies,
         audit_retention: prost_types::Duration::try_from(settings.audit_retention).ok(),
+        trail: settings.trail.map(|trail| v1::OrganizationTrail {
+            bucket: trail.bucket,
+            prefix: trail.prefix,
+            region: trail.region.into(),
+            kms_key_arn: trail.kms_key_arn,
+            queue_url: trail.queue_url.map(String::from).unwrap_or_default(),
+            role_arn: trail.role_arn.map(String::from).unwrap_or_default(),
+        }),
     }
 }
 

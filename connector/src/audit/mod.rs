@@ -5,10 +5,11 @@
 //! to the sessions of the recipient. Once it is active, IAM is asked for the id of the set's role
 //! ([`roles`]): no other role ever has that id, so what is done with it is never taken for somebody else's.
 //!
-//! From then on CloudTrail's event history is read, in each region of the account, for whoever has that
-//! session name ([`history`]), until the last session that can be open has ended and all that CloudTrail
-//! delivers late has come. What somebody did is attributed to the grant whose session it was
-//! ([`crate::model::attribution`]), and stored once. Where it is not certain whose it was, that is said.
+//! From then on the [`sources`] are read, in each region of the account ([`places`]): CloudTrail's event history
+//! for whoever has that session name, and the organization's trail in S3, where there is one; until the last
+//! session that can be open has ended and all that CloudTrail delivers late has come. What somebody did is
+//! attributed to the grant whose session it was ([`judge`], [`crate::model::attribution`]), and stored once,
+//! whichever source tells it. Where it is not certain whose it was, that is said.
 //!
 //! Crash safety: places are rows that are leased; what is read is stored with how far it was read, and what is
 //! read twice is stored once. A source that fails is a problem, and resumes where it was.
@@ -24,6 +25,7 @@ use crate::{
     model::{
         failure::{Reason, ReasonCode},
         ids::{ConnectorId, IntegrationId},
+        integration::Settings,
     },
     store::{
         self, Db, PgConnection, audit_places,
@@ -31,14 +33,27 @@ use crate::{
     },
 };
 
-mod history;
+mod judge;
+mod places;
+mod queue;
 mod roles;
 pub mod runner;
+mod sources;
+pub mod trial;
 
-pub use history::SOURCE as EVENT_HISTORY;
+pub use queue::RECEIVE_MESSAGE;
+pub use sources::{EVENT_HISTORY, GET_OBJECT, LIST_BUCKET, TRAIL};
 
 /// Every IAM action that is called for it with the role of an account, beside those of discovery.
-pub const IAM_ACTIONS: &[&str] = &[history::LOOKUP_EVENTS, LIST_ROLES];
+pub const IAM_ACTIONS: &[&str] = &[sources::LOOKUP_EVENTS, LIST_ROLES];
+/// Those that are called for a trail: on its bucket, on its files, and on its queue.
+pub const BUCKET_IAM_ACTIONS: &[&str] = &[LIST_BUCKET, trial::GET_NOTIFICATION];
+/// On the files in it.
+pub const FILE_IAM_ACTIONS: &[&str] = &[GET_OBJECT];
+/// On the key that encrypts them.
+pub const KEY_IAM_ACTIONS: &[&str] = &["kms:Decrypt"];
+/// On the queue that is told of them.
+pub const QUEUE_IAM_ACTIONS: &[&str] = &[RECEIVE_MESSAGE, queue::DELETE_MESSAGE];
 
 /// For how long CloudTrail tells of events.
 const REMEMBERED: TimeDelta = TimeDelta::days(90);
@@ -115,4 +130,22 @@ async fn note_problems(
 ) -> store::Result<()> {
     let found = audit_places::problems(conn, connector, integration).await?;
     problems::replace(conn, connector, integration, (Finder::Audit, true), &found).await
+}
+
+/// Has a source that an integration's new settings change read anew, or no more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn follow(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+    (before, after): (&Settings, &Settings),
+) -> store::Result<()> {
+    if before.trail == after.trail {
+        return Ok(());
+    }
+    let is_wanted = after.trail.is_some();
+    audit_places::begin_anew(conn, (connector, integration), TRAIL, is_wanted).await
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::{Auditor, Error, REMEMBERED, note_problems};
+use super::{Auditor, Error, REMEMBERED, note_problems, sources::SOURCES};
 use crate::{
     base::{backoff::Backoff, chain::Chain},
     catalog::{
         reach, regions,
         reserved_roles::{self, Role},
     },
-    model::{failure::Lane, ids::Region},
+    model::failure::Lane,
     store::{
         self,
-        audited_units::{self, ToFind},
+        audited_units::{self, Look, ToFind},
         integrations,
     },
 };
@@ -29,12 +29,12 @@ pub(super) async fn find(auditor: &Auditor, unit: &ToFind) -> store::Result<()> 
     // CloudTrail would not tell any more what was done then.
     let is_forgotten = unit.over_since.is_some_and(|since| unit.now - since > REMEMBERED);
     if !unit.was_active || is_forgotten {
-        return found(auditor, unit, None, &[]).await;
+        return found(auditor, unit, None, &Look::default()).await;
     }
     match Box::pin(ask(auditor, unit)).await {
-        Ok(Told::Gone) => found(auditor, unit, None, &[]).await,
-        Ok(Told::Role(role, regions)) if role.is_some() || unit.over_since.is_some() => {
-            found(auditor, unit, role.as_ref(), &regions).await
+        Ok(Told::Gone) => found(auditor, unit, None, &Look::default()).await,
+        Ok(Told::Role(role, look)) if role.is_some() || unit.over_since.is_some() => {
+            found(auditor, unit, role.as_ref(), &look).await
         }
         Ok(Told::Role(..) | Told::Unwanted) => not_found(auditor, unit, "").await,
         Err(Error::Store(error)) => Err(error),
@@ -52,8 +52,8 @@ enum Told {
     Gone,
     /// Nobody wants to know at present.
     Unwanted,
-    /// The role, if it shows, and the regions that the account has enabled.
-    Role(Option<Role>, Vec<Region>),
+    /// The role, if it shows, and where to look for what is done with it.
+    Role(Option<Role>, Look),
 }
 
 async fn ask(auditor: &Auditor, unit: &ToFind) -> Result<Told, Error> {
@@ -68,7 +68,14 @@ async fn ask(auditor: &Auditor, unit: &ToFind) -> Result<Told, Error> {
     let access = reach::access(&auditor.aws, &integration, account, None, Lane::Audit);
     let asking = async {
         let role = reserved_roles::find(&access, &unit.permission_set).await?;
-        Ok(Told::Role(role, regions::enabled(&access).await?.into_iter().collect()))
+        let of = |is_by_name: bool| {
+            let sources = SOURCES.iter().filter(|one| one.is_of(&integration.settings));
+            let meant = sources.filter(|one| one.is_by_name() == is_by_name);
+            meant.map(|one| one.name()).collect()
+        };
+        let regions = regions::enabled(&access).await?.into_iter().collect();
+        let look = Look { regions, of_names: of(true), of_accounts: of(false) };
+        Ok(Told::Role(role, look))
     };
     super::ask(&access, asking).await
 }
@@ -77,11 +84,11 @@ async fn found(
     auditor: &Auditor,
     unit: &ToFind,
     role: Option<&Role>,
-    regions: &[Region],
+    look: &Look,
 ) -> store::Result<()> {
     let role = role.map(|role| (role.name.as_str(), role.id.as_str()));
     let mut tx = auditor.db.begin().await?;
-    audited_units::found(&mut tx, unit, role, regions).await?;
+    audited_units::found(&mut tx, unit, role, look).await?;
     if unit.failures > 0 {
         note_problems(&mut tx, &unit.connector, unit.integration).await?;
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, info_span, warn};
 
-use super::{Auditor, history, roles};
+use super::{Auditor, places, queue, roles};
 use crate::{
     base::{chain::Chain, chance},
     store::{
         self,
         audit_places::{self, Leased},
         audited_units::{self, ToFind},
+        trail_queues,
     },
 };
 
@@ -67,7 +68,12 @@ impl Runner {
                 continue;
             }
             let token = chance::uuid();
-            let leased = audit_places::lease(&mut conn, connectors, token, history::LEASE).await?;
+            let leased = trail_queues::lease(&mut conn, connectors, token, places::LEASE).await?;
+            if let Some(leased) = leased {
+                self.jobs.spawn(empty(self.auditor.clone(), leased));
+                continue;
+            }
+            let leased = audit_places::lease(&mut conn, connectors, token, places::LEASE).await?;
             let Some(place) = leased else { break };
             self.jobs.spawn(read(self.auditor.clone(), place));
         }
@@ -85,9 +91,20 @@ async fn find(auditor: Auditor, unit: ToFind) {
     }
 }
 
+async fn empty(auditor: Auditor, leased: trail_queues::Leased) {
+    let span = info_span!("trail_queue", integration.id = %leased.integration);
+    match queue::empty(&auditor, &leased).instrument(span).await {
+        Ok(()) | Err(store::Error::Fenced) => {}
+        Err(error) => {
+            warn!(error = %Chain(&error), "failed to note what a queue tells; it is asked again");
+        }
+    }
+}
+
 async fn read(auditor: Auditor, place: Leased) {
-    let span = info_span!("audit", account.id = %place.account, region = %place.region);
-    match history::read(&auditor, &place).instrument(span).await {
+    let source = &place.source;
+    let span = info_span!("audit", source, account.id = %place.account, region = %place.region);
+    match places::read(&auditor, &place).instrument(span).await {
         Ok(()) | Err(store::Error::Fenced) => {}
         Err(error) => {
             warn!(error = %Chain(&error), "failed to store session audit; it is read again");

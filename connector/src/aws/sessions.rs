@@ -235,6 +235,8 @@ impl Session {
             | ReasonCode::AccessStuck
             | ReasonCode::AccessRecovering
             | ReasonCode::AuditUnread
+            | ReasonCode::LogFileUnreadable
+            | ReasonCode::TrailQueueForeign
             | ReasonCode::Internal => (error.reason.code, error.reason.subject),
         };
         let reason = Reason::new(code, subject, error.reason.detail);

@@ -5,6 +5,7 @@
 //! other attempt, and so that waiting does not eat up the time of the attempt.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -37,6 +38,9 @@ use crate::model::{
 
 /// The largest answer that is taken; the largest page of any API is far below.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a file begins with that is packed by gzip; no text of AWS does.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What the attempts of one role session in one region have come to.
 #[derive(Debug, Default)]
@@ -147,10 +151,15 @@ impl Wire {
             .headers()
             .get("content-type")
             .is_some_and(|content_type| content_type.contains("json"));
-        let storable = if is_json { storable_json(&body) } else { storable_xml(&body) };
+        let storable = match is_json {
+            // A file, not a text.
+            _ if body.starts_with(&GZIP) => Cow::Borrowed(&body[..]),
+            true => storable_json(&body),
+            false => storable_xml(&body),
+        };
         let storable = match storable {
-            std::borrow::Cow::Borrowed(_) => SdkBody::from(body),
-            std::borrow::Cow::Owned(rewritten) => {
+            Cow::Borrowed(_) => SdkBody::from(body),
+            Cow::Owned(rewritten) => {
                 response.headers_mut().remove("content-length");
                 SdkBody::from(rewritten)
             }

@@ -6,8 +6,10 @@ use crate::{
         sessions::{Key, Kind, Session},
     },
     model::{
+        arn::RoleArn,
         failure::Lane,
         ids::{AccountId, Region},
+        integration::Settings,
     },
     store::integrations::Integration,
 };
@@ -22,16 +24,28 @@ pub fn access(
     region: Option<&Region>,
     lane: Lane,
 ) -> Access {
-    let settings = &integration.settings;
     let account = account.unwrap_or(&integration.management_account);
-    let is_management = *account == integration.management_account;
+    let region = region.unwrap_or(&integration.settings.region);
+    by(aws, integration, integration.role_in(account), region, lane)
+}
+
+/// The reach of the role that reads the organization trail of an integration, in the region of its bucket.
+#[must_use]
+pub fn trail(aws: &Aws, integration: &Integration, lane: Lane) -> Access {
+    let Settings { trail, region, management_role_arn, .. } = &integration.settings;
+    let region = trail.as_ref().map_or(region, |trail| &trail.region);
+    let role = trail.as_ref().and_then(|trail| trail.role_arn.as_ref());
+    by(aws, integration, role.unwrap_or(management_role_arn).clone(), region, lane)
+}
+
+fn by(aws: &Aws, integration: &Integration, role: RoleArn, region: &Region, lane: Lane) -> Access {
+    let is_management = *role.account() == integration.management_account;
     let kind = if is_management { Kind::Management } else { Kind::Member };
     let key = Key {
         connector: integration.connector.clone(),
-        integration: settings.name.clone(),
-        role: integration.role_in(account),
-        region: settings.region.clone(),
+        integration: integration.settings.name.clone(),
+        role,
+        region: integration.settings.region.clone(),
     };
-    let region = region.unwrap_or(&settings.region).clone();
-    Access::new(Session::new(aws, key, kind, lane), region)
+    Access::new(Session::new(aws, key, kind, lane), region.clone())
 }

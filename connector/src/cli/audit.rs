@@ -147,7 +147,7 @@ fn print(answer: &GetAuditSummaryResponse) {
         say!("\nnot certain of {} calls: {}", doubt.calls, doubt.reason);
     }
     let coverage = covered(&answer.coverage);
-    part(&["looked for in", "regions", "known until"], coverage);
+    part(&["looked for in", "by", "regions", "known until"], coverage);
     if !answer.blind_spots.is_empty() {
         say!("");
     }
@@ -168,13 +168,14 @@ fn part(headings: &[&str], mut rows: Vec<Vec<String>>) {
     }
 }
 
-/// Where the use is looked for: a line for each account, and for each trouble.
+/// Where the use is looked for: a line for each account and source, and for each trouble.
 fn covered(coverage: &[AuditCoverage]) -> Vec<Vec<String>> {
-    let mut folded: BTreeMap<(&str, &str), Vec<&AuditCoverage>> = BTreeMap::new();
+    let mut folded: BTreeMap<(&str, &str, &str), Vec<&AuditCoverage>> = BTreeMap::new();
     for one in coverage {
-        folded.entry((&one.account_id, &one.trouble)).or_default().push(one);
+        let key = (one.account_id.as_str(), one.source.as_str(), one.trouble.as_str());
+        folded.entry(key).or_default().push(one);
     }
-    let rows = folded.into_iter().map(|((account, trouble), places)| {
+    let rows = folded.into_iter().map(|((account, source, trouble), places)| {
         // All is known until the time until which the least is.
         let until = places.iter().map(|one| one.read_until_time.as_ref());
         let until = time(until.min_by_key(|time| time.map_or(0, |time| time.seconds)).flatten());
@@ -189,7 +190,7 @@ fn covered(coverage: &[AuditCoverage]) -> Vec<Vec<String>> {
             few if few.len() <= 3 => few.join(", "),
             many => many.len().to_string(),
         };
-        vec![account.to_owned(), regions, known]
+        vec![account.to_owned(), source.to_owned(), regions, known]
     });
     rows.collect()
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use apono_connector_proto::v1::{
-    IntegrationOwner, IntegrationSettings, OwnerAttribute, ResourceOwner,
+    IntegrationOwner, IntegrationSettings, OrganizationTrail, OwnerAttribute, ResourceOwner,
 };
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -77,6 +77,10 @@ pub(super) struct Form {
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) resource_owner: Option<ResourceOwnerForm>,
+    /// Organization trail.
+    #[command(flatten)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trail: Option<TrailForm>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +98,33 @@ pub(super) struct ResourceOwnerForm {
     pub(super) tag_key: String,
     pub(super) attribute: String,
     pub(super) source: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrailForm {
+    /// Bucket of an organization trail, which is read beside CloudTrail's event history.
+    #[arg(id = "trail_bucket", long = "trail-bucket", value_name = "NAME", default_value = "")]
+    pub(super) bucket: String,
+    /// What stands before `/AWSLogs` in the names of its files.
+    #[arg(id = "trail_prefix", long = "trail-prefix", value_name = "PREFIX", default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) prefix: String,
+    /// Region of the bucket.
+    #[arg(id = "trail_region", long = "trail-region", value_name = "REGION", default_value = "")]
+    pub(super) region: String,
+    /// KMS key by which the files are encrypted.
+    #[arg(id = "trail_kms_key", long = "trail-kms-key", value_name = "ARN", default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) kms_key_arn: String,
+    /// SQS queue that is told of new files.
+    #[arg(id = "trail_queue", long = "trail-queue", value_name = "URL", default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) queue_url: String,
+    /// Role that reads bucket and queue; none: that of the management account.
+    #[arg(id = "trail_role", long = "trail-role", value_name = "ARN", default_value = "")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) role_arn: String,
 }
 
 fn an_hour() -> String {
@@ -194,6 +225,14 @@ impl Form {
             account_session_document: self.account_session_document,
             inline_policies: self.inline_policies,
             audit_retention: Some(retention),
+            trail: self.trail.map(|trail| OrganizationTrail {
+                bucket: trail.bucket,
+                prefix: trail.prefix,
+                region: trail.region,
+                kms_key_arn: trail.kms_key_arn,
+                queue_url: trail.queue_url,
+                role_arn: trail.role_arn,
+            }),
         })
     }
 }
@@ -238,6 +277,38 @@ impl From<IntegrationSettings> for Form {
                 attribute: owner.attribute,
                 source: owner.source,
             }),
+            trail: settings.trail.map(|trail| TrailForm {
+                bucket: trail.bucket,
+                prefix: trail.prefix,
+                region: trail.region,
+                kms_key_arn: trail.kms_key_arn,
+                queue_url: trail.queue_url,
+                role_arn: trail.role_arn,
+            }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn said(flags: &[&str]) -> Form {
+        let command = Form::augment_args(Command::new("create").no_binary_name(true));
+        Form::from_arg_matches(&command.get_matches_from(flags)).expect("a form")
+    }
+
+    #[test]
+    fn nothing_said_is_an_empty_form_and_a_trail_is_as_in_a_file() {
+        assert!(said(&[]).is_empty());
+        let flags = ["--name", "prod", "--trail-bucket", "logs", "--trail-region", "eu-west-1"];
+        let form = said(&flags);
+        let trail = form.trail.clone().expect("a trail");
+        assert_eq!((trail.bucket.as_str(), trail.queue_url.as_str()), ("logs", ""));
+        let read: Form = toml::from_str(&form.text().expect("a text")).expect("a form");
+        assert_eq!(read, form);
+        assert_eq!(said(&flags[..2]).trail, None);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         Stand, choices, discovery, in_management, in_members,
         policy::{self, Format, On, Statement},
         templates,
+        trail::NAMED,
     },
 };
 
@@ -65,6 +66,15 @@ pub(super) struct IamPolicy {
     /// Id of the connector, whose tags some ways of giving access go by.
     #[arg(long, value_name = "ID", default_value = "CONNECTOR_ID")]
     connector_id: String,
+    /// Bucket of an organization trail that the role reads.
+    #[arg(long, value_name = "ARN", default_value = "")]
+    trail_bucket_arn: String,
+    /// Key that encrypts its files.
+    #[arg(long, value_name = "ARN", default_value = "")]
+    trail_kms_key_arn: String,
+    /// Queue that is told of them.
+    #[arg(long, value_name = "ARN", default_value = "")]
+    trail_queue_arn: String,
     /// Its partition.
     #[arg(long, value_enum, default_value = "aws")]
     partition: PartitionName,
@@ -141,6 +151,9 @@ impl IamPolicy {
                 statements.extend(chosen.flat_map(|one| in_members(one, stand)));
             }
         }
+        let arns = [&self.trail_bucket_arn, &self.trail_kms_key_arn, &self.trail_queue_arn];
+        let named = NAMED.iter().zip(arns).filter(|(_, arn)| !arn.is_empty());
+        statements.extend(named.flat_map(|(named, arn)| named.statements(arn)));
         let format = match self.format {
             FormatName::Json => Format::Json,
             FormatName::Cloudformation => Format::CloudFormation,

@@ -11,7 +11,7 @@ use inquire::{Confirm, MultiSelect, Select, Text};
 
 use super::{
     connect::Client,
-    form::{Form, OwnerForm, ResourceOwnerForm},
+    form::{Form, OwnerForm, ResourceOwnerForm, TrailForm},
 };
 
 /// Asks for all settings; those of `form` stand there to be corrected.
@@ -64,6 +64,7 @@ fn questions(form: Form, types: &[String]) -> anyhow::Result<Form> {
             &form.audit_retention,
             "such as 90d or 400d",
         )?;
+        form.trail = trail(form.trail)?;
     }
     form.account_session_document =
         Confirm::new("Open shells on instances with the account's own session document")
@@ -87,6 +88,33 @@ fn questions(form: Form, types: &[String]) -> anyhow::Result<Form> {
         None => None,
     };
     Ok(form)
+}
+
+fn trail(trail: Option<TrailForm>) -> anyhow::Result<Option<TrailForm>> {
+    let wanted = Confirm::new("Read an organization trail, too?")
+        .with_default(trail.is_some())
+        .with_help_message("no: CloudTrail's event history alone, which has no data events")
+        .prompt()?;
+    if !wanted {
+        return Ok(None);
+    }
+    let trail = trail.unwrap_or_default();
+    Ok(Some(TrailForm {
+        bucket: text("  Bucket", &trail.bucket, "its name")?,
+        prefix: text("  Prefix", &trail.prefix, "what stands before /AWSLogs; empty: nothing")?,
+        region: text("  Region of the bucket", &trail.region, "such as eu-west-1")?,
+        kms_key_arn: text("  KMS key", &trail.kms_key_arn, "ARN; empty: none")?,
+        queue_url: text(
+            "  SQS queue",
+            &trail.queue_url,
+            "URL of the queue that is told of new files; empty: none",
+        )?,
+        role_arn: text(
+            "  Role",
+            &trail.role_arn,
+            "ARN of the role that reads them; empty: that of the management account",
+        )?,
+    }))
 }
 
 fn integration_owner(owner: Option<OwnerForm>) -> anyhow::Result<Option<OwnerForm>> {

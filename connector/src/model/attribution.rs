@@ -12,6 +12,8 @@ use super::record::Record;
 pub struct Candidate {
     /// Its grant.
     pub grant: String,
+    /// Name of the sessions that it lets somebody open.
+    pub session_name: String,
     /// Name of the permission set.
     pub permission_set: String,
     /// Id of the role; empty: it was never found.
@@ -118,8 +120,11 @@ impl Role {
 }
 
 impl Candidate {
-    /// Whether the role that was used is its role; none: it was another one.
+    /// Whether the role that was used is its role; none: it was another one, or somebody else used it.
     fn role(&self, record: &Record) -> Option<Role> {
+        if self.session_name != record.session.name {
+            return None;
+        }
         if !self.role_id.is_empty() && self.role_id == record.session.role_id {
             return Some(Role::Its);
         }
@@ -189,8 +194,8 @@ impl Possible<'_> {
     }
 }
 
-/// Whose access something was done with, of units that let somebody of its session's name into its account;
-/// none: nobody's that we gave.
+/// Whose access something was done with, of units that let somebody into its account; none: nobody's that we
+/// gave.
 #[must_use]
 pub fn attribute(record: &Record, candidates: &[Candidate]) -> Option<Attribution> {
     let near = candidates.iter().filter(|unit| unit.is_near(record));
@@ -261,6 +266,7 @@ mod tests {
     fn candidate(grant: &str, from: i64, minutes: i64) -> Candidate {
         Candidate {
             grant: grant.to_owned(),
+            session_name: "ann".to_owned(),
             permission_set: "Reader".to_owned(),
             role_id: "AROA1".to_owned(),
             resource: String::new(),

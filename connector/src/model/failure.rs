@@ -123,6 +123,10 @@ reason_codes! {
     AccessRecovering = "ACCESS_RECOVERING",
     /// What was done with access is not read.
     AuditUnread = "AUDIT_UNREAD",
+    /// A log file of a trail is not one, or ends early.
+    LogFileUnreadable = "LOG_FILE_UNREADABLE",
+    /// The queue of a trail tells of another bucket.
+    TrailQueueForeign = "TRAIL_QUEUE_FOREIGN",
     /// Reading it failed in the daemon itself.
     Internal = "INTERNAL",
 }

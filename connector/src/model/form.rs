@@ -11,12 +11,15 @@ use super::{
     arn::RoleArn,
     ids::{Malformed, OuId, Region},
     integration::{
-        AUDIT_RETENTION_DEFAULT, AUDIT_RETENTION_MAX, AUDIT_RETENTION_MIN,
         CUSTOM_ACCESS_DETAILS_CHARACTERS_MAX, IDENTITY_CENTER_TYPES, IntegrationOwner,
         LIST_ITEMS_MAX, NAME_CHARACTERS_MAX, OWNER_VALUES_MAX, OwnerAttribute, ROLE_NAME_PREFIX,
         ResourceOwner, SYNC_INTERVAL_DEFAULT, SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN, Settings,
     },
 };
+
+mod audit;
+
+pub use audit::DraftTrail;
 
 /// Settings as they were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub struct Draft {
     pub account_session_document: bool,
     pub inline_policies: bool,
     pub audit_retention: Option<Duration>,
+    pub trail: Option<DraftTrail>,
 }
 
 /// An integration owner as it was sent.
@@ -132,6 +136,7 @@ impl Check {
             draft.resource_owner.map(|owner| self.resource_owner(&owner).ok_or(Noted)).transpose();
         let sync_interval = self.interval(draft.sync_interval);
         let audit_retention = self.audit_retention(draft.audit_retention);
+        let trail = draft.trail.map(|trail| self.trail(&trail).ok_or(Noted)).transpose();
 
         let settings = Settings {
             name: name?,
@@ -151,6 +156,7 @@ impl Check {
             account_session_document: draft.account_session_document,
             inline_policies: draft.inline_policies,
             audit_retention: audit_retention?,
+            trail: trail.ok()?,
         };
         self.together(&settings);
         Some(settings)
@@ -185,6 +191,7 @@ impl Check {
                 "holds root_or_ou_id itself, so nothing would be read; remove it",
             );
         }
+        self.trail_together(settings);
     }
 
     fn note(&mut self, field: &str, reason: impl Into<String>) {
@@ -376,19 +383,6 @@ impl Check {
         self.note(
             "sync_interval",
             format!("is {} seconds; choose 300 (5 minutes) to 604800 (7 days)", interval.as_secs()),
-        );
-        None
-    }
-
-    fn audit_retention(&mut self, length: Option<Duration>) -> Option<Duration> {
-        let length = length.unwrap_or(AUDIT_RETENTION_DEFAULT);
-        if (AUDIT_RETENTION_MIN..=AUDIT_RETENTION_MAX).contains(&length) {
-            return Some(length);
-        }
-        let found = length.as_secs();
-        self.note(
-            "audit_retention",
-            format!("is {found} seconds; choose 86400 (1 day) to 315360000 (3650 days)"),
         );
         None
     }

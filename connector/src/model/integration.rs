@@ -32,6 +32,8 @@ pub const AUDIT_RETENTION_DEFAULT: Duration = Duration::from_hours(400 * 24);
 pub const AUDIT_RETENTION_MIN: Duration = Duration::from_hours(24);
 /// The longest retention.
 pub const AUDIT_RETENTION_MAX: Duration = Duration::from_hours(3650 * 24);
+/// Length of the prefix of a trail: what CloudTrail takes.
+pub const TRAIL_PREFIX_CHARACTERS_MAX: usize = 200;
 /// What the ids of all resource types of IAM Identity Center begin with.
 pub const IDENTITY_CENTER_TYPES: &str = "aws-identity-center-";
 /// What the names of all roles that we assume begin with.
@@ -67,6 +69,23 @@ pub struct ResourceOwner {
     pub attribute: String,
     /// The identity provider that knows the value.
     pub source: String,
+}
+
+/// An organization trail, which delivers its log files to a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// The bucket.
+    pub bucket: String,
+    /// What stands before `AWSLogs` in the names of its files; empty: nothing.
+    pub prefix: String,
+    /// Region of the bucket.
+    pub region: Region,
+    /// The KMS key by which they are encrypted; empty: by none.
+    pub kms_key_arn: String,
+    /// The SQS queue that is told of new files; none: they are looked for.
+    pub queue_url: Option<Url>,
+    /// The role that reads them; none: that of the management account.
+    pub role_arn: Option<RoleArn>,
 }
 
 /// Checked settings.
@@ -109,6 +128,9 @@ pub struct Settings {
     /// How long it is kept what was done with access.
     #[serde(default = "audit_retention")]
     pub audit_retention: Duration,
+    /// The organization trail that is read beside the event history; none: there is none.
+    #[serde(default)]
+    pub trail: Option<Trail>,
 }
 
 fn audit_retention() -> Duration {

@@ -18,6 +18,7 @@ pub mod history;
 pub mod holding;
 pub mod ids;
 pub mod integration;
+pub mod log_file;
 pub mod object;
 pub mod organization;
 pub mod owner;

@@ -209,6 +209,12 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             let (code, about) = subject.split_once(' ').unwrap_or((subject, ""));
             let why = code.parse().ok().filter(|code| *code != ReasonCode::AuditUnread);
             let remedy = match why {
+                Some(ReasonCode::ActionDenied) if about.starts_with("s3:") => {
+                    "Set the stack's parameters TrailBucketArn and TrailKmsKeyArn, and see what `check` says of TRAIL_BUCKET and TRAIL_FILE.".to_owned()
+                }
+                Some(ReasonCode::ActionDenied) if about.starts_with("sqs:") => {
+                    "Set the stack's parameter TrailQueueArn, and see what `check` says of TRAIL_QUEUE.".to_owned()
+                }
                 None | Some(ReasonCode::ActionDenied) => {
                     "Set the stack's parameter SessionAudit to Enabled; if it is, look for a service control policy.".to_owned()
                 }
@@ -217,6 +223,16 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
             let cause = format!("What was done with access is not read ({subject}).");
             (Warning, cause, format!("{remedy} Reading resumes where it was."))
         }
+        ReasonCode::LogFileUnreadable => (
+            Warning,
+            format!("A log file of the trail cannot be read to its end ({subject}); what could be is stored."),
+            "Look whether something else writes into the trail's bucket; else report it with the log line.".to_owned(),
+        ),
+        ReasonCode::TrailQueueForeign => (
+            Warning,
+            format!("The queue of the trail tells of something else ({subject}); that is left in it."),
+            "Have the trail's bucket notify a queue of its own, and set trail.queue_url to it.".to_owned(),
+        ),
         ReasonCode::Internal => (
             Warning,
             format!("Reading failed inside the connector ({subject})."),

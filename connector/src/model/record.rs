@@ -89,6 +89,13 @@ pub fn is_role_of(role: &str, set: &str) -> bool {
     suffix.is_some_and(|hex| hex.len() == SUFFIX && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// Whether the text of a record may tell of a session of a role of Identity Center: only what is written in
+/// escapes is not seen at once.
+#[must_use]
+pub fn may_be_of_identity_center(text: &str) -> bool {
+    text.contains(RESERVED) || text.contains("\\u")
+}
+
 /// A record cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("a record of CloudTrail cannot be understood: {0}")]

@@ -17,6 +17,7 @@ use self::policy::{Condition, On, Statement};
 pub mod policy;
 pub mod preflight;
 pub mod templates;
+pub mod trail;
 
 /// The actions of the two roles.
 #[derive(Clone, Debug, PartialEq, Eq)]

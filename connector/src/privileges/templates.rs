@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{Choice, actions, choices, discovery};
+use super::{
+    Choice, actions, choices, discovery,
+    trail::{NAMED, Named},
+};
 use crate::{
     access::mechanisms::{BOUNDARY, On, Right, To},
     catalog,
@@ -23,6 +26,8 @@ const POLICIES: &str = "@POLICIES@";
 const PARAMETERS: &str = "@PARAMETERS@";
 /// Where the services stand that generated permission sets may reach at most.
 const SERVICES: &str = "@SERVICES@";
+/// The parameter that says whose role reads the trail.
+const READER: &str = "TrailAccountId";
 
 /// The template of the management account, with the StackSet of the other one.
 #[must_use]
@@ -31,13 +36,16 @@ pub fn management(types: &[&str]) -> String {
     let template = filled(include_str!("templates/management.yaml"), ACTIONS, &items(of_role));
     let choices = choices();
     let parameters: String = choices.iter().map(parameter).collect();
-    let template = filled(&template, CHOICES, &parameters);
+    let template = filled(&template, CHOICES, &(parameters + &named_parameters()));
     let here = || choices.iter().filter(|choice| !choice.rights.is_empty());
-    let conditions: String = here().map(condition).collect();
+    let conditions: String = here().map(condition).chain(NAMED.iter().map(is_named)).collect();
     let template = filled(&template, CONDITIONS, &conditions);
-    let policies: Vec<String> = here().map(policy).collect();
+    let policies = here().map(policy).chain(NAMED.iter().map(|one| named(one, "ManagementRole")));
+    let policies: Vec<String> = policies.collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
-    let handed_on: String = in_members().iter().map(|one| handed_on(one.title)).collect();
+    let titles = in_members().into_iter().map(|one| one.title);
+    let titles = titles.chain(NAMED.iter().map(|one| one.title)).chain([READER]);
+    let handed_on: String = titles.map(handed_on).collect();
     let template = filled(&template, PARAMETERS, &handed_on);
     filled(&template, MEMBER, &member(types))
 }
@@ -58,6 +66,31 @@ fn parameter(choice: &Choice) -> String {
     format!(
         "{title}:\n  Type: String\n  Description: {description}\n  AllowedValues:\n    - Enabled\n    - Disabled\n  Default: Disabled\n"
     )
+}
+
+/// The parameters that name what belongs to a trail, and the account whose role reads it.
+fn named_parameters() -> String {
+    let arns = NAMED.iter().map(|one| {
+        let Named { title, description, service, .. } = one;
+        format!(
+            "{title}:\n  Type: String\n  Description: {description}\n  AllowedPattern: ^(arn:[a-z-]+:{service}:.+)?$\n  Default: \"\"\n"
+        )
+    });
+    let reader = format!(
+        "{READER}:\n  Type: String\n  Description: The member account whose role reads the trail, such as the log archive; empty - the role of the management account does\n  AllowedPattern: ^([0-9]{{12}})?$\n  Default: \"\"\n"
+    );
+    arns.chain([reader]).collect()
+}
+
+/// What is named is read by the role of this template if that is the one which reads trails.
+fn is_named(Named { title, .. }: &Named) -> String {
+    format!(
+        "Has{title}:\n  Fn::And:\n    - Condition: ReadsTrail\n    - Fn::Not:\n        - Fn::Equals:\n            - Ref: {title}\n            - \"\"\n"
+    )
+}
+
+fn named(Named { title, rights, .. }: &Named, role: &str) -> String {
+    policy_of(title, ("", "", role), &rights.iter().collect::<Vec<_>>())
 }
 
 fn has(title: &str) -> String {
@@ -81,17 +114,16 @@ fn condition(choice: &Choice) -> String {
 fn policy(choice: &Choice) -> String {
     let is_for_all = |right: &&Right| right.to != To::ChangeManagementAccount;
     let (all, own): (Vec<_>, Vec<_>) = choice.rights.iter().partition(is_for_all);
-    let mut policies = policy_of(choice, ("", "", "ManagementRole"), &all);
+    let mut policies = policy_of(choice.title, ("", "", "ManagementRole"), &all);
     if !own.is_empty() {
         let (name, file) = ("InManagementAccount", "-management-account");
         policies.push('\n');
-        policies.push_str(&policy_of(choice, (name, file, "ManagementRole"), &own));
+        policies.push_str(&policy_of(choice.title, (name, file, "ManagementRole"), &own));
     }
     policies
 }
 
-fn policy_of(choice: &Choice, (name, file, role): (&str, &str, &str), rights: &[&Right]) -> String {
-    let title = choice.title;
+fn policy_of(title: &str, (name, file, role): (&str, &str, &str), rights: &[&Right]) -> String {
     let template = include_str!("templates/mechanism.yaml")
         .replace("@TITLE@", title)
         .replace("@ROLE@", role)
@@ -141,11 +173,14 @@ fn statement(title: &str, right: &Right) -> String {
 pub fn member(types: &[&str]) -> String {
     let of_role = &discovery(types.iter().copied()).member;
     let template = filled(include_str!("templates/member.yaml"), ACTIONS, &items(of_role));
-    let template =
-        filled(&template, CHOICES, &in_members().iter().map(parameter).collect::<String>());
-    let conditions = in_members().iter().map(|one| has(one.title)).collect::<String>();
-    let template = filled(&template, CONDITIONS, &conditions);
-    let policies: Vec<String> = in_members().iter().map(member_policy).collect();
+    let chosen = in_members();
+    let parameters: String = chosen.iter().map(parameter).collect();
+    let template = filled(&template, CHOICES, &(parameters + &named_parameters()));
+    let conditions = chosen.iter().map(|one| has(one.title)).chain(NAMED.iter().map(is_named));
+    let template = filled(&template, CONDITIONS, &conditions.collect::<String>());
+    let policies = chosen.iter().map(member_policy);
+    let policies = policies.chain(NAMED.iter().map(|one| named(one, "MemberRole")));
+    let policies: Vec<String> = policies.collect();
     let template = filled(&template, POLICIES, &policies.join("\n"));
     let services: Vec<String> = catalog::SERVICES.iter().map(|one| all_of(one)).collect();
     let template = filled(&template, SERVICES, &services.join("\n"));
@@ -159,7 +194,7 @@ fn all_of(service: &str) -> String {
 
 fn member_policy(choice: &Choice) -> String {
     let rights: Vec<&Right> = choice.member_rights.iter().collect();
-    policy_of(choice, ("", "", "MemberRole"), &rights)
+    policy_of(choice.title, ("", "", "MemberRole"), &rights)
 }
 
 fn items(actions: &BTreeSet<&str>) -> String {

@@ -24,12 +24,7 @@ pub struct New {
 }
 
 /// Stores what was done, each event once.
-pub(super) async fn insert(
-    conn: &mut PgConnection,
-    place: &Leased,
-    source: &str,
-    events: &[New],
-) -> Result<()> {
+pub(super) async fn insert(conn: &mut PgConnection, place: &Leased, events: &[New]) -> Result<()> {
     let mut months: Vec<DateTime<Utc>> = events.iter().map(|event| event.record.at).collect();
     months.sort_unstable();
     months.dedup_by_key(|at| at.format("%Y-%m").to_string());
@@ -37,7 +32,7 @@ pub(super) async fn insert(
         sqlx::query!("SELECT connector.make_audit_month($1)", month).execute(&mut *conn).await?;
     }
     for event in events {
-        insert_one(conn, place, source, event).await?;
+        insert_one(conn, place, event).await?;
     }
     Ok(())
 }
@@ -45,7 +40,6 @@ pub(super) async fn insert(
 async fn insert_one(
     conn: &mut PgConnection,
     place: &Leased,
-    source: &str,
     New { record, attribution, raw }: &New,
 ) -> Result<()> {
     let Record { session, .. } = record;
@@ -66,7 +60,7 @@ async fn insert_one(
         record.id,
         place.account.as_str(),
         record.region,
-        source,
+        place.source,
         session.role_id,
         session.name,
         session.created_at,

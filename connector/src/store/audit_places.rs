@@ -1,4 +1,4 @@
-//! Where the event history of accounts is read, and for whom: queue, leases and checkpoints.
+//! Where sources of session audit are read, and for whom: queue, leases and checkpoints.
 
 use std::time::Duration;
 
@@ -23,18 +23,20 @@ const SESSION_MIN_S: i32 = 3600;
 /// No session of a role goes on for longer.
 const SESSION_MAX_S: i32 = 12 * 3600;
 
-/// A place whose event history is to be read for somebody, leased.
+/// A place where a source is to be read, leased.
 #[derive(Clone, Debug)]
 pub struct Leased {
     /// The tenant.
     pub connector: ConnectorId,
     /// Its integration.
     pub integration: IntegrationId,
+    /// The source.
+    pub source: String,
     /// Account.
     pub account: AccountId,
     /// Region.
     pub region: Region,
-    /// Name of the sessions.
+    /// Name of the sessions; empty: all.
     pub session_name: String,
     /// What was told before is stored.
     pub read_until: DateTime<Utc>,
@@ -44,6 +46,8 @@ pub struct Leased {
     pub over_at: Option<DateTime<Utc>>,
     /// Reads in a row that failed.
     pub failures: u32,
+    /// Why not all could be read the last time; empty: it could.
+    pub trouble: String,
     /// The database's time of the lease.
     pub now: DateTime<Utc>,
     /// The lease.
@@ -65,7 +69,7 @@ pub async fn lease(
         r#"UPDATE connector.audit_places p
          SET lease_token = $2, leased_until = connector.now() + make_interval(secs => $3)
          FROM (
-             SELECT connector_id, integration_id, account_id, region, session_name
+             SELECT connector_id, integration_id, source, account_id, region, session_name
              FROM connector.audit_places
              WHERE connector_id = ANY ($1) AND next_at <= connector.now()
                AND (leased_until IS NULL OR leased_until < connector.now())
@@ -77,13 +81,16 @@ pub async fn lease(
                  END AS at
              FROM connector.audited_units a
              JOIN connector.units u USING (connector_id, grant_id, number)
-             WHERE (a.connector_id, a.integration_id, a.account_id, a.session_name)
-                 = (due.connector_id, due.integration_id, due.account_id, due.session_name)
+             WHERE (a.connector_id, a.integration_id, a.account_id)
+                 = (due.connector_id, due.integration_id, due.account_id)
+               AND (due.session_name = '' OR a.session_name = due.session_name)
                AND u.active_at IS NOT NULL) AS over
-         WHERE (p.connector_id, p.integration_id, p.account_id, p.region, p.session_name)
-             = (due.connector_id, due.integration_id, due.account_id, due.region, due.session_name)
-         RETURNING p.connector_id, p.integration_id, p.account_id, p.region, p.session_name,
-             p.read_until, p.swept_until, p.failures, over.at AS over_at, connector.now() AS "now!""#,
+         WHERE (p.connector_id, p.integration_id, p.source, p.account_id, p.region, p.session_name)
+             = (due.connector_id, due.integration_id, due.source, due.account_id, due.region,
+                 due.session_name)
+         RETURNING p.connector_id, p.integration_id, p.source, p.account_id, p.region,
+             p.session_name, p.read_until, p.swept_until, p.failures, p.trouble,
+             over.at AS over_at, connector.now() AS "now!""#,
         &super::texts(connectors),
         token,
         length.as_secs_f64(),
@@ -97,6 +104,7 @@ pub async fn lease(
         Ok(Leased {
             connector: stored(TABLE, "connector_id", row.connector_id.parse())?,
             integration: IntegrationId(row.integration_id),
+            source: row.source,
             account: stored(TABLE, "account_id", row.account_id.parse())?,
             region: stored(TABLE, "region", row.region.parse())?,
             session_name: row.session_name,
@@ -104,6 +112,7 @@ pub async fn lease(
             swept_until: row.swept_until,
             over_at: row.over_at,
             failures: u32::try_from(row.failures).unwrap_or_default(),
+            trouble: row.trouble,
             now: row.now,
             token,
         })
@@ -122,7 +131,8 @@ pub async fn candidates(
     since: DateTime<Utc>,
 ) -> Result<Vec<Candidate>> {
     let rows = sqlx::query!(
-        r#"SELECT a.grant_id, a.permission_set, a.role_id, a.actions, u.resource, g.created_at,
+        r#"SELECT a.grant_id, a.session_name, a.permission_set, a.role_id, a.actions, u.resource,
+             g.created_at,
              u.active_at AS "active_at!",
              least(greatest(u.session_seconds, $6), $7) AS "session_seconds!",
              CASE WHEN u.state IN ('ENDED', 'FAILED') THEN u.state_at END AS ended_at,
@@ -131,7 +141,7 @@ pub async fn candidates(
            JOIN connector.units u USING (connector_id, grant_id, number)
            JOIN connector.grants g USING (connector_id, grant_id)
            WHERE a.connector_id = $1 AND a.integration_id = $2 AND a.account_id = $3
-             AND a.session_name = $4 AND u.active_at IS NOT NULL
+             AND ($4 = '' OR a.session_name = $4) AND u.active_at IS NOT NULL
              AND (u.state NOT IN ('ENDED', 'FAILED')
                  OR u.state_at + make_interval(secs => $7) >= $5)"#,
         place.connector.as_str(),
@@ -146,6 +156,7 @@ pub async fn candidates(
     .await?;
     let candidates = rows.into_iter().map(|row| Candidate {
         grant: row.grant_id,
+        session_name: row.session_name,
         permission_set: row.permission_set,
         role_id: row.role_id,
         resource: row.resource,
@@ -167,7 +178,6 @@ pub async fn candidates(
 pub async fn store(
     conn: &mut PgConnection,
     place: &Leased,
-    source: &str,
     events: &[New],
     read_until: DateTime<Utc>,
     length: Duration,
@@ -176,8 +186,8 @@ pub async fn store(
         "UPDATE connector.audit_places
          SET read_until = greatest(read_until, $7),
              leased_until = connector.now() + make_interval(secs => $8)
-         WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3 AND region = $4
-           AND session_name = $5 AND lease_token = $6",
+         WHERE connector_id = $1 AND integration_id = $2 AND source = $9 AND account_id = $3
+           AND region = $4 AND session_name = $5 AND lease_token = $6",
         place.connector.as_str(),
         place.integration.0,
         place.account.as_str(),
@@ -185,12 +195,13 @@ pub async fn store(
         place.session_name,
         place.token,
         read_until,
-        length.as_secs_f64()
+        length.as_secs_f64(),
+        place.source
     )
     .execute(&mut *conn)
     .await?;
     expect_one(&done)?;
-    audit_events::insert(conn, place, source, events).await
+    audit_events::insert(conn, place, events).await
 }
 
 /// What came of the reading of a place.
@@ -222,9 +233,9 @@ pub async fn end(
              next_at = CASE WHEN next_at > $11 THEN least(next_at, $7) ELSE $7 END,
              read_at = CASE WHEN $9 THEN connector.now() ELSE read_at END,
              swept_until = CASE WHEN $10 THEN $11 ELSE swept_until END,
-             failures = CASE WHEN $8 = '' THEN 0 ELSE failures + 1 END
-         WHERE connector_id = $1 AND integration_id = $2 AND account_id = $3 AND region = $4
-           AND session_name = $5 AND lease_token = $6",
+             failures = CASE WHEN $9 OR $8 = '' THEN 0 ELSE failures + 1 END
+         WHERE connector_id = $1 AND integration_id = $2 AND source = $12 AND account_id = $3
+           AND region = $4 AND session_name = $5 AND lease_token = $6",
         place.connector.as_str(),
         place.integration.0,
         place.account.as_str(),
@@ -235,7 +246,8 @@ pub async fn end(
         came.trouble,
         came.is_read,
         came.is_swept,
-        place.now
+        place.now,
+        place.source
     )
     .execute(conn)
     .await?;
@@ -267,6 +279,9 @@ pub async fn problems(
                WHERE connector_id = $1 AND integration_id = $2 AND trouble <> ''
                  AND next_at IS NOT NULL
                UNION ALL
+               SELECT trouble, 'the queue' FROM connector.trail_queues
+               WHERE connector_id = $1 AND integration_id = $2 AND trouble <> ''
+               UNION ALL
                SELECT trouble, account_id FROM connector.audited_units
                WHERE connector_id = $1 AND integration_id = $2 AND trouble <> ''
                  AND find_at IS NOT NULL) AS all_of_them
@@ -286,9 +301,11 @@ pub async fn problems(
     Ok(folded.collect())
 }
 
-/// How far the event history of a place was read for a grant.
+/// How far a source was read for a grant.
 #[derive(Clone, Debug)]
 pub struct Reach {
+    /// The source; empty: none yet.
+    pub source: String,
     /// Account.
     pub account: String,
     /// Region.
@@ -301,7 +318,7 @@ pub struct Reach {
     pub trouble: String,
 }
 
-/// Where the event history is read for a grant.
+/// Where sources are read for a grant.
 ///
 /// # Errors
 ///
@@ -312,7 +329,8 @@ pub async fn reaches(
     grant: &str,
 ) -> Result<Vec<Reach>> {
     let rows = sqlx::query!(
-        r#"SELECT DISTINCT a.account_id, coalesce(p.region, '') AS "region!",
+        r#"SELECT DISTINCT a.account_id, coalesce(p.source, '') AS "source!",
+             coalesce(p.region, '') AS "region!",
              CASE WHEN p.read_at IS NOT NULL THEN p.read_until END AS read_until,
              coalesce(p.next_at IS NULL AND p.read_at IS NOT NULL AND p.trouble = '', false)
                  AS "is_done!",
@@ -320,15 +338,16 @@ pub async fn reaches(
            FROM connector.audited_units a
            LEFT JOIN connector.audit_places p
              ON p.connector_id = a.connector_id AND p.integration_id = a.integration_id
-               AND p.account_id = a.account_id AND p.session_name = a.session_name
+               AND p.account_id = a.account_id AND p.session_name IN (a.session_name, '')
            WHERE a.connector_id = $1 AND a.grant_id = $2
-           ORDER BY a.account_id, 2"#,
+           ORDER BY a.account_id, 2, 3"#,
         connector.as_str(),
         grant
     )
     .fetch_all(conn)
     .await?;
     let reaches = rows.into_iter().map(|row| Reach {
+        source: row.source,
         account: row.account_id,
         region: row.region,
         read_until: row.read_until,
@@ -354,7 +373,7 @@ pub async fn hurry(
          FROM connector.audited_units a
          WHERE a.connector_id = $1 AND a.grant_id = $2
            AND p.connector_id = a.connector_id AND p.integration_id = a.integration_id
-           AND p.account_id = a.account_id AND p.session_name = a.session_name
+           AND p.account_id = a.account_id AND p.session_name IN (a.session_name, '')
            AND p.failures = 0 AND (p.next_at > connector.now() OR p.leased_until > connector.now())
            AND (p.read_at IS NULL OR p.read_at < connector.now() - make_interval(secs => $3))",
         connector.as_str(),
@@ -378,7 +397,7 @@ pub async fn is_due(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
              JOIN connector.units u USING (connector_id, grant_id, number)
              LEFT JOIN connector.audit_places p
                ON p.connector_id = a.connector_id AND p.integration_id = a.integration_id
-                 AND p.account_id = a.account_id AND p.session_name = a.session_name
+                 AND p.account_id = a.account_id AND p.session_name IN (a.session_name, '')
              WHERE a.connector_id = $1 AND a.grant_id = $2
                AND (p.next_at <= connector.now()
                    OR (a.find_at IS NOT NULL AND u.active_at IS NOT NULL AND a.failures = 0))
@@ -389,4 +408,53 @@ pub async fn is_due(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
     .fetch_one(conn)
     .await?;
     Ok(row.is_due)
+}
+
+/// Has a source read anew for an integration, or no more: its settings have changed.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn begin_anew(
+    conn: &mut PgConnection,
+    (connector, integration): (&ConnectorId, IntegrationId),
+    source: &str,
+    is_wanted: bool,
+) -> Result<()> {
+    sqlx::query!(
+        "DELETE FROM connector.audit_places
+         WHERE connector_id = $1 AND integration_id = $2 AND source = $3",
+        connector.as_str(),
+        integration.0,
+        source
+    )
+    .execute(&mut *conn)
+    .await?;
+    if !is_wanted {
+        return Ok(());
+    }
+    // Wherever another one is read for access that somebody has, or may still have a session of.
+    sqlx::query!(
+        "INSERT INTO connector.audit_places
+             (connector_id, integration_id, source, account_id, region, session_name, read_until,
+              swept_until, next_at)
+         SELECT o.connector_id, o.integration_id, $3, o.account_id, o.region, '',
+             min(g.created_at), min(g.created_at), connector.now()
+         FROM connector.audit_places o
+         JOIN connector.audited_units a USING (connector_id, integration_id, account_id)
+         JOIN connector.units u USING (connector_id, grant_id, number)
+         JOIN connector.grants g USING (connector_id, grant_id)
+         WHERE o.connector_id = $1 AND o.integration_id = $2 AND o.next_at IS NOT NULL
+           AND a.session_name = o.session_name AND a.find_at IS NULL AND u.active_at IS NOT NULL
+           AND (u.state NOT IN ('ENDED', 'FAILED')
+               OR u.state_at + make_interval(secs => $4) > connector.now())
+         GROUP BY o.connector_id, o.integration_id, o.account_id, o.region",
+        connector.as_str(),
+        integration.0,
+        source,
+        f64::from(SESSION_MAX_S)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

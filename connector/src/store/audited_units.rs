@@ -127,8 +127,19 @@ pub async fn take_to_find(
     .transpose()
 }
 
-/// Notes the role of a unit (none: it will not be found), and has the event history of its account read in
-/// these regions, from the grant on.
+/// Where to look for what is done with a unit's access.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// The regions of its account.
+    pub regions: Vec<Region>,
+    /// The sources that tell of one name at a time.
+    pub of_names: Vec<&'static str>,
+    /// Those that tell of an account.
+    pub of_accounts: Vec<&'static str>,
+}
+
+/// Notes the role of a unit (none: it will not be found), and has what is done with it looked for, from the
+/// grant on.
 ///
 /// # Errors
 ///
@@ -137,7 +148,7 @@ pub async fn found(
     conn: &mut PgConnection,
     unit: &ToFind,
     role: Option<(&str, &str)>,
-    regions: &[Region],
+    look: &Look,
 ) -> Result<()> {
     let (name, id) = role.unwrap_or_default();
     let done = sqlx::query!(
@@ -159,18 +170,20 @@ pub async fn found(
     expect_one(&done)?;
     sqlx::query!(
         "INSERT INTO connector.audit_places AS p
-             (connector_id, integration_id, account_id, region, session_name, read_until, swept_until,
-              next_at)
-         SELECT a.connector_id, a.integration_id, a.account_id, region, a.session_name,
+             (connector_id, integration_id, source, account_id, region, session_name, read_until,
+              swept_until, next_at)
+         SELECT a.connector_id, a.integration_id, source, a.account_id, region,
+             CASE WHEN source = ANY ($5) THEN a.session_name ELSE '' END,
              g.created_at, g.created_at, connector.now()
          FROM connector.audited_units a
          JOIN connector.grants g USING (connector_id, grant_id)
          CROSS JOIN unnest($4::text[]) AS region
+         CROSS JOIN unnest($5::text[] || $6::text[]) AS source
          WHERE a.connector_id = $1 AND a.grant_id = $2 AND a.number = $3
            -- An integration that is gone is not read any more.
            AND EXISTS (SELECT FROM connector.integrations i
                        WHERE i.connector_id = a.connector_id AND i.id = a.integration_id)
-         ON CONFLICT (connector_id, integration_id, account_id, region, session_name) DO UPDATE
+         ON CONFLICT (connector_id, integration_id, source, account_id, region, session_name) DO UPDATE
          -- Whoever reads it has not known of this unit, and may be about to end.
          SET next_at = connector.now(), lease_token = NULL, leased_until = NULL,
              -- What was read since the grant was read without knowing of it. Before it, where nobody
@@ -182,11 +195,17 @@ pub async fn found(
         unit.connector.as_str(),
         unit.grant,
         unit.number,
-        &super::texts(regions)
+        &super::texts(&look.regions),
+        &named(&look.of_names),
+        &named(&look.of_accounts)
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+fn named(sources: &[&str]) -> Vec<String> {
+    sources.iter().map(|one| (*one).to_owned()).collect()
 }
 
 /// Notes why the role of a unit was not found, and when to look again.

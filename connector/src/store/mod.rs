@@ -60,6 +60,7 @@ pub mod statistics;
 pub mod syncs;
 pub mod targets;
 pub mod tokens;
+pub mod trail_queues;
 pub mod units;
 pub mod validations;
 pub mod wishes;

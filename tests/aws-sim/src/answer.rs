@@ -15,6 +15,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The error code, for the journal; empty: a success.
     pub code: String,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Answer {
@@ -32,6 +34,7 @@ impl Answer {
             content_type: "application/x-amz-json-1.1".to_owned(),
             body: text.into_bytes(),
             code: String::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Answer {
             content_type: "text/xml".to_owned(),
             body: xml.finish(),
             code: String::new(),
+            headers: Vec::new(),
         }
     }
 }
@@ -179,6 +183,7 @@ impl Refusal {
             content_type: content_type.to_owned(),
             body,
             code: self.code.clone(),
+            headers: Vec::new(),
         }
     }
 }

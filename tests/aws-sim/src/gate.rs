@@ -138,6 +138,7 @@ impl Gate {
             content_type: content_type.to_owned(),
             body,
             code: code.to_owned(),
+            headers: Vec::new(),
         })
     }
 }

@@ -25,6 +25,7 @@ pub mod assignment;
 pub mod clock;
 pub mod condition;
 pub mod control;
+pub mod delivery;
 pub mod directory;
 pub mod evaluator;
 pub mod fault;

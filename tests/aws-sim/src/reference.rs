@@ -14,6 +14,10 @@ const ACTIONS: &str = include_str!("../reference/iam_actions.csv");
 /// the service authorization reference (prefix `tag`); its endpoints sign as `tagging`.
 const PREFIXES: &[(&str, &str)] = &[("tagging", "tag")];
 
+/// Operations on several things that need the action of one.
+/// Source: "Amazon SQS API permissions: Actions and resource reference" in the developer guide of SQS.
+const BATCHES: &[(&str, &str, &str)] = &[("sqs", "DeleteMessageBatch", "sqs:DeleteMessage")];
+
 struct Reference {
     levels: HashMap<&'static str, &'static str>,
     /// By service and operation; none: several actions are linked to it.
@@ -47,6 +51,10 @@ pub fn action(service: &str, operation: &str) -> String {
     let same = format!("{prefix}:{operation}");
     if REFERENCE.levels.contains_key(same.as_str()) {
         return same;
+    }
+    let batch = BATCHES.iter().find(|(of, name, _)| (*of, *name) == (service, operation));
+    if let Some((_, _, action)) = batch {
+        return (*action).to_owned();
     }
     match REFERENCE.linked.get(&(prefix, operation)) {
         Some(Some(linked)) => (*linked).to_owned(),

@@ -47,7 +47,7 @@ impl Call {
             target.rsplit('.').next()?.to_owned()
         } else if service == "s3" {
             bucket = decode(parts.uri.path().trim_start_matches('/').split('/').next()?);
-            s3_operation(&form, &bucket)
+            s3_operation(&form, &bucket, &path)
         } else if matches!(service.as_str(), "eks" | "lambda") {
             rest_operation(&service, &path).to_owned()
         } else {
@@ -61,6 +61,13 @@ impl Call {
     #[must_use]
     pub fn action(&self) -> String {
         reference::action(&self.service, &self.operation)
+    }
+
+    /// The name of the file that an S3 call is about; empty: none.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        let path = self.path.trim_start_matches('/').strip_prefix(&self.bucket);
+        path.unwrap_or_default().trim_start_matches('/')
     }
 
     /// What the call changes, for the journal, as the call names it:
@@ -172,9 +179,13 @@ fn rest_operation(service: &str, path: &str) -> &'static str {
     }
 }
 
-fn s3_operation(form: &BTreeMap<String, String>, bucket: &str) -> String {
+fn s3_operation(form: &BTreeMap<String, String>, bucket: &str, path: &str) -> String {
     let operation = if bucket.is_empty() {
         "ListBuckets"
+    } else if path.trim_start_matches('/') != bucket {
+        "GetObject"
+    } else if form.contains_key("notification") {
+        "GetBucketNotification"
     } else if form.contains_key("tagging") {
         "GetBucketTagging"
     } else if form.contains_key("encryption") {

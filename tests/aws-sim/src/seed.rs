@@ -184,7 +184,7 @@ pub fn furnish(
             region: regions[at % regions.len()].clone(),
             tags: tags(&[("team", team(chance)), ("data", "internal")]),
             created: DateTime::<Utc>::from_timestamp(1_750_000_000, 0).unwrap_or_default(),
-            kms_key: String::new(),
+            ..Bucket::default()
         });
     }
 }

@@ -253,6 +253,11 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     }
     *response.status_mut() =
         http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::OK);
+    for (name, value) in answer.headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
     if let Ok(content_type) = answer.content_type.parse() {
         response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     }

@@ -1,7 +1,7 @@
 //! Roles, read from the CloudFormation templates that customers deploy.
 //!
 //! Of CloudFormation it knows what the templates use: parameters with defaults, conditions
-//! that compare two texts, `Ref`, `Fn::Sub` of a plain text, roles, policies that are added to
+//! that compare texts, `Ref`, `Fn::Sub` of a plain text, roles, policies that are added to
 //! roles, and StackSets. `Fn::GetAtt` is left as it stands; whatever else it does not know
 //! is an error.
 
@@ -47,6 +47,8 @@ pub struct Deployment {
     pub management: Vec<Role>,
     /// Roles that the StackSet plants.
     pub member: Vec<Role>,
+    /// The roles that it plants in the account that reads the trail, which is named beside them.
+    pub reader: Option<(String, Vec<Role>)>,
     /// Managed policies that it plants, by name, in the path `/`.
     pub member_policies: Vec<(String, Value)>,
     /// The unit below which the StackSet plants them.
@@ -89,7 +91,7 @@ pub fn render(
         given.insert((*name).to_owned(), Value::from(*value));
     }
     let names = with_defaults(&template, given);
-    let (mut member, mut member_policies) = (Vec::new(), Vec::new());
+    let (mut member, mut member_policies, mut reader) = (Vec::new(), Vec::new(), None);
     for (_, properties) in made(&template, "AWS::CloudFormation::StackSet", &names)? {
         let mut given = pseudo(partition);
         for parameter in properties["Parameters"].as_array().into_iter().flatten() {
@@ -104,10 +106,17 @@ pub fn render(
             let name = name.with_context(|| format!("{id} has no name"))?.to_owned();
             member_policies.push((name, policy["PolicyDocument"].clone()));
         }
+        if let Some(id) =
+            names.get("TrailAccountId").and_then(Value::as_str).filter(|id| !id.is_empty())
+        {
+            let mut there = names.clone();
+            there.insert("AWS::AccountId".to_owned(), Value::from(id));
+            reader = Some((id.to_owned(), roles(&body, there)?));
+        }
         member.extend(roles(&body, names)?);
     }
     let management = roles(&template, names)?;
-    Ok(Deployment { management, member, member_policies, unit: unit.to_owned() })
+    Ok(Deployment { management, member, reader, member_policies, unit: unit.to_owned() })
 }
 
 fn parse(text: &str) -> anyhow::Result<Value> {
@@ -167,18 +176,28 @@ fn made<'a>(
 /// Whether a condition of a template holds. None always does.
 fn holds(template: &Value, condition: &Value, names: &Names) -> anyhow::Result<bool> {
     let Some(name) = condition.as_str() else { return Ok(true) };
-    let meant = &template["Conditions"][name];
+    is_met(template, &template["Conditions"][name], names)
+        .with_context(|| format!("the condition {name} is not understood"))
+}
+
+fn is_met(template: &Value, meant: &Value, names: &Names) -> anyhow::Result<bool> {
+    if meant["Condition"].is_string() {
+        return holds(template, &meant["Condition"], names);
+    }
+    if let Some([one]) = meant["Fn::Not"].as_array().map(Vec::as_slice) {
+        return Ok(!is_met(template, one, names)?);
+    }
     if let Some(all) = meant["Fn::And"].as_array() {
-        let mut all = all.iter().map(|one| holds(template, &one["Condition"], names));
+        let mut all = all.iter().map(|one| is_met(template, one, names));
         return all.try_fold(true, |so_far, one| Ok(so_far && one?));
     }
     if let Some(some) = meant["Fn::Or"].as_array() {
-        let mut some = some.iter().map(|one| holds(template, &one["Condition"], names));
+        let mut some = some.iter().map(|one| is_met(template, one, names));
         return some.try_fold(false, |so_far, one| Ok(so_far || one?));
     }
     let sides = &meant["Fn::Equals"];
     let Some([one, other]) = sides.as_array().map(Vec::as_slice) else {
-        bail!("the condition {name} is not understood");
+        bail!("{meant} is none");
     };
     Ok(text(&resolve(one, names)?) == text(&resolve(other, names)?))
 }

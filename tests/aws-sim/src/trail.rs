@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Context,
+    delivery::Delivery,
     evaluator::{self, Question},
     identity::Session,
     reference,
@@ -31,6 +32,10 @@ pub struct Trail {
     pub lag: TimeDelta,
     /// Whether each record is delivered twice.
     pub repeats: bool,
+    /// The trail that delivers log files; none: there is the event history alone.
+    pub delivery: Option<Delivery>,
+    /// How many it has delivered.
+    pub(crate) files: u64,
 }
 
 /// A record.
@@ -50,6 +55,8 @@ pub struct Record {
     pub user: String,
     /// Whether it is a management event; else one of data.
     pub is_management: bool,
+    /// Whether it is in a log file, or belongs into none.
+    pub is_filed: bool,
     /// All of it.
     pub event: Value,
 }
@@ -274,7 +281,7 @@ impl World {
     }
 
     /// Adds a record of what happens now.
-    fn record(&mut self, account: &str, region: &str, user: &str, mut event: Value) {
+    pub(crate) fn record(&mut self, account: &str, region: &str, user: &str, mut event: Value) {
         let at = self.clock.now();
         let number = self.trail.records.len() + 1;
         let id = format!("00000000-0000-4000-8000-{number:012x}");
@@ -298,6 +305,7 @@ impl World {
             delivered: at + self.trail.lag,
             user: user.to_owned(),
             is_management,
+            is_filed: false,
             event,
         });
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Clock,
+    delivery::{Message, Object},
     directory::Directory,
     fault::Fault,
     iam_user::{IamGroup, IamUser, UserChange},
@@ -63,6 +64,9 @@ pub struct World {
     pub tags_elsewhere: BTreeMap<String, BTreeMap<Text, Text>>,
     /// What CloudTrail has recorded.
     pub trail: Trail,
+    /// Messages of queues, by ARN.
+    pub queues: BTreeMap<String, Vec<Message>>,
+    pub(crate) messages_sent: u64,
     /// The longest session that is given, whatever was asked for.
     pub session_length_max: Option<TimeDelta>,
     keys_made: u64,
@@ -183,6 +187,12 @@ pub struct Bucket {
     pub created: DateTime<Utc>,
     /// The customer's key that encrypts it, by id, ARN or alias; empty: S3's own.
     pub kms_key: String,
+    /// What lies in it, by name.
+    pub objects: BTreeMap<String, Object>,
+    /// The roles of other accounts that its policy lets read it, by ARN.
+    pub readers: BTreeSet<String>,
+    /// The queues that it tells of new files, by ARN.
+    pub notifies: Vec<String>,
 }
 
 impl World {
@@ -292,7 +302,8 @@ impl World {
             account.roles.insert(role.name.clone(), role.clone());
         }
         for id in below {
-            for role in &deployment.member {
+            let reader = deployment.reader.as_ref().filter(|(account, _)| *account == id);
+            for role in reader.map_or(&deployment.member, |(_, roles)| roles) {
                 self.account(&id).roles.insert(role.name.clone(), role.in_account(&id));
             }
             for (name, document) in &deployment.member_policies {

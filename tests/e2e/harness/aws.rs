@@ -278,7 +278,7 @@ pub(crate) fn bucket(name: &str, region: &str, tags: &[(&str, &str)]) -> Bucket 
         region: region.to_owned(),
         tags: self::tags(tags),
         created: chrono::DateTime::from_timestamp(1_750_000_000, 0).expect("a time"),
-        kms_key: String::new(),
+        ..Bucket::default()
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     status, words,
 };
 use crate::{
+    audit,
     base::{backoff::Backoff, clock},
     model::{attribution::Ambiguity, ids::ConnectorId},
     store::{
@@ -43,13 +44,16 @@ const SUMMED_UP: i64 = 50;
 /// The longest record that is sent.
 const RECORD_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What CloudTrail's event history does not have.
-const BLIND_SPOTS: [&str; 4] = [
-    "The event history has management events alone: reads and writes of S3 objects, items, messages and invocations are not in it.",
+/// What is not seen, whatever the source.
+const BLIND_SPOTS: [&str; 3] = [
     "What was typed in a shell on an instance is not in CloudTrail; Session Manager logs it where the account's preferences say so.",
     "What is done in a role that was assumed with the access is not looked for; that it was assumed is.",
     "CloudTrail delivers most events within 15 minutes; what comes up to a day late is found, too.",
 ];
+/// What is not seen without a trail.
+const WITHOUT_TRAIL: &str = "The event history has management events alone: reads and writes of S3 objects, items, messages and invocations are not in it.";
+/// What may not be seen with one.
+const WITH_TRAIL: &str = "Reads and writes of S3 objects, items, messages and invocations are in the trail only as far as it logs data events.";
 /// Where nothing is looked for.
 const NOT_AUDITED: &str = "The use of this grant is not looked for: audit_enabled was off when it was granted, or its recipient is a group or a user of IAM, or it was given by a group.";
 
@@ -194,7 +198,13 @@ async fn sum_up(conn: &mut PgConnection, of: Of<'_>) -> store::Result<GetAuditSu
     let resources = audit_events::resources(conn, of, SUMMED_UP).await?;
     let doubts = audit_events::doubts(conn, of).await?;
     let reaches = audit_places::reaches(conn, of.connector, of.grant).await?;
-    let blind_spots: &[&str] = if reaches.is_empty() { &[NOT_AUDITED] } else { &BLIND_SPOTS };
+    let has_trail = reaches.iter().any(|reach| reach.source == audit::TRAIL);
+    let of_data = if has_trail { WITH_TRAIL } else { WITHOUT_TRAIL };
+    let blind_spots = if reaches.is_empty() {
+        vec![NOT_AUDITED]
+    } else {
+        [&[of_data][..], &BLIND_SPOTS].concat()
+    };
     Ok(GetAuditSummaryResponse {
         grant_id: of.grant.to_owned(),
         calls: totals.calls,
@@ -216,7 +226,7 @@ async fn sum_up(conn: &mut PgConnection, of: Of<'_>) -> store::Result<GetAuditSu
             })
             .collect(),
         coverage: reaches.into_iter().map(coverage).collect(),
-        blind_spots: blind_spots.iter().map(|one| (*one).to_owned()).collect(),
+        blind_spots: blind_spots.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -249,7 +259,7 @@ fn coverage(reach: Reach) -> AuditCoverage {
     AuditCoverage {
         account_id: reach.account,
         region: reach.region,
-        source: crate::audit::EVENT_HISTORY.to_owned(),
+        source: reach.source,
         read_until_time: reach.read_until.map(words::timestamp),
         complete: reach.is_done,
         trouble: reach.trouble,

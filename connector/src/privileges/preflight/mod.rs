@@ -28,6 +28,7 @@ use crate::{
 mod actions;
 mod identity_center;
 mod members;
+mod trail;
 
 /// Every IAM action that is called with the management role.
 pub const MANAGEMENT_IAM_ACTIONS: &[&str] = &[SIMULATE, LIST_INSTANCES];
@@ -96,6 +97,9 @@ impl Preflight<'_> {
         report(self.management_actions(&management).await);
         if let Some(step) = self.audit_actions("AUDIT", &management).await {
             report(step);
+        }
+        if self.settings.audit_enabled {
+            self.trail(&pins, &crawled, report).await;
         }
         if self.settings.sso_region.is_some() {
             report(self.access_actions(&management).await);

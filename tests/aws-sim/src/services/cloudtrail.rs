@@ -125,6 +125,7 @@ mod tests {
             delivered: at + world.trail.lag,
             user: user.to_owned(),
             is_management: true,
+            is_filed: false,
             event: json!({ "eventName": "RunInstances" }),
         });
     }

@@ -20,6 +20,7 @@ mod iam_users;
 mod identitystore;
 mod lambda;
 mod memberships;
+mod objects;
 mod organizations;
 mod rds;
 pub(crate) mod resources;

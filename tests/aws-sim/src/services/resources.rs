@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 
-use super::{iam_policies, iam_roles, iam_users, memberships, ssm_documents, sso, sso_sets, tags};
+use super::{
+    iam_policies, iam_roles, iam_users, memberships, sqs, ssm_documents, sso, sso_sets, tags,
+};
 use crate::{
     condition::Context,
     iam_user::{group_arn, user_arn},
@@ -61,6 +63,11 @@ pub(crate) fn refused(world: &World, session: &Session, call: &Call) -> Option<S
         })
     };
     actions(call).into_iter().find(|action| !allows(action))
+}
+
+/// Whether the policies of a session allow an action on something.
+pub(super) fn may(world: &World, session: &Session, action: &str, arn: &str) -> bool {
+    policy::allows(world.policies(session), action, Some(arn), &Context::default())
 }
 
 /// The tags of what another emulator has.
@@ -126,8 +133,19 @@ pub(crate) fn judged(world: &World, session: &Session, call: &Call) -> Vec<Subje
         "identitystore" if memberships::is_about(call) => {
             membership(world, session, call).into_iter().map(Subject::new).collect()
         }
+        "s3" if !call.bucket.is_empty() => of_bucket(session, call),
+        "sqs" if call.operation.contains("Message") => {
+            vec![Subject::new(sqs::arn_of(partition(session), call))]
+        }
         _ => Vec::new(),
     }
+}
+
+/// A bucket, or a file in it.
+fn of_bucket(session: &Session, call: &Call) -> Vec<Subject> {
+    let bucket = format!("arn:{}:s3:::{}", partition(session), call.bucket);
+    let key = call.key();
+    vec![Subject::new(if key.is_empty() { bucket } else { format!("{bucket}/{key}") })]
 }
 
 /// A policy of the caller's account, with the tags that it has by now, though they may not show yet.

@@ -1,8 +1,8 @@
-//! S3: buckets, their tags, and what encrypts them.
+//! S3: buckets, their tags, what encrypts them, and what lies in them.
 
 use chrono::SecondsFormat;
 
-use super::{page, unknown};
+use super::{objects, page, unknown};
 use crate::{
     answer::{Answer, Refusal},
     identity::Session,
@@ -21,6 +21,9 @@ pub(super) fn answer(world: &mut World, session: &Session, call: &Call) -> Resul
         "GetBucketLocation" => bucket(world, session, call).map(location),
         "GetBucketEncryption" => encryption(bucket(world, session, call)?, call),
         "GetBucketTagging" => tags(bucket(world, session, call)?, call),
+        "ListObjectsV2" | "GetObject" | "GetBucketNotification" => {
+            objects::answer(world, session, call)
+        }
         _ => Err(unknown(call)),
     }
 }
@@ -77,7 +80,7 @@ fn location(bucket: &Bucket) -> Answer {
 }
 
 /// A bucket answers in its own region.
-fn check_region(bucket: &Bucket, call: &Call) -> Result<(), Refusal> {
+pub(super) fn check_region(bucket: &Bucket, call: &Call) -> Result<(), Refusal> {
     if bucket.region == call.region {
         return Ok(());
     }

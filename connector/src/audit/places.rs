@@ -1,0 +1,150 @@
+//! Reads a place by its source: from where the last reading ended, for whom, and when next.
+//!
+//! Sources tell some minutes after it happened. So each reading begins some minutes before the end of the one
+//! before; once a day, and a day after nobody can do anything any more, one begins a day before the last such.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
+
+use super::{
+    Auditor, Error, REMEMBERED,
+    judge::Judge,
+    note_problems,
+    sources::{Reading, SOURCES},
+    trouble,
+};
+use crate::{
+    base::{backoff::Backoff, chain::Chain},
+    model::failure::{Reason, ReasonCode},
+    store::{
+        self,
+        audit_places::{self, Came, Leased},
+        integrations::{self, Integration},
+    },
+};
+
+/// How long a reader may work between two things that it stores.
+pub(super) const LEASE: Duration = Duration::from_mins(5);
+/// From one reading of a place to the next.
+pub(super) const EVERY: TimeDelta = TimeDelta::minutes(5);
+/// Within this time CloudTrail delivers nearly everything.
+pub(super) const DELIVERED_WITHIN: TimeDelta = TimeDelta::minutes(15);
+/// What is delivered later is found by a reading that looks back so far: one in such a time.
+const LATE: TimeDelta = TimeDelta::days(1);
+/// After a reading that failed.
+const AFTER_FAILURE: Backoff =
+    Backoff { first: Duration::from_secs(10), max: Duration::from_mins(15) };
+
+/// A reading that came to its end.
+struct Read {
+    /// From it to the next.
+    every: TimeDelta,
+    /// It looked back as far as anything may be late.
+    is_swept: bool,
+    /// What could not be understood.
+    fault: Option<Reason>,
+}
+
+/// Reads a place up to now.
+pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()> {
+    let reading = Box::pin(read_on(auditor, place)).await;
+    let (came, trouble, next) = match reading {
+        Ok(Some(read)) => {
+            let came = Came { is_read: true, is_swept: read.is_swept, trouble: "" };
+            let next = next_reading(place, read.every);
+            (came, told(place, &read), next)
+        }
+        Ok(None) => (Came::default(), String::new(), again(place, EVERY)),
+        // Another daemon goes on at once.
+        Err(Error::Stopping) => (Came::default(), String::new(), Some(place.now)),
+        Err(Error::Store(error)) => return Err(error),
+        Err(error) => {
+            let Leased { source, account, region, .. } = place;
+            warn!(error = %Chain(&error), "{source} of {account} {region} cannot be read");
+            let wait = AFTER_FAILURE.after(place.failures.saturating_add(1));
+            let wait = TimeDelta::from_std(wait).unwrap_or(EVERY);
+            (Came::default(), error.trouble().unwrap_or_default(), again(place, wait))
+        }
+    };
+    let trouble = match next {
+        None if !came.is_read && trouble.is_empty() => ReasonCode::NotCovered.to_string(),
+        _ => trouble,
+    };
+    let mut tx = auditor.db.begin().await?;
+    audit_places::end(&mut tx, place, next, Came { trouble: &trouble, ..came }).await?;
+    if trouble != place.trouble {
+        note_problems(&mut tx, &place.connector, place.integration).await?;
+    }
+    tx.commit().await
+}
+
+/// Why not all could be read. That a log file could not be is told for a day: it is not read again.
+fn told(place: &Leased, read: &Read) -> String {
+    let of_file = |text: &&str| text.starts_with(ReasonCode::LogFileUnreadable.as_str());
+    let before = Some(place.trouble.as_str()).filter(of_file).filter(|_| !read.is_swept);
+    let now = read.fault.as_ref().map(trouble);
+    now.or(before.map(str::to_owned)).unwrap_or_default()
+}
+
+/// When to read a place next that was read: while somebody can do something there, a last time for what
+/// comes late, and then never.
+fn next_reading(place: &Leased, every: TimeDelta) -> Option<DateTime<Utc>> {
+    let Some(over_at) = place.over_at else { return Some(place.now + every) };
+    let (soon, last) = (over_at + DELIVERED_WITHIN, over_at + LATE);
+    if place.now < soon {
+        Some(soon.min(place.now + every))
+    } else {
+        (place.now < last).then_some(last)
+    }
+}
+
+/// When to try a place again that was not read; none: CloudTrail does not tell any more what was done there.
+fn again(place: &Leased, wait: TimeDelta) -> Option<DateTime<Utc>> {
+    let is_remembered = place.over_at.is_none_or(|at| place.now - at < REMEMBERED);
+    is_remembered.then_some(place.now + wait)
+}
+
+/// Reads on from where the last reading ended; none: nobody wants to know.
+async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Error> {
+    let is_last = place.over_at.is_some_and(|at| at + LATE <= place.now);
+    let is_swept = is_last || place.now - place.swept_until >= LATE;
+    let soon = place.read_until - DELIVERED_WITHIN;
+    let from = if is_swept { soon.min(place.swept_until - LATE) } else { soon };
+    let mut conn = auditor.db.conn().await?;
+    let integration = integrations::get(&mut conn, &place.connector, place.integration).await?;
+    let source = SOURCES.iter().find(|source| source.name() == place.source);
+    let (Some(integration), Some(source)) = (integration, source) else { return Ok(None) };
+    if !source.is_of(&integration.settings) {
+        return Ok(None);
+    }
+    // What is told from then on may have been done a while before.
+    let candidates = audit_places::candidates(&mut conn, place, from - LATE).await?;
+    drop(conn);
+    let judge =
+        Judge { account: place.account.clone(), candidates, since: kept(place, &integration) };
+    let access = source.access(&auditor.aws, &integration, place);
+    let reading = Reading {
+        auditor,
+        place,
+        integration: &integration,
+        access: &access,
+        judge: Arc::new(judge),
+        from,
+        is_swept,
+        fault: OnceLock::new(),
+    };
+    super::ask(&access, source.read(&reading)).await?;
+    let every = source.every(&integration.settings);
+    Ok(Some(Read { every, is_swept, fault: reading.fault.into_inner() }))
+}
+
+/// What is older is not kept.
+fn kept(place: &Leased, integration: &Integration) -> DateTime<Utc> {
+    let kept = TimeDelta::from_std(integration.settings.audit_retention).unwrap_or(TimeDelta::MAX);
+    place.now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH)
+}

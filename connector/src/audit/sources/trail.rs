@@ -1,0 +1,187 @@
+//! The log files of an organization trail in S3: everything that it records, of all accounts.
+//!
+//! An account and region have a folder for each day, in which files are named by the minute of their delivery;
+//! they are read in that order, and it is noted how far. A file is read when it is new since the last reading;
+//! names that lie a while back are looked at, too, and once a day those of the day before, for files that came late.
+//! Where a queue tells of new files ([`crate::audit::queue`]), a reading begins as soon as it does.
+//!
+//! Source: the user guide of CloudTrail ("How CloudTrail works", "Finding your CloudTrail log files").
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::types::Object;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{sync::mpsc, task::spawn_blocking};
+use tracing::warn;
+
+use super::{Error, Reading, Source};
+use crate::{
+    audit::{
+        judge::Judge,
+        places::{DELIVERED_WITHIN, EVERY},
+    },
+    aws::{Access, ApiError, Aws},
+    catalog::reach,
+    model::{
+        failure::{Lane, Reason, ReasonCode},
+        integration::{Settings, Trail},
+        log_file::{self, Layout, LogFile},
+        record,
+    },
+    store::{audit_events::New, audit_places::Leased, integrations::Integration},
+};
+
+/// The IAM action.
+pub const LIST_BUCKET: &str = "s3:ListBucket";
+/// The IAM action.
+pub const GET_OBJECT: &str = "s3:GetObject";
+/// How it is told of.
+pub const NAME: &str = "cloudtrail-trail";
+
+/// Where a queue tells of new files, they are looked for all the same, this often.
+const EVERY_WITH_QUEUE: TimeDelta = TimeDelta::hours(1);
+/// How far our clock may be from that of S3.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
+/// The largest file that is taken, packed; those of CloudTrail are far smaller.
+const FILE_BYTES_MAX: i64 = 48 * 1024 * 1024;
+/// Calls that are stored at once.
+const BATCH: usize = 200;
+/// Batches that wait to be stored.
+const BATCHES_WAITING: usize = 2;
+
+pub(super) struct OrganizationTrail;
+
+#[async_trait]
+impl Source for OrganizationTrail {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_by_name(&self) -> bool {
+        false
+    }
+
+    fn is_of(&self, settings: &Settings) -> bool {
+        settings.audit_enabled && settings.trail.is_some()
+    }
+
+    fn every(&self, settings: &Settings) -> TimeDelta {
+        let has_queue = settings.trail.as_ref().is_some_and(|trail| trail.queue_url.is_some());
+        if has_queue { EVERY_WITH_QUEUE } else { EVERY }
+    }
+
+    fn access(&self, aws: &Aws, integration: &Integration, _place: &Leased) -> Access {
+        reach::trail(aws, integration, Lane::Audit)
+    }
+
+    async fn read(&self, reading: &Reading<'_>) -> Result<(), Error> {
+        let Some(trail) = &reading.integration.settings.trail else { return Ok(()) };
+        let Leased { account, region, now, .. } = reading.place;
+        let organization = &reading.integration.organization;
+        let layout = Layout { prefix: &trail.prefix, organization };
+        let mut start = reading.from;
+        // Files of the day are named by the time of the bucket's clock.
+        while start <= *now + CLOCKS_APART {
+            let mut pages = reading
+                .access
+                .s3()
+                .list_objects_v2()
+                .bucket(&trail.bucket)
+                .prefix(layout.day(account, region, start))
+                .start_after(layout.minute(account, region, start))
+                .into_paginator()
+                .send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| ApiError::of(LIST_BUCKET, &error))?;
+                for object in page.contents() {
+                    let key = object.key().unwrap_or_default();
+                    let Some(file) = layout.file(key) else { continue };
+                    if is_wanted(reading, &file, object) {
+                        read_file(reading, trail, object).await?;
+                    }
+                    reading.store(&[], file.delivered_at.min(*now)).await?;
+                }
+            }
+            start = next_day(start);
+        }
+        reading.store(&[], *now).await
+    }
+}
+
+fn next_day(at: DateTime<Utc>) -> DateTime<Utc> {
+    let next = at.date_naive().succ_opt().and_then(|day| day.and_hms_opt(0, 0, 0));
+    next.map_or(DateTime::<Utc>::MAX_UTC, |day| day.and_utc())
+}
+
+/// Whether a file is new since the last reading, or came so late that readings since the last that looked for
+/// such have passed it by.
+fn is_wanted(reading: &Reading<'_>, file: &LogFile, object: &Object) -> bool {
+    let written = object.last_modified().and_then(|at| DateTime::from_timestamp(at.secs(), 0));
+    let Some(written) = written else { return true };
+    let is_since = |time: DateTime<Utc>| written >= time - CLOCKS_APART;
+    let is_late = is_since(file.delivered_at + DELIVERED_WITHIN);
+    let Leased { read_until, swept_until, .. } = reading.place;
+    is_since(*read_until) || (reading.is_swept && is_late && is_since(*swept_until))
+}
+
+/// Stores what is told in a file.
+async fn read_file(reading: &Reading<'_>, trail: &Trail, object: &Object) -> Result<(), Error> {
+    let key = object.key().unwrap_or_default();
+    let pass_over = |words: &str| {
+        warn!(key, error = words, "a log file of CloudTrail is not read to its end");
+        let _ = reading.fault.set(Reason::new(ReasonCode::LogFileUnreadable, key, words));
+    };
+    if object.size().is_some_and(|size| size > FILE_BYTES_MAX) {
+        pass_over("it is larger than any of CloudTrail");
+        return Ok(());
+    }
+    let got = reading.access.s3().get_object().bucket(&trail.bucket).key(key).send().await;
+    let got = match got.map_err(|error| ApiError::of(GET_OBJECT, &error)) {
+        Ok(got) => got,
+        // It has gone since it was listed.
+        Err(error) if error.code.as_deref() == Some("NoSuchKey") => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let body = got
+        .body
+        .collect()
+        .await
+        .map_err(|error| ApiError::answered(GET_OBJECT, "", &error.to_string(), 503))?;
+    let (batches, mut judged) = mpsc::channel(BATCHES_WAITING);
+    let judge = Arc::clone(&reading.judge);
+    let judging = spawn_blocking(move || judge_all(&judge, &body.into_bytes(), &batches));
+    while let Some(batch) = judged.recv().await {
+        reading.store(&batch, reading.place.read_until).await?;
+    }
+    if let Err(words) = judging.await.expect("records are judged without a panic") {
+        pass_over(&words);
+    }
+    Ok(())
+}
+
+/// Judges all records of a file, and hands on those that are of access that we gave.
+fn judge_all(
+    judge: &Judge,
+    packed: &Bytes,
+    batches: &mpsc::Sender<Vec<New>>,
+) -> Result<(), String> {
+    let (mut batch, mut fault) = (Vec::new(), None);
+    let read = log_file::records(packed, &mut |text| {
+        if !record::may_be_of_identity_center(text) || batches.is_closed() {
+            return;
+        }
+        match judge.judge(text) {
+            Ok(new) => batch.extend(new),
+            Err(words) => fault = Some(words),
+        }
+        if batch.len() >= BATCH {
+            // Whoever stores them has failed, if they do not take it, and reads the file again.
+            let _ = batches.blocking_send(std::mem::take(&mut batch));
+        }
+    });
+    let _ = batches.blocking_send(batch);
+    read.map_err(|error| error.to_string())?;
+    fault.map_or(Ok(()), Err)
+}
