@@ -3,7 +3,7 @@
 # Docker where it is, else Buildah.
 ENGINE ?= $(shell command -v docker || command -v buildah)
 
-.PHONY: help demo demo-env demo-clean test matrix soak mutants bench bench-grants image fmt sqlx baseline catalogue templates reference
+.PHONY: help demo demo-env demo-clean test matrix soak mutants fuzz bench bench-grants image fmt sqlx baseline catalogue templates reference
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,10 @@ demo-clean: ## Ends whatever a demo left, and removes its files
 test: ## Sets the machine up, then checks and tests everything
 	tests/bin/setup
 	tests/bin/check
+
+fuzz: ## Fuzzes what reads log files, records and messages, a minute each; FUZZ_SECONDS=600 for longer
+	tests/bin/setup build
+	tests/bin/fuzz
 
 bench: ## Prints how fast things are, as tables; building with optimisation takes 20 minutes
 	tests/bin/setup

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -101,6 +101,7 @@ pub fn may_be_of_identity_center(text: &str) -> bool {
 #[error("a record of CloudTrail cannot be understood: {0}")]
 pub struct Malformed(String);
 
+/// What is not needed to know whose it is may be written in any way: no call is lost for it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
@@ -108,31 +109,25 @@ struct Written {
     event_id: String,
     event_time: DateTime<Utc>,
     #[serde(default)]
-    recipient_account_id: String,
+    recipient_account_id: Value,
     #[serde(default)]
-    aws_region: String,
+    aws_region: Value,
     event_source: String,
     event_name: String,
     #[serde(default)]
-    read_only: Option<bool>,
+    read_only: Value,
     #[serde(default)]
-    error_code: Option<String>,
+    error_code: Value,
     #[serde(rename = "sourceIPAddress", default)]
-    source_ip_address: Option<String>,
+    source_ip_address: Value,
     #[serde(default)]
-    user_agent: Option<String>,
+    user_agent: Value,
     #[serde(default)]
-    resources: Option<Vec<Resource>>,
+    resources: Value,
     #[serde(default)]
     request_parameters: Value,
     #[serde(default)]
     user_identity: Option<Identity>,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    #[serde(rename = "ARN", default)]
-    arn: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -172,7 +167,13 @@ struct Issuer {
 #[serde(rename_all = "camelCase")]
 struct Attributes {
     #[serde(default)]
-    creation_date: Option<DateTime<Utc>>,
+    creation_date: Option<String>,
+}
+
+/// A time as records have it; the user guide also shows it without dashes and colons.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let short = || NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok();
+    text.parse().ok().or_else(|| short().map(|time| time.and_utc()))
 }
 
 impl Record {
@@ -186,23 +187,23 @@ impl Record {
         let written: Written =
             serde_json::from_slice(&text).map_err(|error| Malformed(error.to_string()))?;
         let Some(session) = written.user_identity.and_then(session) else { return Ok(None) };
-        let mut resources: Vec<String> =
-            written.resources.into_iter().flatten().filter_map(|one| one.arn).collect();
-        resources.truncate(RESOURCES_MAX);
+        let named = written.resources.as_array().into_iter().flatten();
+        let arns = named.filter_map(|one| one["ARN"].as_str()).take(RESOURCES_MAX);
+        let resources: Vec<String> = arns.map(|arn| cut(arn.to_owned())).collect();
         let mut mentions: BTreeSet<String> = resources.iter().cloned().collect();
         mention(&written.request_parameters, &mut mentions);
         Ok(Some(Self {
             id: cut(written.event_id),
             at: written.event_time,
-            account: cut(written.recipient_account_id),
-            region: cut(written.aws_region),
+            account: text_of(written.recipient_account_id),
+            region: text_of(written.aws_region),
             service: cut(written.event_source),
             name: cut(written.event_name),
-            is_read_only: written.read_only.unwrap_or_default(),
-            error_code: cut(written.error_code.unwrap_or_default()),
-            address: cut(written.source_ip_address.unwrap_or_default()),
-            agent: cut(written.user_agent.unwrap_or_default()),
-            resources: resources.into_iter().map(cut).collect(),
+            is_read_only: written.read_only == Value::Bool(true),
+            error_code: text_of(written.error_code),
+            address: text_of(written.source_ip_address),
+            agent: text_of(written.user_agent),
+            resources,
             mentions,
             session,
         }))
@@ -230,9 +231,19 @@ fn session(identity: Identity) -> Option<Session> {
         role_name: cut(issuer.user_name),
         role_id: cut(issuer.principal_id),
         name: cut(name.to_owned()),
-        created_at: context.attributes?.creation_date?,
+        created_at: time(&context.attributes?.creation_date?)?,
         access_key: cut(identity.access_key_id.unwrap_or_default()),
     })
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::String(text) => cut(text),
+        Value::Null => String::new(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            cut(other.to_string())
+        }
+    }
 }
 
 /// Collects texts, wherever they stand.
@@ -316,6 +327,45 @@ mod tests {
         assert_eq!(record.session.created_at.to_rfc3339(), "2026-11-29T08:00:00+00:00");
         assert!(record.mentions.contains("i-1"));
         assert_eq!(record.error_code, "");
+    }
+
+    /// The examples of AWS's documentation: of the user guides of CloudTrail, IAM Identity Center and Systems
+    /// Manager, with a role of Identity Center where ours would have one. Fuzzing begins with them, too.
+    #[test]
+    fn the_examples_of_the_documentation_are_understood() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/record");
+        let (mut ours, mut others) = (0, 0);
+        for file in std::fs::read_dir(folder).expect("a corpus") {
+            let path = file.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("a record");
+            if name.starts_with("ours_") {
+                let record = Record::parse(&text).expect("a record").expect(&name);
+                assert_eq!(record.session.role_id, "AROAIDPPEZS35WEXAMPLE", "{name}");
+                assert_eq!(record.session.name, "ann@example.com", "{name}");
+                assert!(may_be_of_identity_center(&text), "{name}");
+                ours += 1;
+            } else if name.starts_with("other_") {
+                assert_eq!(Record::parse(&text).expect("a record"), None, "{name}");
+                others += 1;
+            }
+        }
+        assert!(ours >= 6 && others >= 6, "{ours} {others}");
+    }
+
+    #[test]
+    fn what_is_written_otherwise_costs_no_call() {
+        let mut odd = written();
+        for field in ["readOnly", "errorCode", "sourceIPAddress", "userAgent", "resources"] {
+            odd[field] = json!({ "of": ["another", "kind"] });
+        }
+        let record = parsed(&odd).expect("a session");
+        assert_eq!(record.error_code, r#"{"of":["another","kind"]}"#);
+        assert!(!record.is_read_only && record.resources.is_empty());
+        odd["userIdentity"]["sessionContext"]["attributes"]["creationDate"] =
+            json!("20261129T080000Z");
+        let record = parsed(&odd).expect("a session");
+        assert_eq!(record.session.created_at.to_rfc3339(), "2026-11-29T08:00:00+00:00");
     }
 
     #[test]

@@ -12,9 +12,15 @@ use chrono::{DateTime, FixedOffset, Utc};
 use prost_types::Timestamp;
 
 use super::{
-    connect::Client,
+    connect::{Client, Way},
     output::{Format, print_table, say, time, word},
 };
+
+mod export;
+
+use export::Export;
+
+type Api = AuditServiceClient<Way>;
 
 /// Lines of each part of a summary for people.
 const LINES_MAX: usize = 8;
@@ -31,6 +37,8 @@ pub(super) enum Audit {
     },
     /// Lists what was done with a grant, the newest first.
     List(List),
+    /// Writes all that was done with a grant for other tools, the newest first.
+    Export(Export),
     /// Tells whether what was asked of the connector and what it did (`grants acts`) is as it was noted. Exit
     /// code 1: it is not.
     Verify {
@@ -70,13 +78,14 @@ impl Audit {
         match self {
             Self::Show { grant, refresh } => show(client, grant, refresh).await,
             Self::List(list) => list.run(client).await,
+            Self::Export(export) => export.run(client).await,
             Self::Verify { head } => verify(client, head).await,
         }
     }
 }
 
 async fn verify(client: &Client, head: String) -> anyhow::Result<()> {
-    let mut api = AuditServiceClient::new(client.way.clone());
+    let mut api = Api::new(client.way.clone());
     let request = VerifyActsRequest { connector_id: client.connector_id.clone(), head };
     let answer = api.verify_acts(request).await?.into_inner();
     if client.format == Format::Json {
@@ -96,7 +105,7 @@ async fn verify(client: &Client, head: String) -> anyhow::Result<()> {
 }
 
 async fn show(client: &Client, grant_id: String, refresh: bool) -> anyhow::Result<()> {
-    let mut api = AuditServiceClient::new(client.way.clone());
+    let mut api = Api::new(client.way.clone());
     let connector_id = client.connector_id.clone();
     let request = GetAuditSummaryRequest { connector_id, grant_id, refresh };
     let answer = api.get_audit_summary(request).await?.into_inner();
@@ -206,7 +215,7 @@ fn outcome(error_code: &str) -> String {
 
 impl List {
     async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let mut api = AuditServiceClient::new(client.way.clone());
+        let mut api = Api::new(client.way.clone());
         let timestamp = |time: DateTime<FixedOffset>| {
             let time = time.with_timezone(&Utc);
             let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
@@ -244,9 +253,6 @@ impl List {
 }
 
 fn row(event: &AuditEvent) -> Vec<String> {
-    let doubt = event.ambiguity();
-    let is_certain = doubt == AuditAmbiguity::Unspecified;
-    let certain = if is_certain { "yes" } else { doubt.as_str_name() };
     vec![
         time(event.event_time.as_ref()),
         event.account_id.clone(),
@@ -255,6 +261,13 @@ fn row(event: &AuditEvent) -> Vec<String> {
         outcome(&event.error_code),
         event.resources.join(", "),
         event.source_address.clone(),
-        word(certain, "AUDIT_AMBIGUITY_"),
+        certain(event),
     ]
+}
+
+/// Whether it is certain whose it was; else why not.
+fn certain(event: &AuditEvent) -> String {
+    let doubt = event.ambiguity();
+    let is_certain = doubt == AuditAmbiguity::Unspecified;
+    word(if is_certain { "yes" } else { doubt.as_str_name() }, "AUDIT_AMBIGUITY_")
 }
