@@ -5,7 +5,7 @@
 ALTER TABLE connector.audit_places
     ADD COLUMN source text NOT NULL DEFAULT 'cloudtrail-event-history',
     DROP CONSTRAINT audit_places_pkey,
-    ADD PRIMARY KEY (connector_id, integration_id, source, account_id, region, session_name);
+    ADD PRIMARY KEY (connector_id, integration_id, account_id, region, source, session_name);
 
 -- The queues that are told of new log files of trails: lease and how it goes.
 CREATE TABLE connector.trail_queues (

@@ -335,8 +335,10 @@ impl Api {
                 next,
             )
             .await?;
-            let changed = (&before.settings, settings);
-            audit::follow(&mut tx, &before.connector, before.id, changed).await?;
+            if updated.is_some() {
+                let changed = (&before.settings, settings);
+                audit::follow(&mut tx, &before.connector, before.id, changed).await?;
+            }
             tx.commit().await?;
             self.audits.poke();
             Ok::<_, store::Error>(Ok(updated))

@@ -35,6 +35,7 @@ pub(super) fn asks_aws(before: &Settings, after: &Settings) -> bool {
             s.sso_region.clone(),
             s.root_or_ou_id.clone(),
             s.excluded_ou_ids.clone(),
+            s.trail.clone(),
         )
     };
     asked(before) != asked(after)

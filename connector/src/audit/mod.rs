@@ -30,6 +30,7 @@ use crate::{
     store::{
         self, Db, PgConnection, audit_places,
         problems::{self, Finder},
+        trail_queues,
     },
 };
 
@@ -78,16 +79,28 @@ pub struct Auditor {
 enum Error {
     /// AWS.
     #[error(transparent)]
-    Aws(#[from] ApiError),
+    Aws(Box<ApiError>),
     /// The role session.
     #[error(transparent)]
-    Session(#[from] sessions::Error),
+    Session(Box<sessions::Error>),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The daemon is stopping.
-    #[error("the daemon is stopping")]
-    Stopping,
+    /// It was left off, since the daemon stops or others have a turn, and goes on at once.
+    #[error("the reading was left off")]
+    LeftOff,
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Aws(Box::new(error))
+    }
+}
+
+impl From<sessions::Error> for Error {
+    fn from(error: sessions::Error) -> Self {
+        Self::Session(Box::new(error))
+    }
 }
 
 impl Error {
@@ -97,7 +110,7 @@ impl Error {
         let reason = match self {
             Self::Aws(error) => error.reason.clone(),
             Self::Session(error) => error.meaning().reason,
-            Self::Store(_) | Self::Stopping => return None,
+            Self::Store(_) | Self::LeftOff => return None,
         };
         Some(trouble(&reason))
     }
@@ -132,7 +145,8 @@ async fn note_problems(
     problems::replace(conn, connector, integration, (Finder::Audit, true), &found).await
 }
 
-/// Has a source that an integration's new settings change read anew, or no more.
+/// Has the trail that an integration's new settings name read, go on as it was where they only mend it, or
+/// read no more.
 ///
 /// # Errors
 ///
@@ -143,9 +157,18 @@ pub async fn follow(
     integration: IntegrationId,
     (before, after): (&Settings, &Settings),
 ) -> store::Result<()> {
-    if before.trail == after.trail {
+    let trail = |settings: &Settings| settings.trail.clone().filter(|_| settings.audit_enabled);
+    let (before, after) = (trail(before), trail(after));
+    if before == after {
         return Ok(());
     }
-    let is_wanted = after.trail.is_some();
-    audit_places::begin_anew(conn, (connector, integration), TRAIL, is_wanted).await
+    if after.as_ref().is_none_or(|trail| trail.queue_url.is_none()) {
+        trail_queues::forget(conn, connector, integration).await?;
+    }
+    if after.is_some() {
+        audit_places::look_now(conn, (connector, integration), TRAIL).await?;
+    } else {
+        audit_places::forget(conn, (connector, integration), TRAIL).await?;
+    }
+    note_problems(conn, connector, integration).await
 }

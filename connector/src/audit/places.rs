@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long a reader may work between two things that it stores.
 pub(super) const LEASE: Duration = Duration::from_mins(5);
+/// After so long a reading leaves off, so that others have a turn.
+pub(super) const TURN: Duration = Duration::from_mins(1);
 /// From one reading of a place to the next.
 pub(super) const EVERY: TimeDelta = TimeDelta::minutes(5);
 /// Within this time CloudTrail delivers nearly everything.
@@ -40,7 +42,7 @@ const LATE: TimeDelta = TimeDelta::days(1);
 const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_secs(10), max: Duration::from_mins(15) };
 
-/// A reading that came to its end.
+/// A reading that has stored something, or had nothing to store.
 struct Read {
     /// From it to the next.
     every: TimeDelta,
@@ -48,6 +50,8 @@ struct Read {
     is_swept: bool,
     /// What could not be understood.
     fault: Option<Reason>,
+    /// It was left off before it came to its end, after so long.
+    left_off: Option<TimeDelta>,
 }
 
 /// Reads a place up to now.
@@ -55,13 +59,15 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
     let reading = Box::pin(read_on(auditor, place)).await;
     let (came, trouble, next) = match reading {
         Ok(Some(read)) => {
-            let came = Came { is_read: true, is_swept: read.is_swept, trouble: "" };
-            let next = next_reading(place, read.every);
-            (came, told(place, &read), next)
+            let is_swept = read.is_swept && read.left_off.is_none();
+            let next = match read.left_off {
+                // Whoever is free goes on, behind those that wait already.
+                Some(after) => Some(place.now + after),
+                None => next_reading(place, read.every),
+            };
+            (Came { is_read: true, is_swept, trouble: "" }, told(place, &read), next)
         }
         Ok(None) => (Came::default(), String::new(), again(place, EVERY)),
-        // Another daemon goes on at once.
-        Err(Error::Stopping) => (Came::default(), String::new(), Some(place.now)),
         Err(Error::Store(error)) => return Err(error),
         Err(error) => {
             let Leased { source, account, region, .. } = place;
@@ -77,7 +83,7 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
     };
     let mut tx = auditor.db.begin().await?;
     audit_places::end(&mut tx, place, next, Came { trouble: &trouble, ..came }).await?;
-    if trouble != place.trouble {
+    if trouble != place.trouble || next.is_none() {
         note_problems(&mut tx, &place.connector, place.integration).await?;
     }
     tx.commit().await
@@ -86,7 +92,9 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
 /// Why not all could be read. That a log file could not be is told for a day: it is not read again.
 fn told(place: &Leased, read: &Read) -> String {
     let of_file = |text: &&str| text.starts_with(ReasonCode::LogFileUnreadable.as_str());
-    let before = Some(place.trouble.as_str()).filter(of_file).filter(|_| !read.is_swept);
+    let before = Some(place.trouble.as_str())
+        .filter(of_file)
+        .filter(|_| !read.is_swept || read.left_off.is_some());
     let now = read.fault.as_ref().map(trouble);
     now.or(before.map(str::to_owned)).unwrap_or_default()
 }
@@ -122,11 +130,12 @@ async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Erro
     if !source.is_of(&integration.settings) {
         return Ok(None);
     }
+    let since = kept(place, &integration);
+    let from = from.max(since);
     // What is told from then on may have been done a while before.
     let candidates = audit_places::candidates(&mut conn, place, from - LATE).await?;
     drop(conn);
-    let judge =
-        Judge { account: place.account.clone(), candidates, since: kept(place, &integration) };
+    let judge = Judge { account: place.account.clone(), candidates, since };
     let access = source.access(&auditor.aws, &integration, place);
     let reading = Reading {
         auditor,
@@ -137,10 +146,15 @@ async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Erro
         from,
         is_swept,
         fault: OnceLock::new(),
+        began: Instant::now(),
     };
-    super::ask(&access, source.read(&reading)).await?;
+    let left_off = match super::ask(&access, source.read(&reading)).await {
+        Ok(()) => None,
+        Err(Error::LeftOff) => TimeDelta::from_std(reading.began.elapsed()).ok(),
+        Err(error) => return Err(error),
+    };
     let every = source.every(&integration.settings);
-    Ok(Some(Read { every, is_swept, fault: reading.fault.into_inner() }))
+    Ok(Some(Read { every, is_swept, fault: reading.fault.into_inner(), left_off }))
 }
 
 /// What is older is not kept.

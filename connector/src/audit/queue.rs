@@ -40,6 +40,8 @@ const AT_ONCE: i32 = 10;
 const ASKED_MAX: usize = 200;
 /// For how long a message is ours: longer than it takes to note what it tells.
 const OURS_S: i32 = 60;
+/// A question waits so long for a first message, which has SQS ask all of its servers.
+const WAIT_S: i32 = 1;
 /// After a look that failed.
 const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_secs(10), max: Duration::from_mins(15) };
@@ -47,11 +49,14 @@ const AFTER_FAILURE: Backoff =
 /// Has what a queue tells read.
 pub(super) async fn empty(auditor: &Auditor, queue: &Leased) -> store::Result<()> {
     let (trouble, wait) = match Box::pin(take(auditor, queue)).await {
-        Ok(Taken { foreign: Some(foreign), .. }) => (trouble(&foreign), after_failure(queue)),
+        // It is not seen before it shows again.
+        Ok(Taken { foreign: Some(foreign), .. }) => {
+            (trouble(&foreign), after_failure(queue).max(TimeDelta::seconds(2 * i64::from(OURS_S))))
+        }
         Ok(Taken { is_empty, .. }) => {
             (String::new(), if is_empty { EVERY } else { TimeDelta::zero() })
         }
-        Err(Error::Stopping) => (String::new(), TimeDelta::zero()),
+        Err(Error::LeftOff) => (queue.trouble.clone(), TimeDelta::zero()),
         Err(Error::Store(error)) => return Err(error),
         Err(error) => {
             warn!(error = %Chain(&error), "the queue of a trail cannot be read");
@@ -106,7 +111,8 @@ async fn take_all(
     let mut taken = Taken::default();
     for _ in 0..ASKED_MAX {
         let asked = access.sqs().receive_message().queue_url(url).max_number_of_messages(AT_ONCE);
-        let answer = asked.visibility_timeout(OURS_S).send().await;
+        let asked = asked.visibility_timeout(OURS_S).wait_time_seconds(WAIT_S);
+        let answer = asked.send().await;
         let answer = answer.map_err(|error| ApiError::of(RECEIVE_MESSAGE, &error))?;
         let messages = answer.messages.unwrap_or_default();
         if messages.is_empty() {
@@ -137,7 +143,7 @@ async fn take_all(
             break;
         }
         if auditor.stopper.is_stopping() {
-            return Err(Error::Stopping);
+            return Err(Error::LeftOff);
         }
     }
     Ok(taken)
@@ -149,7 +155,8 @@ fn told(
     trail: &Trail,
     layout: Layout<'_>,
 ) -> Result<Vec<(AccountId, Region)>, String> {
-    let told = log_file::delivered(message.body().unwrap_or_default()).ok_or_else(String::new)?;
+    let told = log_file::delivered(message.body().unwrap_or_default());
+    let told = told.ok_or("no bucket")?;
     if let Some(other) = told.iter().find(|one| one.bucket != trail.bucket) {
         return Err(other.bucket.clone());
     }

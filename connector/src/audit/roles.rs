@@ -12,7 +12,7 @@ use crate::{
         reach, regions,
         reserved_roles::{self, Role},
     },
-    model::failure::Lane,
+    model::{failure::Lane, ids::Region},
     store::{
         self,
         audited_units::{self, Look, ToFind},
@@ -29,12 +29,12 @@ pub(super) async fn find(auditor: &Auditor, unit: &ToFind) -> store::Result<()> 
     // CloudTrail would not tell any more what was done then.
     let is_forgotten = unit.over_since.is_some_and(|since| unit.now - since > REMEMBERED);
     if !unit.was_active || is_forgotten {
-        return found(auditor, unit, None, &Look::default()).await;
+        return found(auditor, unit, None, Vec::new()).await;
     }
     match Box::pin(ask(auditor, unit)).await {
-        Ok(Told::Gone) => found(auditor, unit, None, &Look::default()).await,
-        Ok(Told::Role(role, look)) if role.is_some() || unit.over_since.is_some() => {
-            found(auditor, unit, role.as_ref(), &look).await
+        Ok(Told::Gone) => found(auditor, unit, None, Vec::new()).await,
+        Ok(Told::Role(role, regions)) if role.is_some() || unit.over_since.is_some() => {
+            found(auditor, unit, role.as_ref(), regions).await
         }
         Ok(Told::Role(..) | Told::Unwanted) => not_found(auditor, unit, "").await,
         Err(Error::Store(error)) => Err(error),
@@ -52,8 +52,8 @@ enum Told {
     Gone,
     /// Nobody wants to know at present.
     Unwanted,
-    /// The role, if it shows, and where to look for what is done with it.
-    Role(Option<Role>, Look),
+    /// The role, if it shows, and the regions that the account has enabled.
+    Role(Option<Role>, Vec<Region>),
 }
 
 async fn ask(auditor: &Auditor, unit: &ToFind) -> Result<Told, Error> {
@@ -68,14 +68,7 @@ async fn ask(auditor: &Auditor, unit: &ToFind) -> Result<Told, Error> {
     let access = reach::access(&auditor.aws, &integration, account, None, Lane::Audit);
     let asking = async {
         let role = reserved_roles::find(&access, &unit.permission_set).await?;
-        let of = |is_by_name: bool| {
-            let sources = SOURCES.iter().filter(|one| one.is_of(&integration.settings));
-            let meant = sources.filter(|one| one.is_by_name() == is_by_name);
-            meant.map(|one| one.name()).collect()
-        };
-        let regions = regions::enabled(&access).await?.into_iter().collect();
-        let look = Look { regions, of_names: of(true), of_accounts: of(false) };
-        Ok(Told::Role(role, look))
+        Ok(Told::Role(role, regions::enabled(&access).await?.into_iter().collect()))
     };
     super::ask(&access, asking).await
 }
@@ -84,11 +77,20 @@ async fn found(
     auditor: &Auditor,
     unit: &ToFind,
     role: Option<&Role>,
-    look: &Look,
+    regions: Vec<Region>,
 ) -> store::Result<()> {
     let role = role.map(|role| (role.name.as_str(), role.id.as_str()));
     let mut tx = auditor.db.begin().await?;
-    audited_units::found(&mut tx, unit, role, look).await?;
+    // Whoever changes which sources it has comes before, or sees what is noted here.
+    let integration = integrations::hold(&mut tx, &unit.connector, unit.integration).await?;
+    let of = |is_by_name: bool| {
+        let settings = integration.as_ref().map(|one| &one.settings);
+        let sources = SOURCES.iter().filter(|one| settings.is_some_and(|all| one.is_of(all)));
+        let meant = sources.filter(|one| one.is_by_name() == is_by_name);
+        meant.map(|one| one.name()).collect()
+    };
+    let look = Look { regions, of_names: of(true), of_accounts: of(false) };
+    audited_units::found(&mut tx, unit, role, &look).await?;
     if unit.failures > 0 {
         note_problems(&mut tx, &unit.connector, unit.integration).await?;
     }

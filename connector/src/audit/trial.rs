@@ -1,7 +1,5 @@
 //! What a preflight asks of a trail: its bucket, one of its files, its queue. Nothing is changed by it.
 
-use aws_sdk_s3::types::ServerSideEncryption;
-
 use super::{GET_OBJECT, LIST_BUCKET, RECEIVE_MESSAGE};
 use crate::{
     aws::{Access, ApiError},
@@ -59,8 +57,7 @@ pub struct Read {
 pub async fn read(access: &Access, bucket: &str, key: &str) -> Result<Read, ApiError> {
     let got = access.s3().get_object().bucket(bucket).key(key).send().await;
     let got = got.map_err(|error| ApiError::of(GET_OBJECT, &error))?;
-    let is_kms = matches!(got.server_side_encryption(), Some(ServerSideEncryption::AwsKms));
-    let kms_key = got.ssekms_key_id().filter(|_| is_kms).unwrap_or_default().to_owned();
+    let kms_key = got.ssekms_key_id().unwrap_or_default().to_owned();
     let body = got.body.collect().await;
     let body = body.map_err(|error| ApiError::answered(GET_OBJECT, "", &error.to_string(), 503))?;
     let mut records = 0_usize;
@@ -68,18 +65,34 @@ pub async fn read(access: &Access, bucket: &str, key: &str) -> Result<Read, ApiE
     Ok(Read { kms_key, records: read.map(|()| records) })
 }
 
-/// A bucket of which a queue tells, other than one; the messages stay for the daemon.
+/// What the messages of a queue tell of first.
+#[derive(Debug)]
+pub enum Told {
+    /// Nothing is in it.
+    Nothing,
+    /// The bucket.
+    OfIt,
+    /// Another bucket.
+    OfAnother(String),
+}
+
+/// What a queue tells of; the messages stay for the daemon.
 ///
 /// # Errors
 ///
 /// When SQS does not tell.
-pub async fn foreign(access: &Access, url: &str, bucket: &str) -> Result<Option<String>, ApiError> {
+pub async fn told(access: &Access, url: &str, bucket: &str) -> Result<Told, ApiError> {
     let asked = access.sqs().receive_message().queue_url(url).visibility_timeout(0);
     let answer = asked.max_number_of_messages(MESSAGES).send().await;
     let answer = answer.map_err(|error| ApiError::of(RECEIVE_MESSAGE, &error))?;
     let bodies = answer.messages().iter().filter_map(|message| message.body());
-    let mut told = bodies.flat_map(|body| log_file::delivered(body).unwrap_or_default());
-    Ok(told.find(|one| one.bucket != bucket).map(|one| one.bucket))
+    let told = bodies.flat_map(|body| log_file::delivered(body).unwrap_or_default());
+    let told: Vec<_> = told.map(|one| one.bucket).collect();
+    Ok(match told.iter().find(|one| *one != bucket) {
+        Some(other) => Told::OfAnother(other.clone()),
+        None if told.is_empty() => Told::Nothing,
+        None => Told::OfIt,
+    })
 }
 
 /// Whom a bucket tells of new files.

@@ -104,7 +104,16 @@ pub fn delivered(message: &str) -> Option<Vec<Delivered>> {
 }
 
 fn unwrapped(message: &str, envelopes: usize) -> Option<Vec<Delivered>> {
+    // What CloudTrail sends when somebody sets it up.
+    if message.starts_with("CloudTrail validation message") {
+        return Some(Vec::new());
+    }
     let told: Value = serde_json::from_str(message).ok()?;
+    // What SNS sends then.
+    if matches!(told["Type"].as_str(), Some("SubscriptionConfirmation" | "UnsubscribeConfirmation"))
+    {
+        return Some(Vec::new());
+    }
     if let (Some(inner), Some(envelopes)) = (told["Message"].as_str(), envelopes.checked_sub(1)) {
         return unwrapped(inner, envelopes);
     }
@@ -296,7 +305,11 @@ mod tests {
             assert_eq!(delivered(&by_topic.to_string()), Some(vec![one.clone()]), "{told}");
         }
         let test = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "trail" });
-        assert_eq!(delivered(&test.to_string()), Some(Vec::new()));
+        let validation = json!({ "Message": "CloudTrail validation message." });
+        let confirmation = json!({ "Type": "SubscriptionConfirmation", "Message": "You have" });
+        for none in [test, validation, confirmation] {
+            assert_eq!(delivered(&none.to_string()), Some(Vec::new()), "{none}");
+        }
         for other in ["", "[]", "{}", "3", "{\"Records\":[{}]}", "{\"Message\":\"\"}"] {
             assert_eq!(delivered(other), None, "{other}");
         }

@@ -71,9 +71,9 @@ fn parameter(choice: &Choice) -> String {
 /// The parameters that name what belongs to a trail, and the account whose role reads it.
 fn named_parameters() -> String {
     let arns = NAMED.iter().map(|one| {
-        let Named { title, description, service, .. } = one;
+        let Named { title, description, pattern, .. } = one;
         format!(
-            "{title}:\n  Type: String\n  Description: {description}\n  AllowedPattern: ^(arn:[a-z-]+:{service}:.+)?$\n  Default: \"\"\n"
+            "{title}:\n  Type: String\n  Description: {description}\n  AllowedPattern: ^(arn:[a-z-]+:{pattern})?$\n  Default: \"\"\n"
         )
     });
     let reader = format!(

@@ -15,8 +15,8 @@ pub struct Named {
     pub title: &'static str,
     /// What it is, in a sentence.
     pub description: &'static str,
-    /// Its service.
-    pub service: &'static str,
+    /// What its ARN begins with behind the partition, and holds: a pattern.
+    pub pattern: &'static str,
     /// What it takes.
     pub rights: &'static [Right],
 }
@@ -53,7 +53,7 @@ pub const NAMED: &[Named] = &[
     Named {
         title: "TrailBucketArn",
         description: "ARN of the bucket of an organization trail, to be read for session audit",
-        service: "s3",
+        pattern: "s3:::[^/*]+",
         rights: &[
             right("List", BUCKET_IAM_ACTIONS, &["${TrailBucketArn}"]),
             right("Read", FILE_IAM_ACTIONS, &["${TrailBucketArn}/*"]),
@@ -62,13 +62,13 @@ pub const NAMED: &[Named] = &[
     Named {
         title: "TrailKmsKeyArn",
         description: "ARN of the KMS key that encrypts the files of the trail, if one does",
-        service: "kms",
+        pattern: "kms:[a-z0-9-]+:[0-9]{12}:key/.+",
         rights: &[right("Decrypt", KEY_IAM_ACTIONS, &["${TrailKmsKeyArn}"])],
     },
     Named {
         title: "TrailQueueArn",
         description: "ARN of the SQS queue that is told of new files of the trail, if one is",
-        service: "sqs",
+        pattern: "sqs:[a-z0-9-]+:[0-9]{12}:.+",
         rights: &[right("Take", QUEUE_IAM_ACTIONS, &["${TrailQueueArn}"])],
     },
 ];

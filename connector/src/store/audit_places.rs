@@ -76,7 +76,9 @@ pub async fn lease(
              ORDER BY next_at LIMIT 1
              FOR UPDATE SKIP LOCKED) AS due
          CROSS JOIN LATERAL (
-             SELECT CASE WHEN bool_and(u.state IN ('ENDED', 'FAILED'))
+             -- Nobody has anything there whose grants were all erased.
+             SELECT CASE WHEN count(*) = 0 THEN 'epoch'::timestamptz
+                 WHEN bool_and(u.state IN ('ENDED', 'FAILED'))
                  THEN max(u.state_at + make_interval(secs => least(greatest(u.session_seconds, $4), $5)))
                  END AS at
              FROM connector.audited_units a
@@ -410,16 +412,15 @@ pub async fn is_due(conn: &mut PgConnection, connector: &ConnectorId, grant: &st
     Ok(row.is_due)
 }
 
-/// Has a source read anew for an integration, or no more: its settings have changed.
+/// Reads a source of an integration no more.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
-pub async fn begin_anew(
+pub async fn forget(
     conn: &mut PgConnection,
     (connector, integration): (&ConnectorId, IntegrationId),
     source: &str,
-    is_wanted: bool,
 ) -> Result<()> {
     sqlx::query!(
         "DELETE FROM connector.audit_places
@@ -428,12 +429,33 @@ pub async fn begin_anew(
         integration.0,
         source
     )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Has a source that tells of whole accounts read now for an integration, whose settings have changed: where it
+/// was, it goes on from there; else from the first grant on that another source is still read for.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn look_now(
+    conn: &mut PgConnection,
+    (connector, integration): (&ConnectorId, IntegrationId),
+    source: &str,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE connector.audit_places
+         SET next_at = connector.now(), lease_token = NULL, leased_until = NULL, failures = 0,
+             trouble = ''
+         WHERE connector_id = $1 AND integration_id = $2 AND source = $3 AND next_at IS NOT NULL",
+        connector.as_str(),
+        integration.0,
+        source
+    )
     .execute(&mut *conn)
     .await?;
-    if !is_wanted {
-        return Ok(());
-    }
-    // Wherever another one is read for access that somebody has, or may still have a session of.
     sqlx::query!(
         "INSERT INTO connector.audit_places
              (connector_id, integration_id, source, account_id, region, session_name, read_until,
@@ -446,13 +468,14 @@ pub async fn begin_anew(
          JOIN connector.grants g USING (connector_id, grant_id)
          WHERE o.connector_id = $1 AND o.integration_id = $2 AND o.next_at IS NOT NULL
            AND a.session_name = o.session_name AND a.find_at IS NULL AND u.active_at IS NOT NULL
+           -- One that ended longer ago is not waited for there, either.
            AND (u.state NOT IN ('ENDED', 'FAILED')
-               OR u.state_at + make_interval(secs => $4) > connector.now())
-         GROUP BY o.connector_id, o.integration_id, o.account_id, o.region",
+               OR u.state_at > connector.now() - interval '2 days')
+         GROUP BY o.connector_id, o.integration_id, o.account_id, o.region
+         ON CONFLICT DO NOTHING",
         connector.as_str(),
         integration.0,
-        source,
-        f64::from(SESSION_MAX_S)
+        source
     )
     .execute(conn)
     .await?;

@@ -183,7 +183,7 @@ pub async fn found(
            -- An integration that is gone is not read any more.
            AND EXISTS (SELECT FROM connector.integrations i
                        WHERE i.connector_id = a.connector_id AND i.id = a.integration_id)
-         ON CONFLICT (connector_id, integration_id, source, account_id, region, session_name) DO UPDATE
+         ON CONFLICT (connector_id, integration_id, account_id, region, source, session_name) DO UPDATE
          -- Whoever reads it has not known of this unit, and may be about to end.
          SET next_at = connector.now(), lease_token = NULL, leased_until = NULL,
              -- What was read since the grant was read without knowing of it. Before it, where nobody

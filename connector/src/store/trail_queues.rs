@@ -145,3 +145,23 @@ pub async fn end(
     .await?;
     expect_one(&done)
 }
+
+/// Asks the queue of an integration no more.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn forget(
+    conn: &mut PgConnection,
+    connector: &ConnectorId,
+    integration: IntegrationId,
+) -> Result<()> {
+    sqlx::query!(
+        "DELETE FROM connector.trail_queues WHERE connector_id = $1 AND integration_id = $2",
+        connector.as_str(),
+        integration.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,10 +1,12 @@
 //! The organization trail, read from its bucket, with and without a queue.
 
 use apono_connector_proto::v1::{
-    GrantRequest, GrantState, IntegrationSettings, OrganizationTrail, UpdateIntegrationRequest,
+    ErasePrincipalRequest, GrantRequest, GrantState, IntegrationSettings, OrganizationTrail,
+    UpdateIntegrationRequest,
 };
 use aws_sim::{
-    Deed,
+    Deed, Effect, Fault,
+    answer::Refusal,
     delivery::{Delivery, Object, packed},
 };
 use chrono::TimeDelta;
@@ -82,6 +84,17 @@ fn read_file(cloud: &Cloud, session: &aws_sim::SignedIn) -> bool {
 }
 
 impl House {
+    /// Changes the settings of the integration.
+    async fn change(&self, settings: IntegrationSettings) {
+        let request = UpdateIntegrationRequest {
+            integration: "prod".to_owned(),
+            settings: Some(settings),
+            etag: self.api.get("prod").await.etag,
+            ..Default::default()
+        };
+        self.api.integrations().update_integration(request).await.expect("a change");
+    }
+
     /// Waits until everything that is due was read.
     async fn read_all(&self) {
         wait_for("readings", || async {
@@ -183,21 +196,18 @@ async fn a_trail_that_is_named_later_is_read_from_the_grant_on() {
     let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
     read_file(&house.cloud, &session);
     house.pass(10 * 3600).await;
-    let change = async |trail: Option<OrganizationTrail>| {
-        let settings = IntegrationSettings { trail, ..settings(&house.cloud) };
-        let request = UpdateIntegrationRequest {
-            integration: "prod".to_owned(),
-            settings: Some(settings),
-            update_mask: Some(prost_types::FieldMask { paths: vec!["trail".to_owned()] }),
-            etag: house.api.get("prod").await.etag,
-            ..Default::default()
-        };
-        house.api.integrations().update_integration(request).await.expect("a change");
-    };
-    change(Some(trail())).await;
+    house.change(with_trail(settings(&house.cloud), trail())).await;
     let told = house.api.wait_for_calls("g1", 1).await;
     assert_eq!(told.coverage.len(), 6, "{told:?}");
-    change(None).await;
+    let stale = UpdateIntegrationRequest {
+        integration: "prod".to_owned(),
+        settings: Some(settings(&house.cloud)),
+        etag: "1".to_owned(),
+        ..Default::default()
+    };
+    house.api.integrations().update_integration(stale).await.expect_err("an old etag");
+    assert_eq!(house.api.audited("g1").await.coverage.len(), 6, "nothing was changed");
+    house.change(audited(settings(&house.cloud))).await;
     let told = house.api.audited("g1").await;
     assert_eq!((told.coverage.len(), told.calls), (3, 1), "{told:?}");
 }
@@ -272,4 +282,100 @@ async fn a_right_on_the_bucket_that_is_lacking_is_a_problem_of_the_trail_alone()
     house.cloud.sim.world().account(OTHER_ACCOUNT).roles.insert(role.to_owned(), whole);
     house.pass(16 * 60).await;
     house.api.wait_for_calls("g1", 2).await;
+}
+
+#[tokio::test]
+async fn a_trail_that_is_mended_goes_on_where_it_was_and_its_problem_ends() {
+    let wrong = OrganizationTrail { role_arn: String::new(), ..trail() };
+    let house = house(wrong.clone()).await;
+    house.api.grant(a_request("g1")).await;
+    house.api.wait_for_grant("g1", GrantState::Active).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    read_file(&house.cloud, &session);
+    let has_problem = async || {
+        let all = house.api.problems().await;
+        all.iter().any(|one| one.code == "AUDIT_UNREAD" && one.subject.contains("s3:ListBucket"))
+    };
+    wait_for("a problem", || async { has_problem().await.then_some(()) }).await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    // Longer than any session, and than the event history is read.
+    house.pass(26 * 3600).await;
+    house.change(with_trail(settings(&house.cloud), trail())).await;
+    house.api.wait_for_calls("g1", 1).await;
+    wait_for("its end", || async { (!has_problem().await).then_some(()) }).await;
+    house.change(with_trail(settings(&house.cloud), wrong)).await;
+    house.change(audited(settings(&house.cloud))).await;
+    assert!(!has_problem().await, "nobody wants to know");
+}
+
+#[tokio::test]
+async fn files_that_are_not_handed_out_are_passed_over_if_others_are() {
+    let house = house(trail()).await;
+    house.give(a_request("g1")).await;
+    let gone = Fault::new(Effect::Refuse(Refusal::new(
+        403,
+        "InvalidObjectState",
+        "The operation is not valid for the object's storage class",
+    )))
+    .on("s3:GetObject");
+    house.cloud.sim.world().faults.push(gone);
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    read_file(&house.cloud, &session);
+    house.pass(NEXT_READING_S).await;
+    let named = async |what: &str| {
+        wait_for(what, || async {
+            let all = house.api.problems().await;
+            all.into_iter().find(|one| one.code == "AUDIT_UNREAD" && one.subject.contains(what))
+        })
+        .await
+    };
+    // As long as none is, it is not about this one.
+    named("s3:GetObject").await;
+    house.cloud.sim.world().faults.clear();
+    house.pass(16 * 60).await;
+    house.api.wait_for_calls("g1", 1).await;
+
+    let gone = Fault::new(Effect::Refuse(Refusal::new(403, "InvalidObjectState", "archived")));
+    house.cloud.sim.world().faults.push(gone.on("s3:GetObject").times(1));
+    read_file(&house.cloud, &session);
+    house.cloud.sim.world().log(ACCOUNT, "eu-west-1");
+    house.pass(60).await;
+    read_file(&house.cloud, &session);
+    house.cloud.sim.world().log(ACCOUNT, "eu-west-1");
+    house.pass(NEXT_READING_S).await;
+    let problem = named("LOG_FILE_UNREADABLE").await;
+    assert!(problem.subject.contains(ACCOUNT), "{problem:?}");
+    house.api.wait_for_calls("g1", 2).await;
+}
+
+#[tokio::test]
+async fn who_is_erased_is_not_told_of_again_by_a_trail() {
+    let house = house(trail()).await;
+    house.give(a_request("g1")).await;
+    let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
+    read_file(&house.cloud, &session);
+    house.pass(NEXT_READING_S).await;
+    house.api.wait_for_calls("g1", 1).await;
+    house.api.revoke("g1").await;
+    house.api.wait_for_grant("g1", GrantState::Ended).await;
+    house.pass(3700).await;
+    house.read_all().await;
+    let erase = ErasePrincipalRequest {
+        principal: "ann1@example.com".to_owned(),
+        reason: "ticket 12".to_owned(),
+        ..Default::default()
+    };
+    wait_for("an end of all", || async {
+        house.api.audit().erase_principal(erase.clone()).await.ok()
+    })
+    .await;
+    house.pass(26 * 3600).await;
+    // The places of the account are read a last time, for nobody.
+    wait_for("rest", || async {
+        const AWAKE: &str = "SELECT count(*) FROM connector.audit_places WHERE next_at IS NOT NULL";
+        (house.database.count(AWAKE).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(house.database.count("SELECT count(*) FROM connector.audit_events").await, 0);
 }

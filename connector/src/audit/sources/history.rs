@@ -97,7 +97,7 @@ async fn window(
                 }
             }
         }
-        reading.store(&new, reading.place.read_until).await?;
+        reading.store(&new).await?;
     }
-    reading.store(&[], until).await
+    reading.come_to(until).await
 }

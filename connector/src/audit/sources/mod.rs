@@ -3,7 +3,10 @@
 //!
 //! To add one: a file here, and a word in [`SOURCES`].
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     Auditor, Error,
     judge::Judge,
-    places::{EVERY, LEASE},
+    places::{EVERY, LEASE, TURN},
 };
 use crate::{
     aws::{Access, Aws},
@@ -71,17 +74,29 @@ pub(super) struct Reading<'a> {
     pub(super) is_swept: bool,
     /// What could not be understood first, if anything.
     pub(super) fault: OnceLock<Reason>,
+    /// When it began.
+    pub(super) began: Instant,
 }
 
 impl Reading<'_> {
-    /// Stores what was done, and how far that came.
-    pub(super) async fn store(&self, new: &[New], read_until: DateTime<Utc>) -> Result<(), Error> {
+    /// Stores what was done.
+    pub(super) async fn store(&self, new: &[New]) -> Result<(), Error> {
+        self.note(new, self.place.read_until).await?;
+        if self.auditor.stopper.is_stopping() { Err(Error::LeftOff) } else { Ok(()) }
+    }
+
+    /// Notes that all is stored that was told before a time. Leaves off when it has taken long, so that others
+    /// have a turn: it goes on from there.
+    pub(super) async fn come_to(&self, time: DateTime<Utc>) -> Result<(), Error> {
+        self.note(&[], time).await?;
+        let is_further = time > self.place.read_until && time < self.place.now;
+        let is_long = self.began.elapsed() > TURN && is_further;
+        if is_long || self.auditor.stopper.is_stopping() { Err(Error::LeftOff) } else { Ok(()) }
+    }
+
+    async fn note(&self, new: &[New], read_until: DateTime<Utc>) -> Result<(), Error> {
         let mut tx = self.auditor.db.begin().await?;
         audit_places::store(&mut tx, self.place, new, read_until, LEASE).await?;
-        tx.commit().await?;
-        if self.auditor.stopper.is_stopping() {
-            return Err(Error::Stopping);
-        }
-        Ok(())
+        Ok(tx.commit().await?)
     }
 }

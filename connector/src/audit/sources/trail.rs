@@ -41,7 +41,7 @@ pub const GET_OBJECT: &str = "s3:GetObject";
 pub const NAME: &str = "cloudtrail-trail";
 
 /// Where a queue tells of new files, they are looked for all the same, this often.
-const EVERY_WITH_QUEUE: TimeDelta = TimeDelta::hours(1);
+const EVERY_WITH_QUEUE: TimeDelta = TimeDelta::minutes(15);
 /// How far our clock may be from that of S3.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 /// The largest file that is taken, packed; those of CloudTrail are far smaller.
@@ -82,6 +82,7 @@ impl Source for OrganizationTrail {
         let organization = &reading.integration.organization;
         let layout = Layout { prefix: &trail.prefix, organization };
         let mut start = reading.from;
+        let mut refused = Refused::default();
         // Files of the day are named by the time of the bucket's clock.
         while start <= *now + CLOCKS_APART {
             let mut pages = reading
@@ -95,19 +96,77 @@ impl Source for OrganizationTrail {
                 .send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(|error| ApiError::of(LIST_BUCKET, &error))?;
+                let mut come_to = None;
                 for object in page.contents() {
-                    let key = object.key().unwrap_or_default();
-                    let Some(file) = layout.file(key) else { continue };
+                    let Some(file) = layout.file(object.key().unwrap_or_default()) else {
+                        continue;
+                    };
+                    come_to = Some(file.delivered_at.min(*now));
                     if is_wanted(reading, &file, object) {
-                        read_file(reading, trail, object).await?;
+                        refused.note(reading, object, read_file(reading, trail, object).await)?;
+                        refused.come_to(reading, file.delivered_at.min(*now)).await?;
                     }
-                    reading.store(&[], file.delivered_at.min(*now)).await?;
+                }
+                if let Some(time) = come_to {
+                    refused.come_to(reading, time).await?;
                 }
             }
             start = next_day(start);
+            refused.come_to(reading, start.min(*now)).await?;
         }
-        reading.store(&[], *now).await
+        refused.all()
     }
+}
+
+/// Files that S3 does not hand out. Where it hands out others, it is about these files (they were archived, or
+/// lie under a key that is gone), which are passed over; else about our rights, and no file is.
+#[derive(Default)]
+struct Refused {
+    hands_out: bool,
+    first: Option<(String, Box<ApiError>)>,
+}
+
+impl Refused {
+    /// Notes what came of a file.
+    fn note(
+        &mut self,
+        reading: &Reading<'_>,
+        object: &Object,
+        read: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let key = object.key().unwrap_or_default();
+        match read {
+            Ok(()) => {
+                self.hands_out = true;
+                if let Some((key, error)) = self.first.take() {
+                    pass_over(reading, &key, &error.to_string());
+                }
+            }
+            Err(Error::Aws(error)) if error.is_final() && self.hands_out => {
+                pass_over(reading, key, &error.to_string());
+            }
+            Err(Error::Aws(error)) if error.is_final() => {
+                self.first.get_or_insert((key.to_owned(), error));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Notes how far it came, unless files before are to be tried again.
+    async fn come_to(&self, reading: &Reading<'_>, time: DateTime<Utc>) -> Result<(), Error> {
+        if self.first.is_some() { reading.store(&[]).await } else { reading.come_to(time).await }
+    }
+
+    /// Why none was handed out, if that is so.
+    fn all(self) -> Result<(), Error> {
+        self.first.map_or(Ok(()), |(_, error)| Err(Error::Aws(error)))
+    }
+}
+
+fn pass_over(reading: &Reading<'_>, key: &str, words: &str) {
+    warn!(key, error = words, "a log file of CloudTrail is passed over");
+    let _ = reading.fault.set(Reason::new(ReasonCode::LogFileUnreadable, key, words));
 }
 
 fn next_day(at: DateTime<Utc>) -> DateTime<Utc> {
@@ -129,12 +188,8 @@ fn is_wanted(reading: &Reading<'_>, file: &LogFile, object: &Object) -> bool {
 /// Stores what is told in a file.
 async fn read_file(reading: &Reading<'_>, trail: &Trail, object: &Object) -> Result<(), Error> {
     let key = object.key().unwrap_or_default();
-    let pass_over = |words: &str| {
-        warn!(key, error = words, "a log file of CloudTrail is not read to its end");
-        let _ = reading.fault.set(Reason::new(ReasonCode::LogFileUnreadable, key, words));
-    };
     if object.size().is_some_and(|size| size > FILE_BYTES_MAX) {
-        pass_over("it is larger than any of CloudTrail");
+        pass_over(reading, key, "it is larger than any of CloudTrail");
         return Ok(());
     }
     let got = reading.access.s3().get_object().bucket(&trail.bucket).key(key).send().await;
@@ -153,10 +208,12 @@ async fn read_file(reading: &Reading<'_>, trail: &Trail, object: &Object) -> Res
     let judge = Arc::clone(&reading.judge);
     let judging = spawn_blocking(move || judge_all(&judge, &body.into_bytes(), &batches));
     while let Some(batch) = judged.recv().await {
-        reading.store(&batch, reading.place.read_until).await?;
+        reading.store(&batch).await?;
     }
-    if let Err(words) = judging.await.expect("records are judged without a panic") {
-        pass_over(&words);
+    // A file that makes us panic does so again.
+    let judged = judging.await.unwrap_or_else(|error| Err(error.to_string()));
+    if let Err(words) = judged {
+        pass_over(reading, key, &words);
     }
     Ok(())
 }

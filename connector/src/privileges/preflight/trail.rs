@@ -7,7 +7,7 @@ use super::{Preflight, Report};
 use crate::{
     audit::{
         GET_OBJECT, LIST_BUCKET, QUEUE_IAM_ACTIONS,
-        trial::{self, Notified},
+        trial::{self, Notified, Told},
     },
     aws::{Access, ApiError, sessions::Kind},
     base::clock,
@@ -247,7 +247,7 @@ impl Trying<'_> {
             return Ok(String::new());
         };
         let role = self.access.role();
-        let told = trial::foreign(&self.access, url.as_str(), bucket).await;
+        let told = trial::told(&self.access, url.as_str(), bucket).await;
         let told = told.map_err(|error| {
             match error.code.as_deref() {
                 Some("QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue") => (
@@ -264,13 +264,20 @@ impl Trying<'_> {
                 _ => explained(&error),
             }
         })?;
-        if let Some(other) = told {
-            let explained = problem::explain(ReasonCode::TrailQueueForeign, &other);
+        if let Told::OfAnother(other) = &told {
+            let explained = problem::explain(ReasonCode::TrailQueueForeign, other);
             let finding = format!("{url} tells of the bucket {other}, not of {bucket}");
             return Err((finding, explained.remedy));
         }
         let notified = trial::notified(&self.access, bucket).await;
-        let Notified { queues, has_others } = notified.map_err(|error| explained(&error))?;
+        let Notified { queues, has_others } =
+            notified.map_err(|error| match error.code.as_deref() {
+                Some("AccessDenied") => self.denied(&format!("see whom {bucket} notifies")),
+                _ => explained(&error),
+            })?;
+        if matches!(told, Told::OfIt) {
+            return Ok(format!("{url} tells of {bucket}, and {role} reads it"));
+        }
         let (account, name) =
             url.path().trim_start_matches('/').split_once('/').unwrap_or_default();
         let ours = self.access.partition().arn("sqs", region.as_str(), account, name);
@@ -289,7 +296,7 @@ impl Trying<'_> {
         Err((
             found,
             format!(
-                "Have the bucket notify {ours} of s3:ObjectCreated:*, or correct trail.queue_url; without it, new files are looked for every five minutes."
+                "Have the bucket notify {ours} of s3:ObjectCreated:*, or correct trail.queue_url. If CloudTrail's own topic tells it, all is well once it has told of a file."
             ),
         ))
     }
