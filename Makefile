@@ -30,7 +30,7 @@ bench: ## Prints how fast things are, as tables; building with optimisation take
 	cargo bench --quiet -p aws-sim --bench calls
 	PATH="$${XDG_CACHE_HOME:-$$HOME/.cache}/apono-connector/tools/bin:$$PATH" \
 		POSTGRES_OPTIONS="-c shared_buffers=2GB" tests/bin/postgres \
-		cargo bench --quiet -p connector --bench sync
+		cargo bench --quiet -p connector --bench sync --bench audit
 
 bench-grants: ## Prints how fast access is given and taken away; 30 minutes beside the building
 	tests/bin/setup

@@ -12,6 +12,10 @@ use crate::model::{
     record::Record,
 };
 
+mod rows;
+
+use rows::Rows;
+
 /// Something that was done, and with whose access.
 #[derive(Clone, Debug)]
 pub struct New {
@@ -25,60 +29,20 @@ pub struct New {
 
 /// Stores what was done, each event once.
 pub(super) async fn insert(conn: &mut PgConnection, place: &Leased, events: &[New]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let mut months: Vec<DateTime<Utc>> = events.iter().map(|event| event.record.at).collect();
     months.sort_unstable();
     months.dedup_by_key(|at| at.format("%Y-%m").to_string());
     for month in months {
         sqlx::query!("SELECT connector.make_audit_month($1)", month).execute(&mut *conn).await?;
     }
+    let mut rows = Rows::default();
     for event in events {
-        insert_one(conn, place, event).await?;
+        rows.push(event);
     }
-    Ok(())
-}
-
-async fn insert_one(
-    conn: &mut PgConnection,
-    place: &Leased,
-    New { record, attribution, raw }: &New,
-) -> Result<()> {
-    let Record { session, .. } = record;
-    sqlx::query!(
-        "INSERT INTO connector.audit_events AS e
-             (connector_id, integration_id, at, event_id, account_id, region, source, role_id,
-              session_name, session_created_at, access_key, service, name, is_read_only,
-              error_code, address, agent, resources, grant_ids, ambiguity, record)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21)
-         -- Whoever reads it again knows more of the grants.
-         ON CONFLICT (connector_id, integration_id, at, event_id, account_id) DO UPDATE
-         SET grant_ids = excluded.grant_ids, ambiguity = excluded.ambiguity
-         WHERE (e.grant_ids, e.ambiguity) IS DISTINCT FROM (excluded.grant_ids, excluded.ambiguity)",
-        place.connector.as_str(),
-        place.integration.0,
-        record.at,
-        record.id,
-        place.account.as_str(),
-        record.region,
-        place.source,
-        session.role_id,
-        session.name,
-        session.created_at,
-        session.access_key,
-        record.service,
-        record.name,
-        record.is_read_only,
-        record.error_code,
-        record.address,
-        record.agent,
-        &record.resources,
-        &attribution.grants,
-        attribution.ambiguity.map_or("", |why| why.as_str()),
-        raw.as_slice()
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    rows.insert(conn, place).await
 }
 
 /// Makes the tables of this month and the next, so that nobody waits for them.
