@@ -1,6 +1,6 @@
 //! A day of people whose names contain each other, with grants that overlap and follow each other: what each
-//! did is told of the grants whose it was, once, whatever becomes of the daemons. What happens is drawn from
-//! a seed.
+//! did is told of the grants whose it was, once, whichever source tells it and whatever becomes of the daemons.
+//! What happens is drawn from a seed; an even one has a queue tell of the trail's files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,10 @@ use aws_sim::{Deed, Door, SignedIn, directory::User};
 use chrono::TimeDelta;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use super::{NEXT_READING_S, audited};
+use super::{
+    NEXT_READING_S,
+    trail::{self, QUEUE_URL},
+};
 use crate::{
     access::{
         ACCOUNT, House, OTHER_ACCOUNT, SET, a_request, ann, cloud, end_in, fast, generated,
@@ -64,6 +67,12 @@ impl Day {
         let database = Database::create().await;
         let cloud = cloud().await;
         generated::with_buckets(&cloud);
+        trail::start(&cloud);
+        let mut trail = trail::trail();
+        if seed.is_multiple_of(2) {
+            trail::notify(&cloud);
+            QUEUE_URL.clone_into(&mut trail.queue_url);
+        }
         {
             let mut world = cloud.sim.world();
             world.trail.repeats = true;
@@ -80,7 +89,8 @@ impl Day {
         }
         let daemon = Daemon::start_with(&cloud, fast(&database));
         let api = daemon.api().await;
-        api.create_and_sync(audited(generated::knowing_buckets(settings(&cloud)))).await;
+        let settings = generated::knowing_buckets(settings(&cloud));
+        api.create_and_sync(trail::with_trail(settings, trail)).await;
         Self {
             seed,
             house: House { cloud, database, daemon, api },
@@ -162,6 +172,10 @@ impl Day {
                     let deed = Deed { resource, ..Deed::default() };
                     let look = Deed { action: "s3:GetBucketLocation", ..deed };
                     self.act(&session, look, whose(&same));
+                    // A data event, which the trail alone has.
+                    let file = format!("{resource}/file");
+                    let read = Deed { action: "s3:GetObject", resource: &file, ..deed };
+                    self.act(&session, read, whose(&same));
                     let denied = Deed { action: "s3:PutBucketPolicy", ..deed };
                     self.act(&session, denied, whose(&buckets));
                 }

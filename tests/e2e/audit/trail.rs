@@ -20,11 +20,11 @@ use crate::{
 
 const BUCKET: &str = "trail-of-test";
 const KEY: &str = "arn:aws:kms:eu-west-1:333333333333:key/0000-trail";
-const QUEUE: &str = "arn:aws:sqs:eu-west-1:333333333333:trail";
-const QUEUE_URL: &str = "https://sqs.eu-west-1.amazonaws.com/333333333333/trail";
+pub(super) const QUEUE: &str = "arn:aws:sqs:eu-west-1:333333333333:trail";
+pub(super) const QUEUE_URL: &str = "https://sqs.eu-west-1.amazonaws.com/333333333333/trail";
 
 /// A trail into a bucket of the other account, whose role may read it, and the queue.
-fn start(cloud: &Cloud) {
+pub(super) fn start(cloud: &Cloud) {
     let bucket = format!("arn:aws:s3:::{BUCKET}");
     let named = [
         ("AccountAssignments", "Enabled"),
@@ -52,7 +52,15 @@ fn start(cloud: &Cloud) {
     world.queues.insert(QUEUE.to_owned(), Vec::new());
 }
 
-fn trail() -> OrganizationTrail {
+/// Has the bucket tell the queue.
+pub(super) fn notify(cloud: &Cloud) {
+    let mut world = cloud.sim.world();
+    let mut buckets = world.account(OTHER_ACCOUNT).buckets.iter_mut();
+    let bucket = buckets.find(|one| one.name == BUCKET).expect("a bucket");
+    bucket.notifies.push(QUEUE.to_owned());
+}
+
+pub(super) fn trail() -> OrganizationTrail {
     OrganizationTrail {
         bucket: BUCKET.to_owned(),
         prefix: "org".to_owned(),
@@ -63,7 +71,10 @@ fn trail() -> OrganizationTrail {
     }
 }
 
-fn with_trail(settings: IntegrationSettings, trail: OrganizationTrail) -> IntegrationSettings {
+pub(super) fn with_trail(
+    settings: IntegrationSettings,
+    trail: OrganizationTrail,
+) -> IntegrationSettings {
     IntegrationSettings { trail: Some(trail), ..audited(settings) }
 }
 
@@ -155,13 +166,9 @@ async fn what_the_trail_has_is_told_once_with_data_events() {
 #[tokio::test]
 async fn a_queue_has_new_files_read_at_once_and_its_messages_go() {
     let house = house(OrganizationTrail { queue_url: QUEUE_URL.to_owned(), ..trail() }).await;
-    {
-        let mut world = house.cloud.sim.world();
-        let mut buckets = world.account(OTHER_ACCOUNT).buckets.iter_mut();
-        let bucket = buckets.find(|one| one.name == BUCKET).expect("a bucket");
-        bucket.notifies.push(QUEUE.to_owned());
-        world.send(QUEUE, json!({ "Event": "s3:TestEvent", "Bucket": BUCKET }).to_string());
-    }
+    notify(&house.cloud);
+    let test = json!({ "Event": "s3:TestEvent", "Bucket": BUCKET }).to_string();
+    house.cloud.sim.world().send(QUEUE, test);
     house.give(a_request("g1")).await;
     let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
     read_file(&house.cloud, &session);
