@@ -25,7 +25,7 @@ use crate::{
     model::{
         failure::{Reason, ReasonCode},
         ids::{ConnectorId, IntegrationId},
-        integration::Settings,
+        integration::{Settings, Trail},
     },
     store::{
         self, Db, PgConnection, audit_places,
@@ -58,6 +58,8 @@ pub const QUEUE_IAM_ACTIONS: &[&str] = &[RECEIVE_MESSAGE, queue::DELETE_MESSAGE]
 
 /// For how long CloudTrail tells of events.
 const REMEMBERED: TimeDelta = TimeDelta::days(90);
+/// Access that was over before is not looked for in a trail that is named for the first time.
+const RECENT: TimeDelta = TimeDelta::days(2);
 
 /// What reading session audit needs. Clones share everything.
 #[derive(Clone, Debug)]
@@ -145,8 +147,8 @@ async fn note_problems(
     problems::replace(conn, connector, integration, (Finder::Audit, true), &found).await
 }
 
-/// Has the trail that an integration's new settings name read, go on as it was where they only mend it, or
-/// read no more.
+/// Has the trail that an integration's new settings name read: from the grants on where it is another one, else
+/// from where it was; or no trail any more.
 ///
 /// # Errors
 ///
@@ -162,13 +164,16 @@ pub async fn follow(
     if before == after {
         return Ok(());
     }
-    if after.as_ref().is_none_or(|trail| trail.queue_url.is_none()) {
-        trail_queues::forget(conn, connector, integration).await?;
-    }
-    if after.is_some() {
-        audit_places::look_now(conn, (connector, integration), TRAIL).await?;
-    } else {
+    let place = |trail: &Trail| (trail.bucket.clone(), trail.prefix.clone(), trail.region.clone());
+    let (old, new) = (before.as_ref().map(place), after.as_ref().map(place));
+    trail_queues::forget(conn, connector, integration).await?;
+    if old != new {
         audit_places::forget(conn, (connector, integration), TRAIL).await?;
+    }
+    if new.is_some() {
+        // Where another place was named before, nothing was read for those grants.
+        let over = if old.is_none() { RECENT } else { REMEMBERED };
+        audit_places::look_now(conn, (connector, integration), TRAIL, over).await?;
     }
     note_problems(conn, connector, integration).await
 }

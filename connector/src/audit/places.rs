@@ -30,6 +30,8 @@ use crate::{
 
 /// How long a reader may work between two things that it stores.
 pub(super) const LEASE: Duration = Duration::from_mins(5);
+/// What has more to catch up with does not look back for what came late as well.
+const BEHIND: TimeDelta = TimeDelta::hours(6);
 /// After so long a reading leaves off, so that others have a turn.
 pub(super) const TURN: Duration = Duration::from_mins(1);
 /// From one reading of a place to the next.
@@ -50,8 +52,8 @@ struct Read {
     is_swept: bool,
     /// What could not be understood.
     fault: Option<Reason>,
-    /// It was left off before it came to its end, after so long.
-    left_off: Option<TimeDelta>,
+    /// After so long it was left off, or had too much before it to look back as well: it goes on at once.
+    goes_on: Option<TimeDelta>,
 }
 
 /// Reads a place up to now.
@@ -59,8 +61,8 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
     let reading = Box::pin(read_on(auditor, place)).await;
     let (came, trouble, next) = match reading {
         Ok(Some(read)) => {
-            let is_swept = read.is_swept && read.left_off.is_none();
-            let next = match read.left_off {
+            let is_swept = read.is_swept && read.goes_on.is_none();
+            let next = match read.goes_on {
                 // Whoever is free goes on, behind those that wait already.
                 Some(after) => Some(place.now + after),
                 None => next_reading(place, read.every),
@@ -82,19 +84,25 @@ pub(super) async fn read(auditor: &Auditor, place: &Leased) -> store::Result<()>
         _ => trouble,
     };
     let mut tx = auditor.db.begin().await?;
+    let is_news = trouble != place.trouble || next.is_none();
+    if is_news {
+        // Before the place, as whoever changes the settings does.
+        integrations::hold(&mut tx, &place.connector, place.integration).await?;
+    }
     audit_places::end(&mut tx, place, next, Came { trouble: &trouble, ..came }).await?;
-    if trouble != place.trouble || next.is_none() {
+    if is_news {
         note_problems(&mut tx, &place.connector, place.integration).await?;
     }
     tx.commit().await
 }
 
-/// Why not all could be read. That a log file could not be is told for a day: it is not read again.
+/// Why not all could be read. That a log file could not be is told until a reading looks back for what came late:
+/// it is not read again.
 fn told(place: &Leased, read: &Read) -> String {
     let of_file = |text: &&str| text.starts_with(ReasonCode::LogFileUnreadable.as_str());
     let before = Some(place.trouble.as_str())
         .filter(of_file)
-        .filter(|_| !read.is_swept || read.left_off.is_some());
+        .filter(|_| !read.is_swept || read.goes_on.is_some());
     let now = read.fault.as_ref().map(trouble);
     now.or(before.map(str::to_owned)).unwrap_or_default()
 }
@@ -120,7 +128,10 @@ fn again(place: &Leased, wait: TimeDelta) -> Option<DateTime<Utc>> {
 /// Reads on from where the last reading ended; none: nobody wants to know.
 async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Error> {
     let is_last = place.over_at.is_some_and(|at| at + LATE <= place.now);
-    let is_swept = is_last || place.now - place.swept_until >= LATE;
+    // One that is far behind catches up before it looks back.
+    let is_behind = place.now - place.read_until > BEHIND;
+    let is_due = is_last || place.now - place.swept_until >= LATE;
+    let is_swept = is_due && !is_behind;
     let soon = place.read_until - DELIVERED_WITHIN;
     let from = if is_swept { soon.min(place.swept_until - LATE) } else { soon };
     let mut conn = auditor.db.conn().await?;
@@ -148,13 +159,14 @@ async fn read_on(auditor: &Auditor, place: &Leased) -> Result<Option<Read>, Erro
         fault: OnceLock::new(),
         began: Instant::now(),
     };
-    let left_off = match super::ask(&access, source.read(&reading)).await {
-        Ok(()) => None,
-        Err(Error::LeftOff) => TimeDelta::from_std(reading.began.elapsed()).ok(),
+    let goes_on = match super::ask(&access, source.read(&reading)).await {
+        Ok(()) => is_due && is_behind,
+        Err(Error::LeftOff) => true,
         Err(error) => return Err(error),
     };
+    let goes_on = goes_on.then(|| TimeDelta::from_std(reading.began.elapsed()).unwrap_or(EVERY));
     let every = source.every(&integration.settings);
-    Ok(Some(Read { every, is_swept, fault: reading.fault.into_inner(), left_off }))
+    Ok(Some(Read { every, is_swept, fault: reading.fault.into_inner(), goes_on }))
 }
 
 /// What is older is not kept.

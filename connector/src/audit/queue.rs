@@ -40,6 +40,8 @@ const AT_ONCE: i32 = 10;
 const ASKED_MAX: usize = 200;
 /// For how long a message is ours: longer than it takes to note what it tells.
 const OURS_S: i32 = 60;
+/// Looks for which a message stays hidden that is left in the queue, and a few more.
+const HIDDEN_LOOKS: u32 = 6;
 /// A question waits so long for a first message, which has SQS ask all of its servers.
 const WAIT_S: i32 = 1;
 /// After a look that failed.
@@ -48,24 +50,34 @@ const AFTER_FAILURE: Backoff =
 
 /// Has what a queue tells read.
 pub(super) async fn empty(auditor: &Auditor, queue: &Leased) -> store::Result<()> {
-    let (trouble, wait) = match Box::pin(take(auditor, queue)).await {
-        // It is not seen before it shows again.
-        Ok(Taken { foreign: Some(foreign), .. }) => {
-            (trouble(&foreign), after_failure(queue).max(TimeDelta::seconds(2 * i64::from(OURS_S))))
+    let (trouble, wait, failures) = match Box::pin(take(auditor, queue)).await {
+        Ok(Taken { foreign, is_empty }) => {
+            let wait = if is_empty { EVERY } else { TimeDelta::zero() };
+            match foreign {
+                Some(foreign) => (trouble(&foreign), wait, 1),
+                // It shows again after a while.
+                None if is_foreign(&queue.trouble) && queue.failures < HIDDEN_LOOKS => {
+                    (queue.trouble.clone(), wait, queue.failures + 1)
+                }
+                None => (String::new(), wait, 0),
+            }
         }
-        Ok(Taken { is_empty, .. }) => {
-            (String::new(), if is_empty { EVERY } else { TimeDelta::zero() })
-        }
-        Err(Error::LeftOff) => (queue.trouble.clone(), TimeDelta::zero()),
+        Err(Error::LeftOff) => (queue.trouble.clone(), TimeDelta::zero(), queue.failures),
         Err(Error::Store(error)) => return Err(error),
         Err(error) => {
             warn!(error = %Chain(&error), "the queue of a trail cannot be read");
-            (error.trouble().unwrap_or_default(), after_failure(queue))
+            let failures = queue.failures.saturating_add(1);
+            let wait = TimeDelta::from_std(AFTER_FAILURE.after(failures)).unwrap_or(EVERY);
+            (error.trouble().unwrap_or_default(), wait, failures)
         }
     };
     let is_changed = trouble != queue.trouble;
     let mut tx = auditor.db.begin().await?;
-    trail_queues::end(&mut tx, queue, queue.now + wait, &trouble).await?;
+    if is_changed {
+        // Before the queue, as whoever changes the settings does.
+        integrations::hold(&mut tx, &queue.connector, queue.integration).await?;
+    }
+    trail_queues::end(&mut tx, queue, queue.now + wait, (&trouble, failures)).await?;
     if is_changed {
         note_problems(&mut tx, &queue.connector, queue.integration).await?;
     }
@@ -74,9 +86,8 @@ pub(super) async fn empty(auditor: &Auditor, queue: &Leased) -> store::Result<()
     Ok(())
 }
 
-fn after_failure(queue: &Leased) -> TimeDelta {
-    let wait = AFTER_FAILURE.after(queue.failures.saturating_add(1));
-    TimeDelta::from_std(wait).unwrap_or(EVERY)
+fn is_foreign(trouble: &str) -> bool {
+    trouble.starts_with(ReasonCode::TrailQueueForeign.as_str())
 }
 
 /// What came of asking a queue.
@@ -139,9 +150,6 @@ async fn take_all(
         trail_queues::tell(&mut tx, queue, TRAIL, &places, LEASE).await?;
         tx.commit().await?;
         delete(access, url, &ours).await?;
-        if taken.foreign.is_some() {
-            break;
-        }
         if auditor.stopper.is_stopping() {
             return Err(Error::LeftOff);
         }

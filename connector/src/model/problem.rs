@@ -225,8 +225,8 @@ pub fn explain(code: ReasonCode, subject: &str) -> Explanation {
         }
         ReasonCode::LogFileUnreadable => (
             Warning,
-            format!("A log file of the trail cannot be read to its end ({subject}); what could be is stored."),
-            "Look whether something else writes into the trail's bucket; else report it with the log line.".to_owned(),
+            format!("A log file of the trail is passed over ({subject}): it cannot be read to its end, or S3 does not hand it out."),
+            "Look whether something else writes into the trail's bucket, or archives what is in it; else report it with the log line.".to_owned(),
         ),
         ReasonCode::TrailQueueForeign => (
             Warning,

@@ -186,7 +186,9 @@ impl Record {
         let text = storable_json(text.as_bytes());
         let written: Written =
             serde_json::from_slice(&text).map_err(|error| Malformed(error.to_string()))?;
-        let Some(session) = written.user_identity.and_then(session) else { return Ok(None) };
+        let Some(session) = written.user_identity.map(session).transpose()?.flatten() else {
+            return Ok(None);
+        };
         let named = written.resources.as_array().into_iter().flatten();
         let arns = named.filter_map(|one| one["ARN"].as_str()).take(RESOURCES_MAX);
         let resources: Vec<String> = arns.map(|arn| cut(arn.to_owned())).collect();
@@ -217,7 +219,22 @@ impl Record {
     }
 }
 
-fn session(identity: Identity) -> Option<Session> {
+fn session(identity: Identity) -> Result<Option<Session>, Malformed> {
+    let Some((issuer, name, key, created)) = of_identity_center(identity) else { return Ok(None) };
+    let created_at = time(&created)
+        .ok_or_else(|| Malformed(format!("{:?} is no time", cut(created.clone()))))?;
+    Ok(Some(Session {
+        account: cut(issuer.account_id),
+        role_name: cut(issuer.user_name),
+        role_id: cut(issuer.principal_id),
+        name: cut(name),
+        created_at,
+        access_key: cut(key),
+    }))
+}
+
+/// The role, the name of the session, its access key, and when it was made; none: it is another one.
+fn of_identity_center(identity: Identity) -> Option<(Issuer, String, String, String)> {
     if identity.kind != "AssumedRole" {
         return None;
     }
@@ -225,15 +242,10 @@ fn session(identity: Identity) -> Option<Session> {
     let issuer = context.session_issuer.filter(|issuer| issuer.user_name.starts_with(RESERVED))?;
     let principal = identity.principal_id?;
     // The id of the role, a colon, and the name of the session, in which there is none.
-    let name = principal.strip_prefix(&issuer.principal_id)?.strip_prefix(':')?;
-    Some(Session {
-        account: cut(issuer.account_id),
-        role_name: cut(issuer.user_name),
-        role_id: cut(issuer.principal_id),
-        name: cut(name.to_owned()),
-        created_at: time(&context.attributes?.creation_date?)?,
-        access_key: cut(identity.access_key_id.unwrap_or_default()),
-    })
+    let name = principal.strip_prefix(&issuer.principal_id)?.strip_prefix(':')?.to_owned();
+    let is_whole = !issuer.principal_id.is_empty() && !name.is_empty();
+    let created = context.attributes?.creation_date?;
+    is_whole.then(|| (issuer, name, identity.access_key_id.unwrap_or_default(), created))
 }
 
 fn text_of(value: Value) -> String {

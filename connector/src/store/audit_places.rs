@@ -435,7 +435,7 @@ pub async fn forget(
 }
 
 /// Has a source that tells of whole accounts read now for an integration, whose settings have changed: where it
-/// was, it goes on from there; else from the first grant on that another source is still read for.
+/// was, it goes on from there; else from the first grant on whose access was over no longer ago than that.
 ///
 /// # Errors
 ///
@@ -444,11 +444,11 @@ pub async fn look_now(
     conn: &mut PgConnection,
     (connector, integration): (&ConnectorId, IntegrationId),
     source: &str,
+    over: TimeDelta,
 ) -> Result<()> {
     sqlx::query!(
         "UPDATE connector.audit_places
-         SET next_at = connector.now(), lease_token = NULL, leased_until = NULL, failures = 0,
-             trouble = ''
+         SET next_at = connector.now(), lease_token = NULL, leased_until = NULL, failures = 0
          WHERE connector_id = $1 AND integration_id = $2 AND source = $3 AND next_at IS NOT NULL",
         connector.as_str(),
         integration.0,
@@ -466,16 +466,16 @@ pub async fn look_now(
          JOIN connector.audited_units a USING (connector_id, integration_id, account_id)
          JOIN connector.units u USING (connector_id, grant_id, number)
          JOIN connector.grants g USING (connector_id, grant_id)
-         WHERE o.connector_id = $1 AND o.integration_id = $2 AND o.next_at IS NOT NULL
+         WHERE o.connector_id = $1 AND o.integration_id = $2
            AND a.session_name = o.session_name AND a.find_at IS NULL AND u.active_at IS NOT NULL
-           -- One that ended longer ago is not waited for there, either.
            AND (u.state NOT IN ('ENDED', 'FAILED')
-               OR u.state_at > connector.now() - interval '2 days')
+               OR u.state_at > connector.now() - make_interval(secs => $4))
          GROUP BY o.connector_id, o.integration_id, o.account_id, o.region
          ON CONFLICT DO NOTHING",
         connector.as_str(),
         integration.0,
-        source
+        source,
+        over.to_std().unwrap_or_default().as_secs_f64()
     )
     .execute(conn)
     .await?;

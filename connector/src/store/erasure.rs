@@ -155,13 +155,13 @@ async fn erase_use(conn: &mut PgConnection, connector: &str, grants: &[String]) 
     )
     .execute(&mut *conn)
     .await?;
-    // Whoever reads of a whole account has them in mind, and begins again.
+    // Whoever reads has them in mind, and begins again.
     sqlx::query!(
         "UPDATE connector.audit_places p SET lease_token = NULL, leased_until = NULL
          FROM connector.audited_units a
          WHERE a.connector_id = $1 AND a.grant_id = ANY ($2)
            AND p.connector_id = a.connector_id AND p.integration_id = a.integration_id
-           AND p.account_id = a.account_id AND p.session_name = ''",
+           AND p.account_id = a.account_id AND p.session_name IN (a.session_name, '')",
         connector,
         grants
     )

@@ -125,7 +125,7 @@ pub async fn next(
     Ok(Some((seal, acts)))
 }
 
-/// Acts that are under no seal, and those under one that is not there.
+/// How many acts are under no seal, the first under one that is not there, and the last seal.
 ///
 /// # Errors
 ///
@@ -133,16 +133,18 @@ pub async fn next(
 pub async fn unsealed(
     conn: &mut PgConnection,
     connector: &ConnectorId,
-) -> Result<(i64, Option<i64>)> {
+) -> Result<(i64, Option<i64>, i64)> {
     let row = sqlx::query!(
-        r#"SELECT count(*) FILTER (WHERE seal IS NULL) AS "unsealed!",
-             min(number) FILTER (WHERE seal IS NOT NULL) AS orphan
-           FROM connector.acts a
-           WHERE connector_id = $1 AND (seal IS NULL OR seal NOT BETWEEN 1 AND (
-               SELECT coalesce(max(s.number), 0) FROM connector.seals s WHERE s.connector_id = $1))"#,
+        r#"WITH last AS (
+             SELECT coalesce(max(number), 0) AS seal FROM connector.seals WHERE connector_id = $1)
+           SELECT count(*) FILTER (WHERE a.seal IS NULL AND a.number IS NOT NULL) AS "unsealed!",
+             min(a.number) FILTER (WHERE a.seal IS NOT NULL) AS orphan, last.seal AS "last!"
+           FROM last LEFT JOIN connector.acts a
+             ON a.connector_id = $1 AND (a.seal IS NULL OR a.seal NOT BETWEEN 1 AND last.seal)
+           GROUP BY last.seal"#,
         connector.as_str()
     )
     .fetch_one(conn)
     .await?;
-    Ok((row.unsealed, row.orphan))
+    Ok((row.unsealed, row.orphan, row.last))
 }

@@ -128,18 +128,19 @@ pub async fn end(
     conn: &mut PgConnection,
     queue: &Leased,
     next_at: DateTime<Utc>,
-    trouble: &str,
+    (trouble, failures): (&str, u32),
 ) -> Result<()> {
     let done = sqlx::query!(
         "UPDATE connector.trail_queues
          SET lease_token = NULL, leased_until = NULL, next_at = $4, trouble = $5,
-             failures = CASE WHEN $5 = '' THEN 0 ELSE failures + 1 END
+             failures = $6
          WHERE connector_id = $1 AND integration_id = $2 AND lease_token = $3",
         queue.connector.as_str(),
         queue.integration.0,
         queue.token,
         next_at,
-        trouble
+        trouble,
+        i32::try_from(failures).unwrap_or(i32::MAX)
     )
     .execute(conn)
     .await?;

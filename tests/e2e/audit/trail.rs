@@ -311,7 +311,10 @@ async fn a_trail_that_is_mended_goes_on_where_it_was_and_its_problem_ends() {
     house.change(with_trail(settings(&house.cloud), trail())).await;
     house.api.wait_for_calls("g1", 1).await;
     wait_for("its end", || async { (!has_problem().await).then_some(()) }).await;
+    house.api.grant(a_request("g2")).await;
+    house.api.wait_for_grant("g2", GrantState::Active).await;
     house.change(with_trail(settings(&house.cloud), wrong)).await;
+    wait_for("a problem", || async { has_problem().await.then_some(()) }).await;
     house.change(audited(settings(&house.cloud))).await;
     assert!(!has_problem().await, "nobody wants to know");
 }
@@ -320,12 +323,8 @@ async fn a_trail_that_is_mended_goes_on_where_it_was_and_its_problem_ends() {
 async fn files_that_are_not_handed_out_are_passed_over_if_others_are() {
     let house = house(trail()).await;
     house.give(a_request("g1")).await;
-    let gone = Fault::new(Effect::Refuse(Refusal::new(
-        403,
-        "InvalidObjectState",
-        "The operation is not valid for the object's storage class",
-    )))
-    .on("s3:GetObject");
+    let denied = || Effect::Refuse(Refusal::new(403, "AccessDenied", "by the key's policy"));
+    let gone = Fault::new(denied()).on("s3:GetObject");
     house.cloud.sim.world().faults.push(gone);
     let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
     read_file(&house.cloud, &session);
@@ -343,8 +342,7 @@ async fn files_that_are_not_handed_out_are_passed_over_if_others_are() {
     house.pass(16 * 60).await;
     house.api.wait_for_calls("g1", 1).await;
 
-    let gone = Fault::new(Effect::Refuse(Refusal::new(403, "InvalidObjectState", "archived")));
-    house.cloud.sim.world().faults.push(gone.on("s3:GetObject").times(1));
+    house.cloud.sim.world().faults.push(Fault::new(denied()).on("s3:GetObject").times(1));
     read_file(&house.cloud, &session);
     house.cloud.sim.world().log(ACCOUNT, "eu-west-1");
     house.pass(60).await;

@@ -26,30 +26,35 @@ impl Api {
     ) -> store::Result<VerifyActsResponse> {
         let mut answer = VerifyActsResponse::default();
         let (mut head, mut broken) = (Head::NONE, None);
-        loop {
+        let (unsealed, orphan) = loop {
             // Somebody else may need the connection in between.
             let mut conn = self.db.conn().await?;
             let next = seals::next(&mut conn, connector, head.number).await?;
+            let Some((seal, acts)) = next else {
+                let (unsealed, orphan, last) = seals::unsealed(&mut conn, connector).await?;
+                // What was sealed meanwhile is under neither.
+                if last > head.number {
+                    continue;
+                }
+                break (unsealed, orphan);
+            };
             drop(conn);
-            let Some((seal, acts)) = next else { break };
             match head.verify(connector.as_str(), &seal, &acts) {
                 Ok(next) => head = next,
                 Err(found) => {
                     broken = Some(found);
-                    break;
+                    break self.unsealed(connector).await?;
                 }
             }
             if kept.is_some_and(|kept| kept.number == head.number && kept != head) {
                 broken = Some(Broken { seal: head.number, act: None, how: How::SealChanged });
-                break;
+                break self.unsealed(connector).await?;
             }
             answer.acts += i64::try_from(acts.len()).unwrap_or(i64::MAX);
             let erased = acts.iter().filter(|act| act.erased.is_some()).count();
             answer.erased_acts += i64::try_from(erased).unwrap_or(i64::MAX);
             answer.seals += 1;
-        }
-        let mut conn = self.db.conn().await?;
-        let (unsealed, orphan) = seals::unsealed(&mut conn, connector).await?;
+        };
         let is_cut = orphan.is_some() || kept.is_some_and(|kept| kept.number > head.number);
         let cut = Broken { seal: head.number + 1, act: None, how: How::SealMissing };
         let broken = broken.or_else(|| is_cut.then_some(cut));
@@ -61,6 +66,12 @@ impl Api {
         answer.head = head.to_string();
         answer.unsealed_acts = unsealed;
         Ok(answer)
+    }
+
+    async fn unsealed(&self, connector: &ConnectorId) -> store::Result<(i64, Option<i64>)> {
+        let mut conn = self.db.conn().await?;
+        let (unsealed, orphan, _) = seals::unsealed(&mut conn, connector).await?;
+        Ok((unsealed, orphan))
     }
 
     /// Erases what tells of somebody; the grants that were theirs.

@@ -46,6 +46,10 @@ const EVERY_WITH_QUEUE: TimeDelta = TimeDelta::minutes(15);
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(1);
 /// The largest file that is taken, packed; those of CloudTrail are far smaller.
 const FILE_BYTES_MAX: i64 = 48 * 1024 * 1024;
+/// What S3 says of a file that was archived.
+const ARCHIVED: &str = "InvalidObjectState";
+/// So many files in a row are not handed out, and no more are asked for.
+const REFUSED_MAX: usize = 20;
 /// Calls that are stored at once.
 const BATCH: usize = 200;
 /// Batches that wait to be stored.
@@ -118,13 +122,10 @@ impl Source for OrganizationTrail {
     }
 }
 
-/// Files that S3 does not hand out. Where it hands out others, it is about these files (they were archived, or
-/// lie under a key that is gone), which are passed over; else about our rights, and no file is.
+/// Files in a row that S3 does not hand out. If it hands out one behind them, it is about those files (they lie
+/// under a key that is gone), and they are passed over; else about our rights, and they are tried again.
 #[derive(Default)]
-struct Refused {
-    hands_out: bool,
-    first: Option<(String, Box<ApiError>)>,
-}
+struct Refused(Vec<(String, Box<ApiError>)>);
 
 impl Refused {
     /// Notes what came of a file.
@@ -132,21 +133,25 @@ impl Refused {
         &mut self,
         reading: &Reading<'_>,
         object: &Object,
-        read: Result<(), Error>,
+        read: Result<Outcome, Error>,
     ) -> Result<(), Error> {
         let key = object.key().unwrap_or_default();
         match read {
-            Ok(()) => {
-                self.hands_out = true;
-                if let Some((key, error)) = self.first.take() {
+            Ok(Outcome::HandedOut) => {
+                for (key, error) in self.0.drain(..) {
                     pass_over(reading, &key, &error.to_string());
                 }
             }
-            Err(Error::Aws(error)) if error.is_final() && self.hands_out => {
+            Ok(Outcome::PassedOver) => {}
+            Err(Error::Aws(error)) if error.code.as_deref() == Some(ARCHIVED) => {
                 pass_over(reading, key, &error.to_string());
             }
-            Err(Error::Aws(error)) if error.is_final() => {
-                self.first.get_or_insert((key.to_owned(), error));
+            // An answer of S3, that is; not that we have no credentials.
+            Err(Error::Aws(error)) if error.is_final() && error.code.is_some() => {
+                self.0.push((key.to_owned(), error));
+                if self.0.len() >= REFUSED_MAX {
+                    return std::mem::take(self).all();
+                }
             }
             Err(error) => return Err(error),
         }
@@ -155,13 +160,21 @@ impl Refused {
 
     /// Notes how far it came, unless files before are to be tried again.
     async fn come_to(&self, reading: &Reading<'_>, time: DateTime<Utc>) -> Result<(), Error> {
-        if self.first.is_some() { reading.store(&[]).await } else { reading.come_to(time).await }
+        if self.0.is_empty() { reading.come_to(time).await } else { reading.store(&[]).await }
     }
 
     /// Why none was handed out, if that is so.
     fn all(self) -> Result<(), Error> {
-        self.first.map_or(Ok(()), |(_, error)| Err(Error::Aws(error)))
+        self.0.into_iter().next().map_or(Ok(()), |(_, error)| Err(Error::Aws(error)))
     }
+}
+
+/// What became of a file that nothing was wrong with on the way.
+enum Outcome {
+    /// S3 has handed it out.
+    HandedOut,
+    /// It was not asked for, or has gone.
+    PassedOver,
 }
 
 fn pass_over(reading: &Reading<'_>, key: &str, words: &str) {
@@ -186,17 +199,21 @@ fn is_wanted(reading: &Reading<'_>, file: &LogFile, object: &Object) -> bool {
 }
 
 /// Stores what is told in a file.
-async fn read_file(reading: &Reading<'_>, trail: &Trail, object: &Object) -> Result<(), Error> {
+async fn read_file(
+    reading: &Reading<'_>,
+    trail: &Trail,
+    object: &Object,
+) -> Result<Outcome, Error> {
     let key = object.key().unwrap_or_default();
     if object.size().is_some_and(|size| size > FILE_BYTES_MAX) {
         pass_over(reading, key, "it is larger than any of CloudTrail");
-        return Ok(());
+        return Ok(Outcome::PassedOver);
     }
     let got = reading.access.s3().get_object().bucket(&trail.bucket).key(key).send().await;
     let got = match got.map_err(|error| ApiError::of(GET_OBJECT, &error)) {
         Ok(got) => got,
         // It has gone since it was listed.
-        Err(error) if error.code.as_deref() == Some("NoSuchKey") => return Ok(()),
+        Err(error) if error.code.as_deref() == Some("NoSuchKey") => return Ok(Outcome::PassedOver),
         Err(error) => return Err(error.into()),
     };
     let body = got
@@ -215,7 +232,7 @@ async fn read_file(reading: &Reading<'_>, trail: &Trail, object: &Object) -> Res
     if let Err(words) = judged {
         pass_over(reading, key, &words);
     }
-    Ok(())
+    Ok(Outcome::HandedOut)
 }
 
 /// Judges all records of a file, and hands on those that are of access that we gave.

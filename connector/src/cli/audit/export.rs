@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Api, certain};
 use crate::cli::{
     connect::Client,
-    output::{print, time},
+    output::{print, shown, time},
 };
 
 /// The class of what was done by an API, and its category.
@@ -53,7 +53,9 @@ impl Export {
             for event in &page.events {
                 match self.form {
                     Form::Ocsf => print(&ocsf(event).to_string()),
-                    Form::Csv => csv.write_record(row(event).map(harmless))?,
+                    Form::Csv => {
+                        csv.write_record(row(event).each_ref().map(|value| harmless(value)))?;
+                    }
                 }
             }
             csv.flush()?;
@@ -106,7 +108,8 @@ fn row(event: &AuditEvent) -> [String; 16] {
 }
 
 /// A spreadsheet takes what begins so for a formula, and callers choose what their programs are called.
-fn harmless(value: String) -> String {
+fn harmless(value: &str) -> String {
+    let value = shown(value);
     if value.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{value}") } else { value }
 }
 
@@ -148,6 +151,7 @@ fn ocsf(event: &AuditEvent) -> Value {
         "metadata": {
             "version": "1.3.0",
             "uid": event.id,
+            "profiles": ["cloud"],
             "log_provider": event.source,
             "product": { "name": "CloudTrail", "vendor_name": "AWS" },
         },
@@ -175,7 +179,9 @@ fn ocsf(event: &AuditEvent) -> Value {
     // A service that has called for somebody stands where the address does.
     let is_address = event.source_address.parse::<std::net::IpAddr>().is_ok();
     let field = if is_address { "ip" } else { "domain" };
-    written["src_endpoint"] = json!({ field: event.source_address });
+    if !event.source_address.is_empty() {
+        written["src_endpoint"] = json!({ field: event.source_address });
+    }
     if failed {
         written["status_code"] = json!(event.error_code);
         written["api"]["response"] = json!({ "error": event.error_code });
@@ -241,14 +247,14 @@ mod tests {
 
     #[test]
     fn no_value_is_a_formula() {
-        assert_eq!(harmless("=cmd()".to_owned()), "'=cmd()");
-        assert_eq!(harmless("aws-cli".to_owned()), "aws-cli");
+        assert_eq!(harmless("=cmd()"), "'=cmd()");
+        assert_eq!(harmless("aws-cli"), "aws-cli");
     }
 
     #[test]
     fn a_row_has_a_value_for_each_heading() {
         let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(row(&event()).map(harmless)).expect("a row");
+        csv.write_record(row(&event()).each_ref().map(|value| harmless(value))).expect("a row");
         let text = String::from_utf8(csv.into_inner().expect("bytes")).expect("text");
         assert!(text.contains(r#""a,""b""""#), "{text}");
         assert!(text.trim_end().ends_with("g1 g2,several grants"), "{text}");
