@@ -43,7 +43,7 @@ mod sources;
 pub mod trial;
 
 pub use queue::RECEIVE_MESSAGE;
-pub use sources::{EVENT_HISTORY, GET_OBJECT, LIST_BUCKET, TRAIL};
+pub use sources::{GET_OBJECT, LIST_BUCKET, TRAIL};
 
 /// Every IAM action that is called for it with the role of an account, beside those of discovery.
 pub const IAM_ACTIONS: &[&str] = &[sources::LOOKUP_EVENTS, LIST_ROLES];

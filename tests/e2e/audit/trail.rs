@@ -2,7 +2,7 @@
 
 use apono_connector_proto::v1::{
     ErasePrincipalRequest, GrantRequest, GrantState, IntegrationSettings, OrganizationTrail,
-    UpdateIntegrationRequest,
+    Problem, UpdateIntegrationRequest,
 };
 use aws_sim::{
     Deed, Effect, Fault,
@@ -106,6 +106,15 @@ impl House {
         self.api.integrations().update_integration(request).await.expect("a change");
     }
 
+    /// Waits for a problem of session audit that is about something.
+    async fn unread(&self, what: &str) -> Problem {
+        wait_for(what, || async {
+            let mut all = self.api.problems().await.into_iter();
+            all.find(|one| one.code == "AUDIT_UNREAD" && one.subject.contains(what))
+        })
+        .await
+    }
+
     /// Waits until everything that is due was read.
     async fn read_all(&self) {
         wait_for("readings", || async {
@@ -185,11 +194,7 @@ async fn a_queue_has_new_files_read_at_once_and_its_messages_go() {
     let s3 = json!({ "bucket": { "name": "other" }, "object": { "key": "a" } });
     house.cloud.sim.world().send(QUEUE, json!({ "Records": [{ "s3": s3 }] }).to_string());
     house.pass(30).await;
-    let problem = wait_for("a problem", || async {
-        house.api.problems().await.into_iter().find(|one| one.code == "AUDIT_UNREAD")
-    })
-    .await;
-    assert!(problem.subject.contains("TRAIL_QUEUE_FOREIGN other"), "{problem:?}");
+    let problem = house.unread("TRAIL_QUEUE_FOREIGN other").await;
     assert!(problem.remedy.contains("trail.queue_url"), "{problem:?}");
     assert_eq!(house.cloud.sim.world().queues[QUEUE].len(), 1);
 }
@@ -243,11 +248,7 @@ async fn what_is_no_log_file_is_a_problem_and_files_that_come_late_are_found() {
     read_file(&house.cloud, &session);
     house.pass(NEXT_READING_S).await;
     house.api.wait_for_calls("g1", 1).await;
-    let problem = wait_for("a problem", || async {
-        house.api.problems().await.into_iter().find(|one| one.code == "AUDIT_UNREAD")
-    })
-    .await;
-    assert!(problem.subject.contains("LOG_FILE_UNREADABLE"), "{problem:?}");
+    let problem = house.unread("LOG_FILE_UNREADABLE").await;
     assert!(problem.subject.contains("_0000.json.gz"), "{problem:?}");
 
     let stall = |by| {
@@ -280,11 +281,7 @@ async fn a_right_on_the_bucket_that_is_lacking_is_a_problem_of_the_trail_alone()
     read_file(&house.cloud, &session);
     house.pass(NEXT_READING_S).await;
     house.api.wait_for_calls("g1", 1).await;
-    let problem = wait_for("a problem", || async {
-        house.api.problems().await.into_iter().find(|one| one.code == "AUDIT_UNREAD")
-    })
-    .await;
-    assert!(problem.subject.contains("s3:ListBucket"), "{problem:?}");
+    let problem = house.unread("s3:ListBucket").await;
     assert!(problem.remedy.contains("TrailBucketArn"), "{problem:?}");
     house.cloud.sim.world().account(OTHER_ACCOUNT).roles.insert(role.to_owned(), whole);
     house.pass(16 * 60).await;
@@ -329,15 +326,8 @@ async fn files_that_are_not_handed_out_are_passed_over_if_others_are() {
     let session = sign_in(&house.cloud, 1, ACCOUNT, SET).expect("a session");
     read_file(&house.cloud, &session);
     house.pass(NEXT_READING_S).await;
-    let named = async |what: &str| {
-        wait_for(what, || async {
-            let all = house.api.problems().await;
-            all.into_iter().find(|one| one.code == "AUDIT_UNREAD" && one.subject.contains(what))
-        })
-        .await
-    };
     // As long as none is, it is not about this one.
-    named("s3:GetObject").await;
+    house.unread("s3:GetObject").await;
     house.cloud.sim.world().faults.clear();
     house.pass(16 * 60).await;
     house.api.wait_for_calls("g1", 1).await;
@@ -349,7 +339,7 @@ async fn files_that_are_not_handed_out_are_passed_over_if_others_are() {
     read_file(&house.cloud, &session);
     house.cloud.sim.world().log(ACCOUNT, "eu-west-1");
     house.pass(NEXT_READING_S).await;
-    let problem = named("LOG_FILE_UNREADABLE").await;
+    let problem = house.unread("LOG_FILE_UNREADABLE").await;
     assert!(problem.subject.contains(ACCOUNT), "{problem:?}");
     house.api.wait_for_calls("g1", 2).await;
 }

@@ -24,7 +24,7 @@ use crate::{
 
 pub(in crate::audit) const LOOKUP_EVENTS: &str = "cloudtrail:LookupEvents";
 /// How it is told of.
-pub const NAME: &str = "cloudtrail-event-history";
+const NAME: &str = "cloudtrail-event-history";
 
 /// What is read before it is noted how far.
 const WINDOW: TimeDelta = TimeDelta::hours(6);

@@ -30,7 +30,6 @@ mod history;
 pub(super) mod trail;
 
 pub(super) use history::LOOKUP_EVENTS;
-pub use history::NAME as EVENT_HISTORY;
 pub use trail::{GET_OBJECT, LIST_BUCKET, NAME as TRAIL};
 
 /// Every source.
